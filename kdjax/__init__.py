@@ -1,0 +1,1 @@
+"""Compare knowledge-distillation methods in JAX."""

@@ -1,0 +1,52 @@
+"""The pytrees that travel between models, losses and steps, each field with its shape.
+
+Sizes: B examples of a batch, K classes, H x W pixels or positions, C channels, D embedding width.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+from flax import struct
+
+Batch = dict[str, jax.Array]
+"""{"image": [B, H, W, C], "label": [B] int32 (-1 is unlabelled), "index": [B] int32 position in the training set}."""
+
+
+class Outputs(struct.PyTreeNode):
+    """What a model returns, teacher or student. A model that fills only `logits` works with losses on logits."""
+
+    logits: jax.Array  # [B, K] before softmax
+    features: tuple[jax.Array, ...] = ()  # ([B, H, W, C], ...) end of each stage, shallow to deep, after activation
+    preacts: tuple[jax.Array, ...] = ()  # the same before the activation
+    embedding: jax.Array | None = None  # [B, D] input of the classifier
+
+
+class State(struct.PyTreeNode):
+    """Everything that changes during training; checkpointed whole."""
+
+    step: jax.Array  # [] int32, optimizer steps taken
+    params: Any  # {"student": ..., "<term>": ...}: what the optimizer updates
+    stats: Any  # {"batch_stats": ..., "memory": ...}: what forward passes update
+    opt_state: optax.OptState
+    key: jax.Array  # [] typed PRNG key, never advanced: a step's key is fold_in(key, step)
+
+
+class Memory(nn.Module):
+    """A value that a loss keeps between steps, in the collection "memory" of the State.
+
+    Call it inside a loss as one calls a layer and assign to `.value`:
+
+        bank = Memory(name="bank")(jnp.zeros, (len(train_labels), 128))
+        bank.value = bank.value.at[index].set(student.embedding)
+
+    What is assigned while parameters are initialized is discarded, so that training starts from `init(*args)`.
+    """
+
+    @nn.compact
+    def __call__(self, init, *args):
+        """Returns a handle whose `.value` is init(*args) at first and what was last assigned later."""
+        variable = self.variable("memory", "value", init, *args)
+        return SimpleNamespace(value=variable.value) if self.is_initializing() else variable

@@ -1,0 +1,20 @@
+"""Strict settings for every test: warnings are errors, no silent promotion, four virtual CPU devices."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real data sets that development machines have; KDJAX_SHARED_DATA names it."""
+    folder = os.environ.get("KDJAX_SHARED_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("KDJAX_SHARED_DATA names no folder with the shared data sets")
+    return Path(folder)
