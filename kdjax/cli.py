@@ -1,0 +1,188 @@
+"""The command line: kdjax run | table | list | check | cost."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+PROGRAM = "kdjax"
+
+
+def main(argv=None) -> None:
+    """Runs one command and leaves with its exit status; 2 after bad input, with one message that says what is valid."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "run":
+        parser.error(f"unknown argument {rest[0]}")
+    sys.path.insert(0, "")  # losses and models of one's own lie in the working directory
+    try:
+        status = args.function(args, rest)
+    except (ValueError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        status = 2
+    sys.exit(status or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name, function, help_, **kwargs):
+        sub = commands.add_parser(name, help=help_, description=help_, allow_abbrev=False, **kwargs)
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command(
+        "run",
+        _run,
+        "train what is missing of an experiment and print its table",
+        usage="kdjax run --config=FILE[:key=value,...] [--config.field=value ...] [options]",
+    )
+    sub.add_argument("--config", required=True, help="a Python file with get_config(), configs/digits.py")
+    sub.add_argument("--only", default="", help="methods to run, kd,rkd; all when left out")
+    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2; those of the config when left out")
+    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
+    sub = command("table", _table, "make the table and the pictures of finished runs")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
+    sub = command("list", _list, "name what there is")
+    sub.add_argument("what", nargs="?", choices=("methods", "losses", "models", "datasets"), help="all when left out")
+    sub = command("check", _check, "tell whether a loss keeps the contract")
+    sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
+    sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
+    sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
+    sub.add_argument("--teacher", help="the model that compression ratios refer to")
+    sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
+    sub.add_argument("--channels", type=int, default=3)
+    sub.add_argument("--classes", type=int, default=100)
+    return parser
+
+
+def load_config(file_and_arg: str, overrides: list[str]):
+    """The config of "file.py:arg" after `--config.field=value` overrides, by ml_collections' own flag.
+
+    Raises:
+      ValueError: the file, its argument or an override is wrong.
+    """
+    from absl import flags
+    from ml_collections.config_flags import config_flags
+
+    path = Path(file_and_arg.partition(":")[0])
+    if not path.is_file():
+        raise ValueError(f"--config: there is no file {str(path)!r}")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    argv = [PROGRAM, f"--config={file_and_arg}", *overrides]
+    before, sys.argv = sys.argv, argv  # config_flags looks for overrides there
+    try:
+        left = values(argv)
+        config = values.config
+    except (flags.Error, AttributeError, KeyError, TypeError, SyntaxError) as error:
+        raise ValueError(f"--config: {str(error).strip()}") from error
+    finally:
+        sys.argv = before
+    if len(left) > 1:
+        raise ValueError(f"unknown argument {left[1]!r}; a field of the config is set by --config.field=value")
+    return config
+
+
+def _run(args, rest) -> int:
+    from kdjax import parallel
+
+    parallel.setup()
+    from kdjax import experiment, table, train
+
+    received = _catch_signals()
+    try:
+        directory = experiment.run(
+            load_config(args.config, rest),
+            args.out,
+            _names(args.only),
+            _integers(args.seeds, "--seeds"),
+            stop_signal=lambda: received[-1] if received else 0,
+        )
+    except train.Stopped as stopped:
+        print(
+            f"{PROGRAM}: stopped by {stopped}; every run is checkpointed, the same command continues", file=sys.stderr
+        )
+        return 128 + stopped.signum
+    _print_table(table.gather(directory))
+    return 0
+
+
+def _catch_signals() -> list[int]:
+    """A list that gets the number of a SIGTERM or SIGINT; a second one ends the process at once."""
+    received = []
+
+    def handler(signum, _):
+        if received:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+        received.append(signum)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, handler)
+    return received
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _integers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in _names(text))
+    except ValueError:
+        raise ValueError(f"{option} takes integers like 0,1,2, got {text!r}") from None
+
+
+def _print_table(runs) -> None:
+    from rich.console import Console
+
+    from kdjax import table
+
+    Console(highlight=False).print(table.terminal(runs))
+
+
+def _table(args, _) -> None:
+    from kdjax import table
+
+    runs = [line for path in args.runs for line in table.read(path)]
+    if args.out:
+        table.write(runs, args.out)
+    _print_table(runs)
+
+
+def _list(args, _) -> None:
+    from kdjax import catalogue
+
+    catalogue.show(args.what)
+
+
+def _check(args, _) -> int:
+    from kdjax import check
+
+    return check.main(args.loss)
+
+
+def _cost(args, _) -> None:
+    from kdjax import parallel
+
+    parallel.setup()
+    from kdjax import cost
+
+    cost.main(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""Every field of an experiment with its default and unit, and the check that says what is wrong with one."""
+
+from collections.abc import Mapping
+
+from ml_collections import ConfigDict
+
+from kdjax.find import nearest
+
+FREE = ("student.kwargs", "teacher.kwargs", "teacher.optimizer", "optimizer.kwargs", "data.augment", "data.kwargs")
+"""Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
+
+
+def default() -> ConfigDict:
+    """The complete configuration; a file in configs/ starts from it and changes fields."""
+    config = ConfigDict(sort_keys=False)
+    config.experiment = "untitled"  # the directory under runs/
+    config.seeds = (0, 1, 2)  # one cohort each: initial weights, batches, augmentation and few-shot subset
+    config.epochs = 30
+    config.batch_size = 64
+    config.steps_per_epoch = 0  # 0: as many whole batches as the training set has
+    config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
+    config.eval_every_epochs = 1  # the last epoch is always evaluated
+    config.baseline = "student"  # the row that the others are compared with
+    config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
+
+    config.data = ConfigDict(sort_keys=False)
+    config.data.source = "digits"  # digits, tfds, folder, generated, or the import path of fn(config.data) -> Dataset
+    config.data.name = ""  # tfds: the data set, "cifar10"
+    config.data.path = ""  # folder: holds train/, test/ and perhaps val/, each with a folder per class
+    config.data.image_size = 0  # pixels a side; 0: as the images are
+    config.data.train_examples = 0  # 0: all; else a stratified part of the training split
+    config.data.validation = 0.0  # fraction of the training split held out to choose epochs and hyperparameters on
+    config.data.shots = 0  # labelled images a class that students see; 0: all. The teacher sees all
+    config.data.imbalance = 0.0  # long tail: most over fewest images a class that students see; 0: as it is
+    config.data.unlabelled = False  # keep the training images beyond `shots`, without their labels
+    config.data.coarse_labels = ""  # a file that maps each class to a coarser one
+    config.data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
+    config.data.std = (0.5,)
+    config.data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    config.data.kwargs = ConfigDict()  # what a source of one's own needs
+
+    config.student = ConfigDict()
+    config.student.model = ""  # a name in kdjax.models or the import path of a Linen module
+    config.student.kwargs = ConfigDict()
+
+    config.teacher = ConfigDict()
+    config.teacher.model = ""  # "": no teacher, for methods that need none
+    config.teacher.kwargs = ConfigDict()
+    config.teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
+    config.teacher.run = ""  # a run directory whose student teaches, "runs/x/teacher/seed0"
+    config.teacher.seed = 0  # one teacher for all cohorts
+    config.teacher.epochs = 0  # 0: as the students
+    config.teacher.batch_size = 0  # 0: as the students
+    config.teacher.optimizer = ConfigDict()  # what differs from config.optimizer
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "sgd"  # a function of optax
+    config.optimizer.kwargs = ConfigDict({"momentum": 0.9})
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.weight_decay = 5e-4  # added to the gradient of every parameter (L2), as torch's SGD does
+    config.optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step) or step
+    config.optimizer.milestones = (150, 180, 210)  # step: epochs after which the rate is multiplied by `factor`
+    config.optimizer.factor = 0.1
+    config.optimizer.warmup_epochs = 0.0  # linear from 0
+    config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: none
+
+    config.methods = ConfigDict(sort_keys=False)  # name -> {loss: {weight, hyperparameters}}; kdjax.methods has recipes
+    config.ablate = ConfigDict(allow_dotted_keys=True, sort_keys=False)  # "kd.kd.temperature" -> values, a row each
+    config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
+
+    config.execution = ConfigDict()  # changes speed, never results
+    config.execution.devices = "auto"
+    config.execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
+    config.execution.eval_batch_size = 500
+    config.execution.checkpoint_seconds = 60.0  # at least so long between two checkpoints of a run; 0: every step
+    return config
+
+
+def resolve(config: ConfigDict) -> ConfigDict:
+    """`config` with defaults for the fields it lacks, every type checked.
+
+    Raises:
+      ValueError: an unknown field (with the nearest spelling), a wrong type, or a value out of range.
+    """
+    resolved = default()
+    _merge(resolved, config, "config")
+    _check_values(resolved)
+    return resolved
+
+
+def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
+    for key in given:
+        field, value = f"{path}.{key}", given[key]
+        if key not in base:
+            raise ValueError(f"unknown config field {field}{nearest(key, base.keys())}")
+        if field.removeprefix("config.") in (*FREE, "methods", "ablate"):
+            if not isinstance(value, ConfigDict | Mapping):
+                raise ValueError(f"{field} must be a dictionary, got {value!r}")
+            for name in value:  # one by one, so that their order is kept
+                base[key][name] = value[name]
+        elif isinstance(base[key], ConfigDict):
+            if not isinstance(value, ConfigDict | Mapping):
+                raise ValueError(f"{field} must be a dictionary, got {value!r}")
+            _merge(base[key], value, field)
+        else:
+            base[key] = typed(value, base[key], field)
+
+
+def typed(value, like, field: str):
+    """`value` if it can stand where `like` stands: an int for a float, a list for a tuple; else a ValueError."""
+    if isinstance(like, bool) or like is None:
+        fits = like is None or isinstance(value, bool)
+    elif isinstance(like, float):
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        value = float(value) if fits else value
+    elif isinstance(like, int):
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    elif isinstance(like, tuple | list):
+        fits = isinstance(value, tuple | list)
+        value = tuple(value) if fits else value
+    else:
+        fits = isinstance(value, type(like))
+    if not fits:
+        raise ValueError(f"{field} must be of type {type(like).__name__} (like {like!r}), got {value!r}")
+    return value
+
+
+def _check_values(config: ConfigDict) -> None:
+    at_least = {
+        "epochs": 1,
+        "batch_size": 1,
+        "steps_per_epoch": 0,
+        "eval_every_epochs": 1,
+        "execution.eval_batch_size": 1,
+        "execution.steps_per_call": 0,
+        "execution.checkpoint_seconds": 0,
+        "teacher.epochs": 0,
+        "teacher.batch_size": 0,
+        "data.image_size": 0,
+        "data.train_examples": 0,
+        "data.shots": 0,
+        "data.imbalance": 0,
+        "optimizer.weight_decay": 0,
+        "optimizer.learning_rate": 0,
+        "optimizer.warmup_epochs": 0,
+        "optimizer.clip_norm": 0,
+    }
+    for field, least in at_least.items():
+        value = lookup(config, field)
+        if not value >= least:
+            raise ValueError(f"config.{field} must be at least {least}, got {value!r}")
+    if not 0 <= config.data.validation < 1:
+        raise ValueError(f"config.data.validation is a fraction, 0 <= f < 1, got {config.data.validation!r}")
+    if not config.seeds or len(set(config.seeds)) != len(config.seeds) or not all(_is_seed(s) for s in config.seeds):
+        raise ValueError(f"config.seeds must be different integers >= 0, at least one, got {config.seeds!r}")
+    if not _is_seed(config.teacher.seed):
+        raise ValueError(f"config.teacher.seed must be an integer >= 0, got {config.teacher.seed!r}")
+    _one_of(config, "dtype", ("float32", "bfloat16"))
+    _one_of(config, "optimizer.schedule", ("constant", "cosine", "step"))
+    if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
+        raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
+    if config.teacher.weights and config.teacher.run:
+        raise ValueError("config.teacher.weights and config.teacher.run are both set; give one of them")
+
+
+def _is_seed(seed) -> bool:
+    return isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32
+
+
+def _one_of(config, field, valid) -> None:
+    value = lookup(config, field)
+    if value not in valid:
+        raise ValueError(f"config.{field} {value!r} is unknown{nearest(value, valid)}")
+
+
+def lookup(config, field: str):
+    """The value at a dotted path."""
+    for key in field.split("."):
+        config = config[key]
+    return config
+
+
+def parse_arg(arg: str, **defaults):
+    """The string after the colon of `--config=file.py:key=value,key=value` as a dictionary, typed by the defaults.
+
+    Raises:
+      ValueError: an unknown key (with the valid ones) or a value of another type.
+    """
+    values = dict(defaults)
+    for part in filter(None, arg.split(",")):
+        key, equals, text = part.partition("=")
+        if key not in defaults or not equals:
+            raise ValueError(f"config argument {part!r}{nearest(key, defaults)}; the form is key=value,key=value")
+        kind = type(defaults[key])
+        try:
+            values[key] = text.lower() in ("1", "true", "yes") if kind is bool else kind(text)
+        except ValueError:
+            raise ValueError(f"config argument {key} must be of type {kind.__name__}, got {text!r}") from None
+    return ConfigDict(values)
+
+
+def plain(config):
+    """The config as dictionaries, tuples as lists: what json writes and reads unchanged."""
+    if isinstance(config, ConfigDict | Mapping):
+        return {key: plain(config[key]) for key in config}
+    return [plain(value) for value in config] if isinstance(config, tuple | list) else config
+
+
+def differences(old, new, path: str = "") -> list[str]:
+    """Lines 'field: old -> new' for every leaf in which two plain configs differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [
+            line
+            for key in keys
+            for line in differences(
+                old.get(key, "(absent)"), new.get(key, "(absent)"), f"{path}.{key}" if path else key
+            )
+        ]
+    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]

@@ -1,0 +1,337 @@
+"""A row of the table: what the config says of one method, as stages that can be trained."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+import kdjax.losses
+import kdjax.models
+from kdjax import config as configs
+from kdjax.find import find, nearest
+from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
+from kdjax.optimizer import learning_rate, make_optimizer
+from kdjax.step import make_teach
+
+STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
+RESERVED = ("first_stage", "freeze", "optimizer", "student", "teacher")
+"""Keys of a method that are no loss terms; see kdjax/methods.py."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs of training with one objective and a fresh optimizer."""
+
+    epochs: int
+    objective: Objective
+    optimizer: optax.GradientTransformation
+    rate: optax.Schedule
+
+
+@dataclass(frozen=True)
+class Method:
+    """What one method does to one student. `name` is its directory, `row` its label in the table."""
+
+    name: str
+    row: str
+    spec: Mapping  # the plain dictionary of the config
+    model: nn.Module  # the student's
+    model_config: Mapping  # {"model", "kwargs"}
+    ablation: Mapping = field(default_factory=dict)  # {"kd.temperature": 2.0}
+    teacher: str = ""  # the method whose finished run teaches; "": the experiment's teacher
+
+    @property
+    def terms(self) -> dict:
+        return {name: term for name, term in self.spec.items() if name not in RESERVED}
+
+    @property
+    def first_epoch(self) -> int:
+        """0, or minus the epochs of the first stage: the main stage starts at epoch 0 for every method."""
+        return -self.spec["first_stage"]["epochs"] if "first_stage" in self.spec else 0
+
+
+def expand(config: ConfigDict) -> list[Method]:
+    """Every row of the experiment: its methods, then a row for each value of `config.ablate`.
+
+    Raises:
+      ValueError: a method, term or ablated field that does not exist or has the wrong form.
+    """
+    methods = [_method(config, name, configs.plain(config.methods[name])) for name in config.methods]
+    for path in config.ablate:
+        methods += _ablation(config, path, config.ablate[path])
+    if not methods:
+        raise ValueError("config.methods is empty; kdjax.methods.recipe(name) holds the papers' recipes")
+    known = [method.name for method in methods]
+    for method in methods:
+        if method.teacher and method.teacher not in known:
+            raise ValueError(f"config.methods.{method.name}.teacher {method.teacher!r}{nearest(method.teacher, known)}")
+    return _by_dependence(methods)
+
+
+def _method(config, name: str, spec, ablation=None) -> Method:
+    where = f"config.methods.{name}"
+    if not isinstance(spec, dict):
+        raise ValueError(f"{where} must be a dictionary of terms, got {spec!r}")
+    if name in ("teacher", "") or any(c in name for c in "/\\\0\n"):
+        raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
+    student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
+    student |= _known(spec.get("student", {}), student, f"{where}.student")
+    if "first_stage" in spec:
+        stage = {**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")}
+        spec = {**spec, "first_stage": stage}
+        if configs.typed(stage["epochs"], 1, f"{where}.first_stage.epochs") < 1:
+            raise ValueError(f"{where}.first_stage.epochs must be at least 1, got {stage['epochs']}")
+    method = Method(name, name, spec, None, student, ablation or {}, spec.get("teacher", ""))
+    if not method.terms:
+        raise ValueError(f"{where} has no loss; give at least one term, as cross_entropy=dict(weight=1.0)")
+    return method
+
+
+def _known(given, valid, where):
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} must be a dictionary, got {given!r}")
+    for key in given:
+        if key not in valid:
+            raise ValueError(f"unknown field {where}.{key}{nearest(key, valid)}")
+    return given
+
+
+def _ablation(config, path: str, values) -> list[Method]:
+    base, _, inner = path.partition(".")
+    where = f"config.ablate[{path!r}]"
+    if base not in config.methods:
+        raise ValueError(f"{where}: there is no method {base!r}{nearest(base, config.methods.keys())}")
+    if not inner or not isinstance(values, tuple | list) or not values:
+        raise ValueError(f"{where} has the form {{'method.term.hyperparameter': (value, ...)}}, got {values!r}")
+    rows = []
+    for value in configs.plain(values):
+        spec = json.loads(json.dumps(configs.plain(config.methods[base])))
+        *parents, leaf = inner.split(".")
+        node = spec
+        for key in parents:
+            node = node.get(key) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ValueError(f"{where}: {base} has no {'.'.join(parents)!r}{nearest(parents[0], spec)}")
+        node[leaf] = value
+        rows.append(_method(config, f"{base},{inner}={value}", spec, {inner: value}))
+    return rows
+
+
+def _by_dependence(methods: list[Method]) -> list[Method]:
+    """The same rows, each after the one that teaches it."""
+    done, rest = [], list(methods)
+    while rest:
+        ready = [m for m in rest if not m.teacher or m.teacher in [d.name for d in done]]
+        if not ready:
+            raise ValueError(f"methods teach each other in a circle: {', '.join(m.name for m in rest)}")
+        done += ready
+        rest = [m for m in rest if m not in ready]
+    return done
+
+
+def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
+    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
+
+    `dtype` is passed to models that have a field of that name.
+
+    Raises:
+      ValueError: no such model, no Linen module, or arguments that it does not take.
+    """
+    factory = find(spec["model"], kdjax.models, f"{field}.model")
+    kwargs = _tuples(configs.plain(spec["kwargs"]))
+    if dtype != "float32":
+        kwargs["dtype"] = jnp.dtype(dtype)
+    try:
+        model = factory(num_classes=classes, **kwargs)
+    except TypeError as error:
+        raise ValueError(
+            f"{field}: {spec['model']} cannot be made with {sorted(['num_classes', *kwargs])}: {error}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{field}.model: {spec['model']!r} gives {type(model).__name__}, not a flax.linen Module")
+    return model
+
+
+def _tuples(value):
+    """Lists as tuples: fields of Linen modules must be hashable."""
+    if isinstance(value, dict):
+        return {key: _tuples(v) for key, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def with_model(method: Method, config, classes: int) -> Method:
+    field = f"config.methods.{method.name}.student" if "student" in method.spec else "config.student"
+    if not method.model_config["model"]:
+        raise ValueError(f"{field}.model names no model; a name in kdjax.models or an import path")
+    return replace(method, model=build_model(method.model_config, classes, config.dtype, field))
+
+
+def stages(method: Method, config: ConfigDict, steps_per_epoch: int) -> list[Stage]:
+    """The stages of a method, in order: at most a first stage, then the main one."""
+    where = f"config.methods.{method.name}"
+    main = {
+        "epochs": config.epochs,
+        "freeze": method.spec.get("freeze", ()),
+        "optimizer": method.spec.get("optimizer", {}),
+        "terms": method.terms,
+    }
+    result = [_stage(method, config, main, steps_per_epoch, where)]
+    if "first_stage" in method.spec:
+        result.insert(0, _stage(method, config, method.spec["first_stage"], steps_per_epoch, f"{where}.first_stage"))
+    return result
+
+
+def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
+    optimizer = override(config.optimizer, spec["optimizer"], f"{where}.optimizer")
+    rate = learning_rate(optimizer, steps_per_epoch, spec["epochs"])
+    terms = tuple(make_term(n, t, steps_per_epoch, f"{where}.{n}") for n, t in spec["terms"].items())
+    freeze = tuple(spec["freeze"])
+    return Stage(spec["epochs"], Objective(method.model, terms), make_optimizer(optimizer, rate, freeze), rate)
+
+
+def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
+    """config.optimizer with some fields changed, each checked."""
+    changed = optimizer.copy_and_resolve_references()
+    for key, value in changes.items():
+        if key not in changed:
+            raise ValueError(f"unknown field {where}.{key}{nearest(key, changed.keys())}")
+        changed[key] = ConfigDict(value) if key == "kwargs" else configs.typed(value, changed[key], f"{where}.{key}")
+    return changed
+
+
+def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
+    """A weighted loss from {"weight": ..., "fn": ..., "warmup_epochs": ..., hyperparameters}.
+
+    Raises:
+      ValueError: unknown loss, misspelt or mistyped hyperparameter, unknown context, or no weight.
+    """
+    if not isinstance(spec, dict):
+        raise ValueError(f"{where} must be a dictionary like dict(weight=1.0), got {spec!r}")
+    if name == "student":
+        raise ValueError(f"{where}: 'student' is the name of the student's own parameters; give the term another name")
+    spec = dict(spec)
+    fn = find(spec.pop("fn", name), kdjax.losses, f"loss of {where}")
+    if not callable(fn):
+        raise ValueError(f"{where}: the loss must be a function, got {fn!r}")
+    if "weight" not in spec:
+        raise ValueError(f"{where} has no weight, as in dict(weight=1.0)")
+    weight = _weight(spec.pop("weight"), spec.pop("warmup_epochs", 0), steps_per_epoch, where)
+    valid = hyperparameters(fn)
+    for key, value in spec.items():
+        if key not in valid:
+            raise ValueError(f"{where}.{key}: the loss has no such hyperparameter{nearest(key, valid)}")
+        spec[key] = _hyperparameter(value, valid[key], f"{where}.{key}")
+    for asked in context_names(fn):
+        if asked not in CONTEXT:
+            raise ValueError(
+                f"{where}: the loss asks for {asked!r} (keyword-only without a default)"
+                f"{nearest(asked, CONTEXT)}; a hyperparameter needs a default"
+            )
+    return Term(name, fn, weight, spec)
+
+
+def _hyperparameter(value, default, where):
+    """The value of a hyperparameter: of its default's type, or None where the default is."""
+    value = _tuples(value)
+    return value if value is None or default is None else configs.typed(value, default, where)
+
+
+def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
+    """Step -> weight. The warm-up is that of mdistiller's DKD and ReviewKD: min(epoch / n, 1), epoch from 1."""
+    if isinstance(spec, dict):
+        schedule = _schedule(spec, steps_per_epoch, where)
+    else:
+        schedule = optax.constant_schedule(configs.typed(spec, 1.0, f"{where}.weight"))
+    warmup = configs.typed(warmup_epochs, 1.0, f"{where}.warmup_epochs")
+    if warmup <= 0:
+        return lambda step: jnp.asarray(schedule(step), jnp.float32)
+
+    def weight(step):
+        epoch = 1 + step // steps_per_epoch
+        return jnp.asarray(schedule(step), jnp.float32) * jnp.minimum(epoch.astype(jnp.float32) / warmup, 1.0)
+
+    return weight
+
+
+def _schedule(spec, steps_per_epoch: int, where: str):
+    spec = dict(spec)
+    name = spec.pop("schedule", None)
+    valid = [key for key in vars(optax.schedules) if key.endswith("_schedule")]
+    if name not in valid:
+        raise ValueError(f"{where}.weight.schedule {name!r} is not in optax.schedules{nearest(str(name), valid)}")
+    arguments = {}
+    for key, value in spec.items():
+        if key.endswith("_epochs"):
+            key, value = key.removesuffix("_epochs") + "_steps", round(value * steps_per_epoch)
+        arguments[key] = value
+    try:
+        return getattr(optax.schedules, name)(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{where}.weight: optax.schedules.{name} cannot be made: {error}") from error
+
+
+def check(method: Method, stage: Stage, image_shape, teacher, classes: int, train_examples: int) -> None:
+    """Traces the objective on shapes alone, so that a loss that cannot work fails before any training.
+
+    `teacher` is (model, variables) or None.
+
+    Raises:
+      ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
+    """
+    where = f"config.methods.{method.name}"
+    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    label = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    def student(image):
+        return method.model.init_with_output(jax.random.key(0), image, train=False)[0]
+
+    outputs = _trace(f"{where}: the student {method.model_config['model']} on images {image_shape}", student, image)
+    logits = getattr(outputs, "logits", outputs)
+    if logits.shape != (2, classes):
+        raise ValueError(
+            f"{where}: the student's logits have shape {logits.shape[1:]} an image, the data has {classes} classes"
+        )
+    taught = None
+    if teacher is not None:
+        taught = jax.eval_shape(make_teach(teacher[0]), teacher[1], image)
+        if taught.logits.shape != (2, classes):
+            raise ValueError(
+                f"{where}: the teacher tells {taught.logits.shape[-1]} classes apart, the student {classes}"
+            )
+    for term in stage.objective.terms:
+        _check_term(term, method.model, image, label, taught, teacher, train_examples, f"{where}.{term.name}")
+
+
+def _check_term(term, model, image, label, taught, teacher, train_examples, where):
+    objective = Objective(model, (term,))
+
+    def total(image, label, taught, labels):
+        key = jax.random.key(0)
+        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros((2,), jnp.int32))
+        context |= dict(teacher_params=teacher[1] if teacher else None, train_labels=labels)
+        return objective.init_with_output(key, image, taught, label, **context)[0][1][term.name]
+
+    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
+    if taught is None:
+        try:
+            value = jax.eval_shape(total, image, label, None, labels)
+        except AttributeError as error:
+            if "NoneType" in str(error):
+                raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
+            raise
+    else:
+        value = _trace(where, total, image, label, taught, labels)
+    if getattr(value, "shape", None) != ():
+        raise ValueError(f"{where}: a loss returns a scalar, this one {getattr(value, 'shape', type(value).__name__)}")
+
+
+def _trace(where, fn, *shapes):
+    try:
+        return jax.eval_shape(fn, *shapes)
+    except (ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+        raise ValueError(f"{where}: {error}") from error

@@ -1,0 +1,289 @@
+"""The cohort loop: one batch, one teacher pass, every student's step."""
+
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import checkpoint, data, parallel
+from kdjax.method import Method, Stage
+from kdjax.run import Run
+from kdjax.step import make_init, make_train_step
+from kdjax.types import State
+
+
+class Stopped(Exception):
+    """A signal asked the process to stop, and every run has been checkpointed."""
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+@dataclass(frozen=True)
+class Program:
+    """A method ready to run: its stages compiled, once for all seeds."""
+
+    method: Method
+    stages: list[Stage]
+    inits: list[Callable]
+    steps: list[Callable]
+    evaluate: Callable  # (variables, split, device) -> (logits [N, K], {"top1", "nll"})
+
+    @property
+    def first_epoch(self) -> int:
+        return self.method.first_epoch
+
+    def stage(self, epoch: int) -> int:
+        """The number of the stage that an epoch belongs to; the main stage starts at epoch 0."""
+        return len(self.stages) - 1 if epoch >= 0 else 0
+
+
+def compile_program(method: Method, stages: list[Stage], evaluate) -> Program:
+    inits = [jax.jit(make_init(stage.objective, stage.optimizer)) for stage in stages]
+    steps = [parallel.compile_step(make_train_step(stage.objective, stage.optimizer)) for stage in stages]
+    return Program(method, stages, inits, steps, evaluate)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What the students of one seed see: the training images on a device and the order of each epoch."""
+
+    seed: int
+    images: jax.Array  # [N, H, W, C] uint8
+    labels: jax.Array  # [N] int32
+    steps: int  # an epoch
+    batch_size: int
+    prepare: Callable
+    keep_last_batch: bool = False
+    steps_per_call: int = 1
+
+    def calls(self, epoch: int, start: int):
+        """Yields (first step, steps taken, Batch) from step `start` of an epoch on."""
+        examples, whole = len(self.labels), self.steps - self.keep_last_batch
+        order = data.batch_indices(examples, self.batch_size, self.steps, self.seed, epoch)
+        key = parallel.epoch_key(self.seed, epoch)
+        step = start
+        while step < self.steps:
+            taken = max(1, min(self.steps_per_call - step % self.steps_per_call, whole - step))
+            indices = order[step : step + taken]
+            if step == whole:  # the smaller last batch: what the epoch's permutation has left
+                indices = indices[:, : examples - whole * self.batch_size]
+            numbers = np.arange(step, step + taken, dtype=np.int32)
+            if self.steps_per_call == 1 or step == whole:
+                indices, numbers = indices[0], numbers[0]
+            yield step, taken, self.prepare(self.images, self.labels, indices, key, numbers)
+            step += taken
+
+
+@dataclass
+class Learner:
+    """One student being trained: where it is, and what it will report."""
+
+    program: Program
+    run: Run
+    seed: int
+    device: jax.Device
+    state: State | None = None
+    epoch: int = 0  # the epoch that `step` belongs to; below 0 in a first stage
+    step: int = 0  # steps taken in that epoch
+    losses: list = field(default_factory=list)  # of those steps, on the device
+    seconds: float = 0.0
+    saved: int = -1  # the newest checkpoint's number
+    saved_at: float = field(default_factory=time.monotonic)
+    diverged: dict | None = None
+
+    def position(self, steps: int) -> int:
+        """Steps taken since the run began, all stages together; `steps` is an epoch's."""
+        return (self.epoch - self.program.first_epoch) * steps + self.step
+
+    def stage(self, steps: int) -> Stage:
+        """The stage that made `state`: that of the last step taken."""
+        last = (max(self.position(steps), 1) - 1) // steps + self.program.first_epoch
+        return self.program.stages[self.program.stage(last)]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The runs of one seed: they share teacher, batches and augmentation, and differ in method."""
+
+    feed: Feed
+    teach: Callable  # (variables, image) -> Outputs or None
+    teacher_variables: dict | None
+    epochs: int
+    checkpoint_seconds: float
+    on_epoch: Callable  # (learner, {"loss": mean, ...}) -> None, after each epoch; `learner.epoch` are finished
+    on_finish: Callable  # (learner) -> None, after the last epoch or when it has diverged
+    on_step: Callable = lambda learners, steps: None
+    stop_signal: Callable = lambda: 0  # the number of a signal that was received, or 0
+
+    def train(self, learners: list[Learner]) -> None:
+        """Trains every learner to the end of `epochs`, continuing each from its newest checkpoint.
+
+        Raises:
+          Stopped: `stop_signal()` was not 0; everything has been checkpointed.
+        """
+        self._start(learners)
+        for learner in learners:
+            if learner.epoch == self.epochs:  # all but its result had been written
+                self._finish(learner)
+        for epoch in range(min(learner.epoch for learner in learners), self.epochs):
+            active = [learner for learner in learners if learner.epoch == epoch and not learner.diverged]
+            if active:
+                self._epoch(epoch, active)
+            for learner in learners:
+                if learner in active and (learner.diverged or learner.epoch == self.epochs):
+                    self._finish(learner)
+
+    def _start(self, learners):
+        first, taught = self._example()
+        with ThreadPoolExecutor(len(jax.local_devices())) as pool:  # compilation of several at once
+            list(pool.map(lambda learner: self._begin(learner, first, taught), learners))
+
+    def _example(self):
+        """One batch and the teacher's Outputs on it, to initialize with."""
+        batch = next(iter(self.feed.calls(0, 0)))[2]
+        if batch["label"].ndim == 2:
+            batch = jax.tree.map(lambda x: x[0], batch)
+        return batch, self.teach(self.teacher_variables, batch["image"])
+
+    def _begin(self, learner, batch, taught) -> None:
+        learner.epoch = learner.program.first_epoch
+        numbers = checkpoint.numbers(learner.run.checkpoints)
+        if numbers:
+            epochs, learner.step = divmod(numbers[-1], self.feed.steps)
+            learner.epoch += epochs
+        stage = learner.program.stages.index(learner.stage(self.feed.steps))
+        fresh = self._fresh(learner, stage, batch, taught)
+        if not numbers:
+            learner.state = fresh()
+            learner.run.truncate(learner.epoch)
+            return
+        shape = jax.ShapeDtypeStruct((self.feed.steps,), jnp.float32)
+        like = {
+            "state": jax.eval_shape(fresh),
+            "losses": dict.fromkeys(loss_names(learner.program.stages[stage]), shape),
+            "seconds": jax.ShapeDtypeStruct((), jnp.float32),
+        }
+        saved = checkpoint.restore(learner.run.checkpoints, parallel.on(like, learner.device))
+        learner.state, learner.seconds, learner.saved = saved["state"], float(saved["seconds"]), numbers[-1]
+        losses = jax.device_get(saved["losses"])
+        learner.losses = [{k: v[i] for k, v in losses.items()} for i in range(learner.step)]
+        learner.run.truncate(learner.epoch)
+
+    def _fresh(self, learner, stage: int, batch, taught):
+        """A function without arguments that makes the first State of a stage."""
+
+        def fresh():
+            return learner.program.inits[stage](
+                parallel.put(jax.random.key(learner.seed), learner.device),
+                *parallel.put((batch, taught, self.teacher_variables, self.feed.labels), learner.device),
+            )
+
+        return fresh
+
+    def _epoch(self, epoch: int, active) -> None:
+        began = time.monotonic()
+        constants = {d: self._constants(d) for d in {learner.device for learner in active}}
+        for learner in active:
+            if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
+                self._next_stage(learner)
+        with ThreadPoolExecutor(len(constants)) as pool:
+            for step, taken, batch in self.feed.calls(epoch, min(learner.step for learner in active)):
+                ready = [learner for learner in active if learner.step == step]
+                outputs = self.teach(self.teacher_variables, batch["image"])
+                placed = {d: parallel.put((batch, outputs), d) for d in {learner.device for learner in ready}}
+                advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
+                # The first call of a learner compiles: several at once.
+                list((map if ready[0].losses else pool.map)(advance, ready))
+                self.on_step(ready, taken)
+                if step + taken < self.feed.steps:
+                    self._pause(ready, began)
+            for learner in active:
+                learner.seconds += (time.monotonic() - began) / len(active)
+            list(pool.map(self._end_epoch, active))
+        self._pause(active, None)
+
+    def _constants(self, device):
+        return parallel.put((self.teacher_variables, self.feed.labels), device)
+
+    def _pause(self, learners, began) -> None:
+        """Writes the checkpoints that are due; all of them, and an exception, when the process was asked to stop."""
+        stop = self.stop_signal()
+        for learner in learners:
+            if stop or time.monotonic() - learner.saved_at >= self.checkpoint_seconds:
+                self.save(learner, (time.monotonic() - began) / len(learners) if began else 0.0)
+        if stop:
+            raise Stopped(stop)
+
+    def save(self, learner, seconds: float = 0.0) -> None:
+        """Writes the learner's checkpoint, unless it is there or the run has diverged."""
+        number = learner.position(self.feed.steps)
+        if learner.diverged or learner.saved == number:
+            return
+        losses = {n: np.full(self.feed.steps, np.nan, np.float32) for n in loss_names(learner.stage(self.feed.steps))}
+        for name, values in (stack(jax.device_get(learner.losses)) if learner.losses else {}).items():
+            losses[name][: len(values)] = values
+        tree = {"state": learner.state, "losses": losses, "seconds": np.float32(learner.seconds + seconds)}
+        checkpoint.save(learner.run.checkpoints, number, tree)
+        learner.saved, learner.saved_at = number, time.monotonic()
+
+    def _advance(self, learner, taken, placed, constants):
+        batch, outputs = placed[learner.device]
+        step = learner.program.steps[learner.program.stage(learner.epoch)]
+        learner.state, losses = step(learner.state, batch, outputs, *constants[learner.device])
+        learner.losses.append(losses)
+        learner.step += taken
+
+    def _next_stage(self, learner) -> None:
+        """The main stage starts: its own objective and a fresh optimizer, with what the first stage has learned."""
+        fresh = self._fresh(learner, len(learner.program.stages) - 1, *self._example())()
+        params = overlay(fresh.params, learner.state.params)
+        learner.state = fresh.replace(params=params, stats=overlay(fresh.stats, learner.state.stats))
+
+    def _finish(self, learner) -> None:
+        self.save(learner)
+        self.on_finish(learner)
+
+    def _end_epoch(self, learner) -> None:
+        losses = stack(jax.device_get(learner.losses))
+        bad = ~np.isfinite(losses["loss"])
+        if bad.any():
+            learner.diverged = self._divergence(learner, losses, int(bad.argmax()))
+        learner.epoch, learner.step, learner.losses = learner.epoch + 1, 0, []
+        self.on_epoch(learner, {name: float(np.mean(values, dtype=np.float64)) for name, values in losses.items()})
+
+    def _divergence(self, learner, losses, step: int) -> dict:
+        terms = [name for name, values in losses.items() if name != "loss" and not np.isfinite(values[step])]
+        stage = learner.program.stages[learner.program.stage(learner.epoch)]
+        taken = int(learner.state.step) - len(losses["loss"]) + step
+        return {
+            "epoch": learner.epoch + 1,
+            "step": taken + 1,
+            "term": (terms or ["loss"])[0].removeprefix("loss/"),
+            "learning_rate": float(stage.rate(taken)),
+        }
+
+
+def overlay(fresh: dict, learned: dict) -> dict:
+    """`fresh` with every leaf that stands at the same path in `learned` taken from there."""
+    return {
+        key: (overlay(value, learned[key]) if isinstance(value, dict) else learned[key]) if key in learned else value
+        for key, value in fresh.items()
+    }
+
+
+def loss_names(stage: Stage) -> tuple[str, ...]:
+    """The names of what a train step of this stage reports."""
+    return ("loss", *(f"loss/{term.name}" for term in stage.objective.terms))
+
+
+def stack(losses: list[dict]) -> dict[str, np.ndarray]:
+    """Per-call losses ([] or [S] each) as one array of all steps per name."""
+    return {name: np.concatenate([np.atleast_1d(row[name]) for row in losses]) for name in losses[0]}
