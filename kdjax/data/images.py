@@ -1,0 +1,118 @@
+"""Image files to uint8 arrays: any size and mode, several threads; hostile files are refused by name."""
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG")
+"""The only decoders that are run: fewer ways in for a hostile file."""
+
+MAX_PIXELS = 100_000_000
+"""An image that claims to have more is refused before it is decoded."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images still in their files, so that a subset is taken before anything is decoded. See `decode`."""
+
+    items: np.ndarray  # [N] object: a Path, or the bytes of a file
+    names: np.ndarray  # [N] object: what messages call each of them
+    size: int  # pixels a side; 0: as they are
+    mode: str = "RGB"  # or "L", one channel
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index) -> "Encoded":
+        return Encoded(self.items[index], self.names[index], self.size, self.mode)
+
+    def decode(self) -> np.ndarray:
+        """[N, H, W, C] uint8.
+
+        Raises:
+          ValueError: an image cannot be read, claims too many pixels, or differs in size from the others while
+            `size` is 0. Of several such images the first is named.
+        """
+        with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that we check ourselves
+            images = list(pool.map(lambda item, name: decode(item, name, self.size, self.mode), self.items, self.names))
+        for image, name in zip(images, self.names, strict=True):
+            if image.shape != images[0].shape:
+                raise ValueError(
+                    f"images differ in size: {self.names[0]!r} is {_size(images[0])} and {name!r} is {_size(image)} "
+                    "pixels; set config.data.image_size to resize and crop them to one"
+                )
+        return np.stack(images)
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+def decode(item: Path | bytes, name: str, size: int = 0, mode: str = "RGB") -> np.ndarray:
+    """One JPEG or PNG as [H, W, C] uint8, upright, its colours as `mode`.
+
+    Grey, palette, CMYK and 16-bit images are converted; what is transparent becomes white. With `size`, the
+    shorter side is resized to it and the longer one cropped at both ends.
+
+    Raises:
+      ValueError: the image cannot be read or claims more than MAX_PIXELS; the message names it.
+    """
+    try:
+        with Image.open(BytesIO(item) if isinstance(item, bytes) else item, formats=FORMATS) as image:
+            too_large = image.width * image.height > MAX_PIXELS
+            if not too_large:
+                if size:  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, many times faster
+                    image.draft(None, (2 * size, 2 * size))
+                ImageOps.exif_transpose(image, in_place=True)
+                pixels = np.asarray(fit(convert(image, mode), size))
+    except Image.DecompressionBombError:
+        too_large = True
+    except Exception as error:  # a broken file makes the decoders raise anything
+        raise ValueError(f"cannot read the image {name!r}: {_reason(item, error)}") from error
+    if too_large:
+        raise ValueError(f"refused the image {name!r}: it claims more than {MAX_PIXELS:,} pixels")
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def _reason(item, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    empty = not item if isinstance(item, bytes) else item.stat().st_size == 0
+    if empty:
+        return "the file is empty"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"it is no {' or '.join(FORMATS)}"
+    return f"{type(error).__name__}: {error}"
+
+
+def convert(image: Image.Image, mode: str) -> Image.Image:
+    """The image in mode "RGB" or "L": 16-bit values scaled down, transparency laid over white."""
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    """The image with its shorter side resized to `size` and the longer one cropped at both ends; 0: unchanged."""
+    if size in (0, image.width) and image.width == image.height or size == 0:
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """[N, H, W, C] uint8 -> [N, size, size, C], as `fit` does; unchanged if size is 0 or they are of that size."""
+    if not size or images.shape[1:3] == (size, size):
+        return images
+    squeezed = images[..., 0] if images.shape[-1] == 1 else images
+    resized = np.stack([np.asarray(fit(Image.fromarray(image), size)) for image in squeezed])
+    return resized.reshape(len(images), size, size, -1)
