@@ -1,0 +1,83 @@
+"""What the networks share: layers with torch's padding and initial weights, and the head that ends most of them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen import initializers
+
+from kdjax.types import Outputs
+
+kaiming_fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
+"""N(0, sqrt(2 / (kernel area x output channels))). He et al. 2015, arXiv:1502.01852."""
+
+torch_default = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""U(+-1 / sqrt(fan in)): what torch's Conv2d and Linear start from."""
+
+
+def uniform(bound: float) -> Callable:
+    """Initializer U(-bound, bound)."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Makes the layers of one network: parameters and BatchNorm statistics in float32, arithmetic in `dtype`.
+
+    Every layer is named as in the torch network whose weights it can take (kdjax/models/torch.py).
+    """
+
+    dtype: Any = jnp.float32
+    axis_name: str | None = None  # the pmap axis over which BatchNorm averages
+    train: bool = False
+    conv_init: Callable = kaiming_fan_out
+
+    def conv(self, x, features: int, kernel: int, name: str, *, stride=1, groups=1, padding=None, bias=False):
+        """Square convolution of [B, H, W, C] that pads kernel // 2 on every side, as torch does; SAME is one-sided."""
+        padding = kernel // 2 if padding is None else padding
+        size = (kernel, kernel)
+        layer = nn.Conv(
+            features, size, stride, padding, feature_group_count=groups, use_bias=bias, **self._fields(name)
+        )
+        return layer(x)
+
+    def norm(self, x, name: str):
+        """BatchNorm in float32 with torch's constants: statistics move by 0.1 a step, epsilon 1e-5."""
+        axis = self.axis_name if self.train else None
+        layer = nn.BatchNorm(not self.train, momentum=0.9, epsilon=1e-5, axis_name=axis, name=name)
+        return layer(x.astype(jnp.float32)).astype(self.dtype)
+
+    def conv_norm(self, x, features: int, kernel: int, names: Sequence[str], **options):
+        """A convolution, then BatchNorm; `names` are theirs."""
+        return self.norm(self.conv(x, features, kernel, names[0], **options), names[1])
+
+    def linear(self, x, features: int, name: str, kernel_init=torch_default, bias_init=None):
+        """Dense layer; the bias starts from U(+-1 / sqrt(fan in)) unless told otherwise."""
+        bias_init = bias_init or uniform(x.shape[-1] ** -0.5)
+        return nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init, bias_init=bias_init, name=name)(x)
+
+    def outputs(self, embedding, classes: int, features: Sequence, preacts: Sequence, **inits) -> Outputs:
+        """Outputs with the logits, in float32, of a linear layer `classifier` on embedding [B, D]."""
+        logits = self.linear(embedding, classes, "classifier", **inits).astype(jnp.float32)
+        return Outputs(logits, tuple(features), tuple(preacts), embedding)
+
+    def _fields(self, name):
+        return dict(dtype=self.dtype, kernel_init=self.conv_init, name=name)
+
+
+def global_pool(x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, C], the mean over positions."""
+    return jnp.mean(x, axis=(1, 2))
+
+
+def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
+    """Max-pooling of [B, H, W, C] with `padding` positions of -inf on every side."""
+    return nn.max_pool(x, (size, size), (stride, stride), ((padding, padding),) * 2)
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, C * H * W], channel by channel as torch does, so that its dense weights fit."""
+    return jnp.transpose(x, (0, 3, 1, 2)).reshape(len(x), -1)
