@@ -100,20 +100,32 @@ def list_folder(path: str) -> tuple[dict[str, Listing], tuple[str, ...], tuple[s
 
     Raises:
       ValueError: no such folder, no train or test split (with what was found), an empty class folder in train,
-        fewer than two classes, a class in val or test that train does not have, or as `list_split`.
+        fewer than two classes, a class in val or test that train does not have, something that the system does not
+        let us read, or as `list_split`.
     """
+    try:
+        return _list_folder(path)
+    except OSError as error:
+        raise ValueError(f"cannot read {os.fspath(error.filename)!r}: {error.strerror}") from error
+
+
+def _list_folder(path: str):
     if not path:
         raise ValueError("config.data.path is empty; it must name the folder that holds train/ and test/")
     root = Path(path).expanduser()
     if not root.is_dir():
         raise ValueError(f"config.data.path {path!r} is {'no folder' if root.exists() else 'not there'}")
-    found = [entry.name for entry in _entries(root) if entry.is_dir()]
+    folders = [entry for entry in _entries(root) if entry.is_dir()]
+    found = [entry.name for entry in folders]
     for split in ("train", "test"):
         if split not in found:
             raise ValueError(
                 f"config.data.path {path!r} has no folder {split!r}: it must hold train/, test/ and perhaps val/, each "
                 f"with a folder per class; found {some([root / f for f in found], root) or 'no folders'}"
             )
+    for entry in folders:
+        if entry.name in SPLITS:
+            _check_link(entry, root.resolve())
     listings = {split: list_split(root, split) for split in SPLITS if split in found}
     classes = tuple(listings["train"].names)
     _check_classes(root, listings, classes)
@@ -121,7 +133,7 @@ def list_folder(path: str) -> tuple[dict[str, Listing], tuple[str, ...], tuple[s
     if strangers := [root / name for name in found if name not in SPLITS]:
         warnings.append(f"not used: {some(strangers, root)}; the splits are {', '.join(SPLITS)}")
     if ignored := [path for listing in listings.values() for path in listing.ignored]:
-        warnings.append(f"{count(ignored, 'file')} not named {', '.join(SUFFIXES)} passed over: {some(ignored, root)}")
+        warnings.append(f"passed over {count(ignored, 'file')} not named {', '.join(SUFFIXES)}: {some(ignored, root)}")
     return listings, classes, tuple(warnings)
 
 
@@ -136,7 +148,8 @@ def _check_classes(root: Path, listings: dict[str, Listing], classes: tuple[str,
     for split, listing in listings.items():
         if unknown := sorted(set(listing.names) - set(classes)):
             raise ValueError(
-                f"{str(root / split)!r} has {count(unknown, 'class folder')} that train does not have: {some(unknown, '.')}"
+                f"{str(root / split)!r} has {count(unknown, 'class folder')} that train does not have: "
+                + some(unknown, ".")
             )
         if not listing.paths:
             raise ValueError(f"{str(root / split)!r} has no image (JPEG or PNG)")

@@ -1,12 +1,14 @@
 """Reads what TensorFlow Datasets has prepared, with neither TensorFlow nor a network."""
 
 import contextlib
+import difflib
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
 from kdjax.data.arrays import Arrays, Dataset
+from kdjax.data.folder import some
 from kdjax.data.images import Encoded
 from kdjax.find import nearest
 
@@ -49,22 +51,24 @@ def _builder(tfds, name: str, data_dir: Path):
     """The builder of prepared data; a ValueError says what is missing and how to get it."""
     if not name:
         raise ValueError("config.data.name is empty; with source 'tfds' it names the data set, for example 'cifar10'")
-    prepare = f"`tfds build {name} --file_format=array_record --data_dir={data_dir}`"
+    prepare = f"`tfds build {name} --file_format=array_record --data_dir={data_dir}`, where TensorFlow is installed"
     try:
         builder = tfds.core.read_only_builder.builder_from_files(name, data_dir=str(data_dir))
     except tfds.core.DatasetNotFoundError:
         prepared = sorted(p.name for p in data_dir.iterdir() if p.is_dir()) if data_dir.is_dir() else []
         known = [*prepared, *tfds.core.load.list_builders(with_community_datasets=False)]
-        hint = "" if name.split(":")[0].split("/")[0] in known else nearest(name, known)
+        if name.partition("/")[0].partition(":")[0] not in known:
+            hint = nearest(name, difflib.get_close_matches(name, known, n=1) or prepared)
+            raise ValueError(f"config.data.name {name!r}: TFDS has no such data set{hint}") from None
         raise ValueError(
-            f"TFDS data {name!r} is not in {str(data_dir)!r}, which holds {', '.join(prepared) or 'nothing'}{hint}. "
-            "The folder is config.data.path, or the environment variable TFDS_DATA_DIR, or ~/tensorflow_datasets; "
-            f"{prepare} prepares the data where TensorFlow is installed"
+            f"config.data.name {name!r} is not prepared in {str(data_dir)!r}, which holds "
+            f"{some(prepared, '.') or 'nothing'}. The folder is config.data.path, or the environment variable "
+            f"TFDS_DATA_DIR, or ~/tensorflow_datasets; to prepare it: {prepare}"
         ) from None
     if builder.info.file_format.value != "array_record":
         raise ValueError(
-            f"TFDS data {name!r} in {str(data_dir)!r} is stored as {builder.info.file_format.value}, "
-            f"which cannot be read without TensorFlow; prepare it again with {prepare}"
+            f"config.data.name {name!r} in {str(data_dir)!r} is stored as {builder.info.file_format.value}, "
+            f"which cannot be read without TensorFlow; to prepare it again: {prepare}"
         )
     return builder
 
@@ -74,7 +78,7 @@ def _keys(tfds, name: str, info) -> tuple[str, str]:
     keys = info.supervised_keys
     features = [info.features[key] for key in keys] if keys and all(isinstance(key, str) for key in keys) else []
     if [type(feature) for feature in features] != [tfds.features.Image, tfds.features.ClassLabel]:
-        raise ValueError(f"TFDS data {name!r} is not for classification: its inputs and targets are {keys}")
+        raise ValueError(f"config.data.name {name!r} is not for classification: its inputs and targets are {keys}")
     return keys
 
 
@@ -85,7 +89,7 @@ def _splits(name: str, source) -> dict[str, str]:
         splits["test"] = splits.pop("validation")
     if not {"train", "test"} <= splits.keys():
         raise ValueError(
-            f"TFDS data {name!r} needs the splits train and test (or validation), but has {', '.join(source)}"
+            f"config.data.name {name!r} needs the splits train and test (or validation), but has {', '.join(source)}"
         )
     return splits
 
