@@ -1,0 +1,97 @@
+"""Weights of PyTorch networks for the Linen networks of the same architecture, by rules.
+
+The networks of kdjax.models name their layers as the torch networks do, so that four rules suffice:
+
+1. `layer1.0.conv1.weight` belongs to `params/layer1_0/conv1/kernel`: dots and underscores are one.
+2. The last layer is `classifier`, whether the file calls it fc, linear, head, classifier or classifier.1;
+   the projection of a residual block is `downsample` or `shortcut`; a prefix `module.` of all names is dropped.
+3. Convolutions turn from OIHW to HWIO and dense layers from [out, in] to [in, out]. Where a network flattens images, it
+   does so channel by channel as torch does (layers.flatten), so no rows need to be moved.
+4. `weight` of a normalisation is `scale`; running_mean and running_var are `batch_stats`; num_batches_tracked counts
+   training steps and has no counterpart.
+
+Names known to follow them: RepDistiller and akamaster/pytorch_resnet_cifar10 (CIFAR), torchvision (ImageNet), and timm
+and DeiT (Vision Transformers).
+"""
+
+import re
+
+import flax.linen as nn
+import flax.traverse_util
+import numpy as np
+
+from kdjax.models import weights
+
+_LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
+_CLASSIFIER = re.compile(r"^(fc|linear|head|classifier(\.\d+)?)\.(?=(weight|bias)$)")
+
+
+def load(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
+    """Variables {"params": ..., "batch_stats": ...} of a model from a .safetensors file of torch or of kdjax's export.
+
+    Args:
+      path: of the file.
+      model: a Linen module called on images [B, H, W, C].
+      image_shape: (H, W, C).
+
+    Raises:
+      ValueError: the file is a pickle (with the command that converts it) or is damaged; tensors are missing, left
+        over, of another shape or not finite (with their names).
+    """
+    tensors, format_ = weights.read(path)
+    expected = weights.shapes(model, image_shape)
+    if format_ == weights.FORMAT:
+        return weights.own(path, tensors, expected)
+    names = _canonical_names(path, tensors)
+    wanted = {_canonical_path(key): key for key in expected}
+    missing = {_torch_name(wanted[name]) for name in wanted.keys() - names.keys()}
+    weights.check_names(path, missing, {names[name] for name in names.keys() - wanted.keys()})
+    pairs = {key: names[name] for name, key in wanted.items()}
+    weights.check_shapes(
+        path, [(n, tensors[n].shape, _torch_shape(expected[key].shape, key)) for key, n in pairs.items()]
+    )
+    flat = {key: _convert(path, name, tensors[name], key) for key, name in pairs.items()}
+    return flax.traverse_util.unflatten_dict(flat)
+
+
+def _canonical_names(path, tensors) -> dict[str, str]:
+    """Canonical name -> name in the file."""
+    names = [name for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"]
+    prefix = "module." if names and all(name.startswith("module.") for name in names) else ""
+    result = {}
+    for name in names:
+        canonical = _CLASSIFIER.sub("classifier.", name.removeprefix(prefix))
+        canonical = canonical.replace("_", ".").replace(".shortcut.", ".downsample.")
+        if canonical in result:
+            raise ValueError(f"{path}: {result[canonical]} and {name} are both taken for {canonical}")
+        result[canonical] = name
+    return result
+
+
+def _canonical_path(key: tuple[str, ...]) -> str:
+    """("params", "layer1_0", "conv1", "kernel") -> "layer1.0.conv1.weight"."""
+    return ".".join([*(part.replace("_", ".") for part in key[1:-1]), _LEAVES.get(key[-1], key[-1].replace("_", "."))])
+
+
+def _torch_name(key) -> str:
+    """A variable's path as a name for messages: `layer1.0.bn1.running_mean`."""
+    return _canonical_path(key).replace("running.", "running_")
+
+
+def _axes(rank: int, leaf: str) -> tuple[int, ...]:
+    """The transposition that makes a torch tensor a Linen one."""
+    return {4: (2, 3, 1, 0), 2: (1, 0)}[rank] if leaf == "kernel" else tuple(range(rank))
+
+
+def _torch_shape(shape, key) -> tuple[int, ...]:
+    axes = _axes(len(shape), key[-1])
+    return tuple(shape[axes.index(i)] for i in range(len(shape)))
+
+
+def _convert(path, name, tensor, key):
+    if tensor.dtype.kind in "biu":
+        raise ValueError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
+    tensor = tensor.astype(np.float32)
+    if not np.isfinite(tensor).all():
+        raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    return np.ascontiguousarray(tensor.transpose(_axes(tensor.ndim, key[-1])))
