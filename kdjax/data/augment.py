@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from kdjax.config import typed
 from kdjax.data import augmentations
 from kdjax.find import find, nearest
 
@@ -37,12 +38,12 @@ def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
       in which an unlabelled example is a row of zeros.
 
     Raises:
-      ValueError: an unknown augmentation or hyperparameter.
+      ValueError: an unknown augmentation or hyperparameter, or a value of another type than the default's.
     """
     steps = [_step(name, hyper) for name, hyper in spec.items()]
     mixes = any(changes_labels for *_, changes_labels in steps)
     if mixes and classes < 1:
-        raise ValueError(f"config.data.augment mixes labels ({', '.join(spec)}): the number of classes is needed")
+        raise ValueError(f"config.data.augment mixes labels ({', '.join(spec)}), which needs the number of classes")
 
     def augment(key, image, label):
         image = image.astype(jnp.float32)
@@ -69,12 +70,26 @@ def _step(name: str, hyper: Mapping):
             f"augmentation {name!r} must be fn(key, image, *, hyperparameters) or "
             f"fn(key, image, label, *, hyperparameters), but its arguments are {', '.join(positional)}"
         )
-    valid = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    field = f"config.data.augment.{name}"
+    if not isinstance(hyper, Mapping):
+        raise ValueError(f"{field} must be a dictionary of hyperparameters, got {hyper!r}")
     for key in hyper:
-        if key not in valid:
-            none = "; it has none" if not valid else nearest(key, valid)
-            raise ValueError(f"config.data.augment.{name}: unknown hyperparameter {key!r}{none}")
-    missing = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in hyper]
-    if missing:
-        raise ValueError(f"config.data.augment.{name} needs a value for {', '.join(missing)}")
-    return fn, dict(hyper), len(positional) == 3
+        if key not in defaults:
+            none = nearest(key, defaults) or "; it has none"
+            raise ValueError(f"{field}: unknown hyperparameter {key!r}{none}")
+    if missing := [key for key, value in defaults.items() if value is inspect.Parameter.empty and key not in hyper]:
+        raise ValueError(f"{field} needs a value for {', '.join(missing)}")
+    return fn, {key: _typed(hyper[key], defaults[key], f"{field}.{key}") for key in hyper}, len(positional) == 3
+
+
+def _typed(value, default, field: str):
+    """`value` as the type of the default; of a tuple, with as many values of that type."""
+    if default is inspect.Parameter.empty:
+        return value
+    value = typed(value, default, field)
+    if isinstance(default, tuple):
+        if len(value) != len(default):
+            raise ValueError(f"{field} must have {len(default)} values (like {default!r}), got {value!r}")
+        value = tuple(typed(v, like, field) for v, like in zip(value, default, strict=True))
+    return value
