@@ -1,9 +1,13 @@
 """Networks that return Outputs, each a function found by its name: `kdjax.models.resnet20(num_classes=10)`.
 
-Every network takes num_classes, dtype (what it computes in; parameters stay float32) and axis_name (the pmap axis
-over which BatchNorm averages), and is called on images [B, H, W, C] with train=False or True.
+Every network takes num_classes, dtype (what it computes in; parameters and BatchNorm's statistics stay float32) and
+axis_name (the pmap axis over which BatchNorm averages), and is called on images [B, H, W, C] with train=False or True.
+Its last linear layer is params["classifier"]. Layers are named as in the torch network whose weights it can take
+(kdjax.models.torch). `kdjax.models.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """
 
+from kdjax.models.compose import ensemble, simkd
+from kdjax.models.mobilenet import efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv2_imagenet
 from kdjax.models.resnet import (
     resnet8,
     resnet8x4,
@@ -20,14 +24,24 @@ from kdjax.models.resnet import (
     resnet101,
     resnet110,
 )
+from kdjax.models.shufflenet import shufflenetv1, shufflenetv2
 from kdjax.models.small import convnet, lenet, plain_student, plain_teacher
+from kdjax.models.squeezenet import squeezenet
+from kdjax.models.vgg import vgg8, vgg11, vgg13, vgg16, vgg19
+from kdjax.models.vit import deit_small, deit_tiny
+from kdjax.models.wrn import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
 
 FAMILIES = {
     "small": (convnet, lenet, plain_teacher, plain_student),
     "CIFAR": (
         *(resnet8, resnet14, resnet20, resnet32, resnet44, resnet56, resnet110, resnet8x4, resnet32x4),
-        resnet50_cifar,
+        *(wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2, vgg8, vgg11, vgg13, vgg16, vgg19),
+        *(resnet50_cifar, mobilenetv2, shufflenetv1, shufflenetv2),
     ),
-    "ImageNet": (resnet18, resnet34, resnet50, resnet101),
+    "ImageNet": (
+        *(resnet18, resnet34, resnet50, resnet101, mobilenetv1, mobilenetv2_imagenet, squeezenet, efficientnet_b0),
+        *(deit_tiny, deit_small),
+    ),
+    "made of others": (ensemble, simkd),
 }
-"""The images a network is made for -> networks, in the order in which `kdjax list models` shows them."""
+"""The images that a network is made for -> networks, in the order in which `kdjax list models` shows them."""

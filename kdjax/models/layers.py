@@ -60,8 +60,9 @@ class Layers:
         return nn.Dense(features, dtype=self.dtype, kernel_init=kernel_init, bias_init=bias_init, name=name)(x)
 
     def outputs(self, embedding, classes: int, features: Sequence, preacts: Sequence, **inits) -> Outputs:
-        """Outputs with the logits, in float32, of a linear layer `classifier` on embedding [B, D]."""
-        logits = self.linear(embedding, classes, "classifier", **inits).astype(jnp.float32)
+        """Outputs with the logits, in float32, of a linear layer `classifier` on embedding [B, D]; 0 classes: none."""
+        logits = self.linear(embedding, classes, "classifier", **inits) if classes else jnp.zeros((len(embedding), 0))
+        logits = logits.astype(jnp.float32)
         return Outputs(logits, tuple(features), tuple(preacts), embedding)
 
     def _fields(self, name):
@@ -76,6 +77,12 @@ def global_pool(x: jax.Array) -> jax.Array:
 def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
     """Max-pooling of [B, H, W, C] with `padding` positions of -inf on every side."""
     return nn.max_pool(x, (size, size), (stride, stride), ((padding, padding),) * 2)
+
+
+def avg_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
+    """Mean-pooling of [B, H, W, C] with `padding` zeros on every side, which count, as in torch."""
+    total = nn.pooling.pool(x, 0.0, jax.lax.add, (size, size), (stride, stride), ((padding, padding),) * 2)
+    return total / size**2
 
 
 def flatten(x: jax.Array) -> jax.Array:
