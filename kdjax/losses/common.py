@@ -1,0 +1,200 @@
+"""What losses share: checked access to Outputs in float32, pooling, and norms with finite gradients everywhere.
+
+Sizes: B examples, K classes, H x W positions, C channels, D embedding width.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.linen import initializers
+
+torch_default = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""U(+-1 / sqrt(fan in)): what the layers of the reference implementations start from."""
+
+
+def uniform(bound: float):
+    """Initializer U(-bound, bound)."""
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+batch_norm = dict(use_running_average=False, momentum=0.9, epsilon=1e-5)
+"""Fields of a BatchNorm inside a loss: always in training mode, torch's constants."""
+
+
+class Parameter(nn.Module):
+    """A trained array that belongs to no layer: `Parameter(name="scale")(jnp.zeros, (3,))` starts from zeros."""
+
+    @nn.compact
+    def __call__(self, init, *args) -> jax.Array:
+        return self.param("value", lambda _: init(*args))
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """x in float32; float64 stays."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def logits(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
+    """([B, K], [B, K]) of the student and the teacher.
+
+    Raises:
+      ValueError: their shapes differ.
+    """
+    s, t = wide(student.logits), wide(teacher.logits)
+    if s.shape != t.shape:
+        raise ValueError(f"{loss}: logits of student and teacher must have one shape, got {s.shape} and {t.shape}")
+    return s, t
+
+
+def embeddings(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
+    """([B, D], [B, D']) of the student and the teacher.
+
+    Raises:
+      ValueError: a model that gives no embedding.
+    """
+    for who, outputs in (("student", student), ("teacher", teacher)):
+        if outputs.embedding is None:
+            raise ValueError(f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D])")
+    return wide(student.embedding), wide(teacher.embedding)
+
+
+def maps(loss: str, student, teacher, layers, field: str = "features") -> list[tuple[jax.Array, jax.Array]]:
+    """[([B, H, W, C] of the student, [B, H', W', C'] of the teacher), ...] for the layers, shallow to deep.
+
+    Args:
+      layers: indices into `field`, each an int or a pair (student's, teacher's); None: every map but the first, which
+        is the stem of the networks that have one; the only one where there is only one.
+      field: "features" or "preacts".
+
+    Raises:
+      ValueError: no maps, an index out of range, or None for models that have different numbers of maps.
+    """
+    ours, theirs = _maps_of(loss, "student", student, field), _maps_of(loss, "teacher", teacher, field)
+    if layers is None:
+        if len(ours) != len(theirs):
+            raise ValueError(
+                f"{loss}: the student has {len(ours)} {field} and the teacher {len(theirs)}; "
+                "say which belong together, as layers=((0, 1), (1, 3)) of (student's, teacher's)"
+            )
+        layers = range(min(1, len(ours) - 1), len(ours))
+    if len(tuple(layers)) == 0:
+        raise ValueError(f"{loss}: layers is empty; name at least one of the student's {len(ours)} {field}")
+    pairs = [layer if isinstance(layer, tuple | list) else (layer, layer) for layer in layers]
+    return [
+        (_pick(loss, "student", ours, s, field), _pick(loss, "teacher", theirs, t, field))
+        for s, t in (_pair(loss, pair) for pair in pairs)
+    ]
+
+
+def map_pair(loss: str, student, teacher, layer, field: str = "features") -> tuple[jax.Array, jax.Array]:
+    """One pair of `maps`; `layer` is an int or a pair (student's, teacher's)."""
+    return maps(loss, student, teacher, (layer,), field)[0]
+
+
+def same_channels(loss: str, pairs) -> None:
+    """Raises a ValueError if the maps of a pair differ in channels."""
+    for s, t in pairs:
+        if s.shape[-1] != t.shape[-1]:
+            raise ValueError(
+                f"{loss}: maps of student and teacher must have equally many channels, got {s.shape[-1]} and "
+                f"{t.shape[-1]}; name other layers, or choose a loss that regresses, such as fitnet"
+            )
+
+
+def _maps_of(loss, who, outputs, field):
+    found = getattr(outputs, field)
+    if len(found) == 0:
+        raise ValueError(
+            f"{loss}: the {who} gives no {field}; its model must return Outputs({field}=([B, H, W, C], ...))"
+        )
+    return found
+
+
+def _pair(loss, pair):
+    if len(pair) != 2:
+        raise ValueError(f"{loss}: a layer is an int or a pair (student's, teacher's), got {pair!r}")
+    return pair
+
+
+def _pick(loss, who, found, layer, field):
+    if not -len(found) <= layer < len(found):
+        raise ValueError(
+            f"{loss}: layer {layer} is out of range; the {who} has {len(found)} {field}, valid are "
+            f"{-len(found)} to {len(found) - 1}"
+        )
+    return wide(found[layer])
+
+
+def classes(loss: str, labels, num_classes: int) -> tuple[jax.Array, jax.Array]:
+    """([B, K] bool, true at the class of each example; [B] bool, true where the example is labelled).
+
+    Raises:
+      ValueError: labels are soft.
+    """
+    if labels.ndim != 1:
+        raise ValueError(f"{loss}: needs one class for each example, [B] integers; got labels of shape {labels.shape}")
+    return labels[:, None] == jnp.arange(num_classes, dtype=labels.dtype)[None, :], labels >= 0
+
+
+def labelled_mean(values, labelled) -> jax.Array:
+    """Mean of values [B] over the labelled examples; 0 where there is none."""
+    count = jnp.sum(labelled, dtype=values.dtype)
+    return jnp.sum(jnp.where(labelled, values, 0.0)) / jnp.maximum(count, 1.0)
+
+
+def norm(x, axis=-1) -> jax.Array:
+    """Euclidean norm, the axis kept; its gradient at 0 is 0 instead of NaN."""
+    squared = jnp.sum(jnp.square(x), axis, keepdims=True)
+    return jnp.where(squared > 0, jnp.sqrt(jnp.where(squared > 0, squared, 1.0)), 0.0)
+
+
+def unit(x, axis=-1) -> jax.Array:
+    """x / |x|; what is shorter than 1e-12 becomes 0 with gradient 0, where 1/|x| would explode."""
+    squared = jnp.sum(jnp.square(x), axis, keepdims=True)
+    positive = squared > 1e-24
+    return x * jnp.where(positive, jax.lax.rsqrt(jnp.where(positive, squared, 1.0)), 0.0)
+
+
+def dot(subscripts: str, a, b) -> jax.Array:
+    """Einsum in full float32; a GPU's default of 10 bits would drown the small differences that losses look at."""
+    return jnp.einsum(subscripts, a, b, precision="highest")
+
+
+def pool(x: jax.Array, height: int, width: int) -> jax.Array:
+    """[B, H, W, C] -> [B, height, width, C], means over equal windows, or overlapping ones where sizes do not divide.
+
+    The windows are those of torch's adaptive_avg_pool2d.
+    """
+    batch, h, w, channels = x.shape
+    if (h, w) == (height, width):
+        return x
+    if h % height == 0 and w % width == 0:
+        return x.reshape(batch, height, h // height, width, w // width, channels).mean((2, 4))
+    rows, columns = (jnp.asarray(_windows(*sizes), x.dtype) for sizes in ((h, height), (w, width)))
+    return dot("jw,biwc->bijc", columns, dot("ih,bhwc->biwc", rows, x))
+
+
+def _windows(size: int, cells: int) -> np.ndarray:
+    """[cells, size]: the weight of each position in each window."""
+    starts = np.arange(cells) * size // cells
+    ends = -(-(np.arange(1, cells + 1) * size) // cells)
+    inside = (np.arange(size) >= starts[:, None]) & (np.arange(size) < ends[:, None])
+    return inside / inside.sum(1, keepdims=True)
+
+
+def pool_to_smaller(a, b) -> tuple[jax.Array, jax.Array]:
+    """Both maps at the smaller height and the smaller width of the two."""
+    size = min(a.shape[1], b.shape[1]), min(a.shape[2], b.shape[2])
+    return pool(a, *size), pool(b, *size)
+
+
+def linear(x, width: int, name: str) -> jax.Array:
+    """A dense layer, [B, D] -> [B, width], that starts as torch's does."""
+    bound = x.shape[-1] ** -0.5
+    return nn.Dense(width, kernel_init=torch_default, bias_init=uniform(bound), name=name)(x)
+
+
+def positions(x) -> jax.Array:
+    """[B, H, W, C] -> [B, H*W, C]."""
+    return x.reshape(x.shape[0], -1, x.shape[-1])

@@ -1,0 +1,35 @@
+"""Losses on class labels: the data's, or those that the teacher gives."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.losses.common import classes, labelled_mean, logits, wide
+
+
+def cross_entropy(student, teacher, labels, *, label_smoothing=0.0):
+    """Softmax cross-entropy with the labels. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+
+    Needs no teacher.
+
+    Args:
+      labels: classes [B], the mean is over those that are not -1; or probabilities [B, K], as mixup makes them.
+      label_smoothing: how much of each target is spread evenly over the K classes.
+    """
+    scores = wide(student.logits)  # [B, K]
+    if labels.ndim == 2:
+        if labels.shape != scores.shape:
+            raise ValueError(f"cross_entropy: labels have shape {labels.shape}, the logits {scores.shape}")
+        targets, labelled = labels.astype(scores.dtype), jnp.ones(len(scores), bool)
+    else:
+        target, labelled = classes("cross_entropy", labels, scores.shape[-1])
+        targets = target.astype(scores.dtype)
+    targets = optax.smooth_labels(targets, label_smoothing)
+    return labelled_mean(optax.softmax_cross_entropy(scores, targets), labelled)
+
+
+def hard_target(student, teacher, labels):
+    """Cross-entropy with the class that the teacher finds most likely. Touvron et al. 2021, arXiv:2012.12877."""
+    s, t = logits("hard_target", student, teacher)
+    target = jax.nn.one_hot(jnp.argmax(t, -1), t.shape[-1], dtype=s.dtype)
+    return jnp.mean(optax.softmax_cross_entropy(s, target))

@@ -1,0 +1,92 @@
+"""Losses on relations between the examples of a batch; a batch of one example has none, and its loss is 0."""
+
+import jax.numpy as jnp
+import optax
+
+from kdjax.losses.common import dot, embeddings, linear, map_pair, unit
+
+
+def similarity(student, teacher, labels, *, layer=-1):
+    """Squared difference of the similarities between examples. Tung and Mori 2019 (SP), arXiv:1907.09682.
+
+    Products of the flattened maps of all pairs of examples, each row of unit length, mean over the B^2 pairs.
+
+    Args:
+      layer: the map, an int or a pair (student's, teacher's).
+    """
+    s, t = map_pair("similarity", student, teacher, layer)
+    return jnp.mean(optax.squared_error(_similarities(s), _similarities(t)))
+
+
+def _similarities(x):
+    """[B, ...] -> [B, B]."""
+    x = x.reshape(len(x), -1)
+    return unit(dot("id,jd->ij", x, x))
+
+
+def rkd(student, teacher, labels, *, distance_weight=25.0, angle_weight=50.0):
+    """Distances of pairs and angles of triples of embeddings, smooth L1. Park et al. 2019 (RKD), arXiv:1904.05068.
+
+    Distances are divided by their mean, so widths and scales may differ. Weights are those of RepDistiller.
+    """
+    s, t = embeddings("rkd", student, teacher)
+    s, t = _differences(s), _differences(t)
+    distance = jnp.mean(optax.losses.huber_loss(_distances(s), _distances(t)))
+    angle = jnp.mean(optax.losses.huber_loss(_angles(s), _angles(t)))
+    return distance_weight * distance + angle_weight * angle
+
+
+def _differences(x):
+    """[B, D] -> [B, B, D]."""
+    return x[None, :, :] - x[:, None, :]
+
+
+def _distances(differences):
+    """[B, B, D] -> [B, B] distances in units of their mean, 0 on the diagonal."""
+    size = len(differences)
+    # Clamped before the root: at coinciding embeddings its gradient would be infinite.
+    distances = jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(differences), -1), 1e-12))
+    distances = jnp.where(jnp.eye(size, dtype=bool), 0.0, distances)
+    return distances * max(size * (size - 1), 1) / jnp.maximum(jnp.sum(distances), 1e-12)
+
+
+def _angles(differences):
+    """[B, B, D] -> [B, B, B]: at example i, the cosine of the angle between examples j and k."""
+    directions = unit(differences)
+    return dot("ijd,ikd->ijk", directions, directions)
+
+
+def pkt(student, teacher, labels):
+    """KL divergence of neighbour probabilities from cosine similarities. Passalis and Tefas 2018, arXiv:1803.10837.
+
+    Mean over the B^2 pairs, as in RepDistiller's PKT.py.
+    """
+    s, t = (_neighbours(x) for x in embeddings("pkt", student, teacher))
+    # log1p of the relative difference: the loss is a small difference of large terms.
+    return jnp.mean(t * jnp.log1p((t - s) / (s + 1e-7)))
+
+
+def _neighbours(x):
+    """[B, D] -> [B, B], rows sum to 1."""
+    x = unit(x)
+    similarity = (dot("id,jd->ij", x, x) + 1) / 2
+    return similarity / jnp.sum(similarity, -1, keepdims=True)
+
+
+def correlation(student, teacher, labels, *, dim=128):
+    """Products of the differences of successive examples. Peng et al. 2019 (CC), arXiv:1904.01802.
+
+    |student - teacher| of one example times that of the next, summed over dimensions, mean over neighbours, as in the
+    authors' code and RepDistiller's CC.py; the paper's correlation kernels are something else. Depends on the order
+    of the batch.
+
+    Args:
+      dim: width to which a dense layer each, both trained, takes the embeddings; None: embeddings as they are.
+    """
+    s, t = embeddings("correlation", student, teacher)
+    if dim is not None:
+        s, t = linear(s, dim, "student_embed"), linear(t, dim, "teacher_embed")
+    if s.shape != t.shape:
+        raise ValueError(f"correlation: embeddings have shapes {s.shape} and {t.shape}; dim=128 gives them one width")
+    difference = jnp.abs(s - t)
+    return jnp.sum(difference[:-1] * difference[1:]) / max(len(s) - 1, 1)

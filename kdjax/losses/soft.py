@@ -1,0 +1,144 @@
+"""Losses on the teacher's soft predictions, its logits."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.losses.common import classes, labelled_mean, logits, norm, wide
+
+_NEVER = -1e30  # a logit whose probability is 0 and whose differences are finite, whatever the other logits are
+
+
+def _kl(student, teacher, temperature):
+    """T^2 KL(teacher || student) [B] of logits [B, K] softened by T."""
+    log_p, log_q = (jax.nn.log_softmax(x / temperature) for x in (teacher, student))
+    return temperature**2 * optax.losses.kl_divergence_with_log_targets(log_q, log_p)
+
+
+def kd(student, teacher, labels, *, temperature=4.0):
+    """T^2 KL(teacher || student) of softened predictions, mean over the batch. Hinton et al. 2015, arXiv:1503.02531."""
+    s, t = logits("kd", student, teacher)
+    return jnp.mean(_kl(s, t, temperature))
+
+
+def binary_kd(student, teacher, labels, *, temperature=1.0, targets="softmax"):
+    """Sigmoid cross-entropy with the teacher's probabilities as targets: each class is a question of its own.
+
+    Mean over examples and classes.
+
+    Args:
+      temperature: divides the logits of both; no factor T^2.
+      targets: how the teacher's logits become probabilities, "softmax" or "sigmoid".
+
+    Raises:
+      ValueError: other targets.
+    """
+    if targets not in ("softmax", "sigmoid"):
+        raise ValueError(f"binary_kd: targets {targets!r} is unknown; valid are 'softmax' and 'sigmoid'")
+    s, t = (x / temperature for x in logits("binary_kd", student, teacher))
+    return jnp.mean(optax.sigmoid_binary_cross_entropy(s, getattr(jax.nn, targets)(t)))
+
+
+def logit_mse(student, teacher, labels):
+    """Mean squared difference of the logits, over examples and classes. Ba and Caruana 2014, arXiv:1312.6184."""
+    s, t = logits("logit_mse", student, teacher)
+    return jnp.mean(optax.squared_error(s, t))
+
+
+def dkd(student, teacher, labels, *, alpha=1.0, beta=8.0, temperature=4.0):
+    """alpha x KL of target against rest + beta x KL among the rest. Zhao et al. 2022 (DKD), arXiv:2203.08679.
+
+    Times T^2, mean over the labelled examples, as in mdistiller's distillers/DKD.py.
+    """
+    s, t = logits("dkd", student, teacher)
+    target, labelled = classes("dkd", labels, s.shape[-1])
+    s, t = s / temperature, t / temperature
+    decided = optax.losses.kl_divergence_with_log_targets(
+        _log_target_and_rest(s, target), _log_target_and_rest(t, target)
+    )
+    rest = _kl(_without(s, target), _without(t, target), 1.0)
+    return temperature**2 * labelled_mean(alpha * decided + beta * rest, labelled)
+
+
+def _log_target_and_rest(scores, target):
+    """[B, 2] log probabilities of the target class and of all the others together, without a log of a difference."""
+    own = jnp.sum(jnp.where(target, scores, 0.0), -1)
+    others = jax.nn.logsumexp(_without(scores, target), -1)
+    return jax.nn.log_softmax(jnp.stack([own, others], -1))
+
+
+def _without(scores, target):
+    """The logits [B, K] with that of the target class out of the running."""
+    return jnp.where(target, _NEVER, scores)
+
+
+def dist(student, teacher, labels, *, beta=1.0, gamma=1.0, temperature=4.0):
+    """1 - Pearson correlation of predictions, within examples and within classes. Huang et al. 2022, arXiv:2205.10536.
+
+    The factor T^2 is that of the authors' code; the paper has none. The paper's ImageNet setting: temperature 1.
+
+    Args:
+      beta: weight of the correlation over the classes of an example.
+      gamma: weight of the correlation over the examples of a class.
+    """
+    s, t = (jax.nn.softmax(x / temperature) for x in logits("dist", student, teacher))
+    between, within = (1 - jnp.mean(_pearson(s, t, axis)) for axis in (1, 0))
+    return temperature**2 * (beta * between + gamma * within)
+
+
+def _pearson(a, b, axis):
+    a, b = (x - jnp.mean(x, axis, keepdims=True) for x in (a, b))
+    return jnp.sum(a * b, axis, keepdims=True) / (norm(a, axis) * norm(b, axis) + 1e-8)
+
+
+def nkd(student, teacher, labels, *, gamma=1.5, temperature=1.0):
+    """Cross-entropy at the target scaled by the teacher + KL among the rest. Yang et al. 2023 (NKD), arXiv:2303.13005.
+
+    Mean over the labelled examples, as in cls_KD's nkd.py; comes on top of the cross-entropy with the labels.
+
+    Args:
+      gamma: weight of the classes other than the target.
+      temperature: softens those other classes; their part is multiplied by its square.
+    """
+    s, t = logits("nkd", student, teacher)
+    target, labelled = classes("nkd", labels, s.shape[-1])
+    log_q = jnp.sum(jnp.where(target, jax.nn.log_softmax(s), 0.0), -1)
+    p = jnp.sum(jnp.where(target, jax.nn.softmax(t), 0.0), -1)
+    log_rest = jax.nn.log_softmax(_without(s, target) / temperature)
+    rest = -jnp.sum(jax.nn.softmax(_without(t, target) / temperature) * log_rest, -1)
+    return labelled_mean(gamma * temperature**2 * rest - p * log_q, labelled)
+
+
+def wsld(student, teacher, labels, *, temperature=2.0):
+    """Cross-entropy with the teacher, weighted by how far the student is behind. Zhou et al. 2021, arXiv:2102.00650.
+
+    The weight of an example is 1 - exp(-cross-entropy of the student / that of the teacher), both with the labels.
+    Times T^2, mean over the labelled examples, as in mmrazor's weighted_soft_label_distillation.py.
+    """
+    s, t = logits("wsld", student, teacher)
+    target, labelled = classes("wsld", labels, s.shape[-1])
+    behind = _cross_entropy(jax.lax.stop_gradient(s), target) / (_cross_entropy(t, target) + 1e-7)
+    soft = optax.softmax_cross_entropy(s / temperature, jax.nn.softmax(t / temperature))
+    return temperature**2 * labelled_mean(-jnp.expm1(-behind) * soft, labelled)
+
+
+def _cross_entropy(scores, target):
+    """Softmax cross-entropy [B] with the classes that `target` [B, K] marks; 0 where it marks none."""
+    return -jnp.sum(jnp.where(target, jax.nn.log_softmax(scores), 0.0), -1)
+
+
+def standardize(outputs):
+    """Outputs whose logits have mean 0 and standard deviation 1 in every example. Sun et al. 2024, arXiv:2403.01427.
+
+    Composes with any loss on logits: `dkd(standardize(student), standardize(teacher), labels)`. The deviation is that
+    of a sample (K - 1 in the denominator), and 1e-7 is added to it, as in the authors' code.
+    """
+    centred = wide(outputs.logits)
+    centred = centred - jnp.mean(centred, -1, keepdims=True)
+    deviation = norm(centred) / max(centred.shape[-1] - 1, 1) ** 0.5
+    return outputs.replace(logits=centred / (deviation + 1e-7))
+
+
+def kd_standardized(student, teacher, labels, *, temperature=2.0):
+    """`kd` of standardized logits: shape is taught, not scale. Sun et al. 2024, arXiv:2403.01427."""
+    return kd(standardize(student), standardize(teacher), labels, temperature=temperature)
