@@ -110,26 +110,22 @@ def test_a_source_of_ones_own(own_source):
     assert loaded.name == "mine"
 
 
-def test_cifar10_from_tfds(shared_data, capfd):
-    dataset = data.load(config(source="tfds", name="cifar10", path=str(shared_data / "tfds"), train_examples=500))
+def test_cifar10_from_tfds(shared_data, monkeypatch, capfd):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(shared_data / "tfds"))
+    dataset = data.load(config(source="tfds", name="cifar10", train_examples=500))
+    assert "".join(capfd.readouterr()) == ""  # neither TensorFlow nor OpenCV is missed aloud
     assert dataset.name == "cifar10 (JPEG)"  # not the original pixels, and the table says so
     assert dataset.train.image.shape == (500, 32, 32, 3)
     assert dataset.test.image.shape == (10000, 32, 32, 3)
     assert dataset.classes[:2] == ("airplane", "automobile")
     np.testing.assert_array_equal(counts(dataset.train.label), 50)
     np.testing.assert_array_equal(counts(dataset.test.label), 1000)
-    assert "".join(capfd.readouterr()) == ""  # neither TensorFlow nor OpenCV is missed aloud
-
-
-def test_decoded_like_tfds(shared_data, monkeypatch):
-    import tensorflow_datasets as tfds
-
-    monkeypatch.setenv("TFDS_DATA_DIR", str(shared_data / "tfds"))
-    ours = data.load(config(source="tfds", name="cifar10", train_examples=10))
     theirs = tfds.builder("cifar10", data_dir=shared_data / "tfds", try_gcs=False).as_data_source("test")
     for position in (0, 5000):
-        np.testing.assert_array_equal(ours.test.image[position], theirs[position]["image"])
-        assert ours.test.label[position] == theirs[position]["label"]
+        np.testing.assert_array_equal(dataset.test.image[position], theirs[position]["image"])
+        assert dataset.test.label[position] == theirs[position]["label"]
 
 
 # ---- subsets
@@ -268,7 +264,11 @@ FLOATS = np.zeros((4, 4, 4, 1), np.float32)
 MISTAKES = {
     "source": (dict(source="digit"), "unknown config.data.source 'digit'; did you mean 'digits'?"),
     "source path": (dict(source="no_such_file.f"), "there is no module 'no_such_file'"),
-    "generated kwargs": (dict(source="generated", kwargs={"class": 3}), r"kwargs.class .*did you mean 'classes'\?"),
+    "generated kwargs": (dict(source="generated", kwargs={"class": 3}), r"kwargs: .*'class'; did you mean 'classes'\?"),
+    "generated type": (dict(source="generated", kwargs={"shape": (8, "8", 1)}), "kwargs.shape must be of type int"),
+    "generated range": (dict(source="generated", kwargs={"train": 0}), "train and test must be >= 1"),
+    "memory": (dict(image_size=10**7), r"image_size=10000000: 1,797 images need .* GB of memory, and this machine has"),
+    "mean type": (dict(mean=("half",)), r"config.data.mean must be 1 number.*got \('half',\)"),
     "tfds name missing": (dict(source="tfds"), "config.data.name is empty"),
     "tfds name": (dict(source="tfds", name="cifr10", path="/nowhere"), r"no such data set; did you mean 'cifar10'\?"),
     "tfds far name": (dict(source="tfds", name="zzzqq", path="/nowhere"), r"'zzzqq': TFDS has no such data set$"),
@@ -280,7 +280,7 @@ MISTAKES = {
     "validation": (dict(train_examples=10, validation=0.01), "validation=0.01 of 10 images leaves a split empty"),
     "shots": (dict(shots=200), r"shots=200, but class '8' has 139 labelled training images; .* is 139"),
     "imbalance": (dict(imbalance=0.5), "imbalance is most over fewest images, >= 1, got 0.5"),
-    "mean": (dict(mean=(0.5, 0.5)), r"config.data.mean must have 1 value, or one for each of the 1 channels"),
+    "mean": (dict(mean=(0.5, 0.5)), r"config.data.mean must be 1 number, or one for each of the 1 channels"),
     "std": (dict(std=(0.0,)), "config.data.std must be positive"),
     "coarse file": (dict(coarse_labels="/nowhere.csv"), "cannot read config.data.coarse_labels '/nowhere.csv'"),
 }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from kdjax.config import default
 from kdjax.data import augment
 from kdjax.data import augmentations as aug
 
@@ -28,7 +29,7 @@ SPECS = {
     "mixup": {"mixup": {"alpha": 1.0}},
     "cutmix": {"cutmix": {}},
     "cifar": {"random_crop": {"padding": 4}, "flip": {}},
-    "own": {"tests.test_data_augment.darken": {"factor": 0.5}},
+    "own": {"darken": {"fn": "tests.test_data_augment.darken", "factor": 0.5}},
     "function matching": {"random_resized_crop": {}, "flip": {}, "mixup": {}},
 }
 
@@ -46,7 +47,10 @@ def positional(image, factor):
 
 
 def compose(spec, classes=4):
-    return augment.compose(spec, MEAN, STD, classes)
+    config = default().data
+    for name, hyper in spec.items():
+        config["augment"][name] = hyper
+    return augment.compose(config.augment, MEAN, STD, classes)
 
 
 # ---- what holds for every augmentation
@@ -91,8 +95,7 @@ def test_jit_is_eager(spec):
 @pytest.mark.parametrize("spec", SPECS)
 def test_grey_images_and_double_precision(spec):
     with jax.enable_x64(True):
-        fn = augment.compose(SPECS[spec], (0.5,), (0.5,), 4)
-        image, _ = jax.eval_shape(fn, KEY, IMAGES[..., :1], LABELS)
+        image, _ = jax.eval_shape(augment.compose(SPECS[spec], (0.5,), (0.5,), 4), KEY, IMAGES[..., :1], LABELS)
     assert (image.shape, image.dtype) == ((6, 9, 12, 1), jnp.float32)
 
 
@@ -290,7 +293,7 @@ def test_labels_stay_integers_unless_they_are_mixed():
     _, label = compose({"mixup": {}})(KEY, IMAGES, LABELS)
     assert label.shape == (6, 4)
     assert label.dtype == jnp.float32
-    _, label = compose({"tests.test_data_augment.relabel": {"to": 2}})(KEY, IMAGES, LABELS)
+    _, label = compose({"relabel": {"fn": "tests.test_data_augment.relabel", "to": 2}})(KEY, IMAGES, LABELS)
     np.testing.assert_array_equal(label, np.eye(4)[[2] * 6])
 
 
@@ -311,16 +314,17 @@ def test_order_is_kept_and_keys_differ():
 
 MISTAKES = {
     "name": ({"random_corp": {}}, r"unknown augmentation 'random_corp'; did you mean 'random_crop'\?"),
-    "path": ({"no_file.f": {}}, "there is no module 'no_file'"),
+    "path": ({"f": {"fn": "no_file.f"}}, "there is no module 'no_file'"),
     "hyperparameter": ({"random_crop": {"pading": 4}}, r"augment.random_crop: .*'pading'; did you mean 'padding'\?"),
-    "missing": ({"tests.test_data_augment.darken": {}}, "darken needs a value for factor"),
+    "missing": ({"darken": {"fn": "tests.test_data_augment.darken"}}, "darken needs a value for factor"),
     "signature": (
-        {"tests.test_data_augment.positional": {}},
+        {"mine": {"fn": "tests.test_data_augment.positional"}},
         r"must be fn\(key, image, \*.*its arguments are image, factor",
     ),
     "type": ({"random_crop": {"padding": 1.5}}, "augment.random_crop.padding must be of type int"),
     "tuple": ({"random_resized_crop": {"scale": (0.5,)}}, r"augment.random_resized_crop.scale must have 2 values"),
     "tuple type": ({"random_resized_crop": {"scale": ("a", 1.0)}}, "random_resized_crop.scale must be of type float"),
+    "fn type": ({"mine": {"fn": 3}}, "augment.mine.fn must be of type str"),
     "no dictionary": ({"flip": True}, "augment.flip must be a dictionary of hyperparameters, got True"),
 }
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from kdjax.config import typed
 from kdjax.data import augmentations
-from kdjax.find import find, nearest
+from kdjax.data.keywords import check_dictionary, check_keywords
+from kdjax.find import find
 
 
 def normalise(image, mean, std):
@@ -26,7 +27,8 @@ def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
     """A function that augments a batch by every entry of `spec` in its order and normalises it.
 
     Args:
-      spec: name -> hyperparameters; a name is a function in `kdjax.data.augmentations` or an import path of
+      spec: name -> hyperparameters. The name is a function in `kdjax.data.augmentations`, unless an import path,
+        fn="my_file.my_function", stands among the hyperparameters. The function is
         fn(key, image [B, H, W, C] float32 0..255, *, hyperparameters) -> image, or, when it changes labels too,
         fn(key, image, label [B, K] float32, *, hyperparameters) -> (image, label).
       mean, std: see `normalise`.
@@ -62,34 +64,15 @@ def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
 
 def _step(name: str, hyper: Mapping):
     """(function, hyperparameters, whether it changes labels) of an entry, checked."""
-    fn = find(name, augmentations, "augmentation")
+    field = f"config.data.augment.{name}"
+    values = check_dictionary(hyper, field)
+    path = typed(values.pop("fn", name), "", f"{field}.fn")
+    fn = find(path, augmentations, "augmentation")
     parameters = inspect.signature(fn).parameters.values()
     positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     if positional not in (["key", "image"], ["key", "image", "label"]):
         raise ValueError(
-            f"augmentation {name!r} must be fn(key, image, *, hyperparameters) or "
+            f"augmentation {path!r} must be fn(key, image, *, hyperparameters) or "
             f"fn(key, image, label, *, hyperparameters), but its arguments are {', '.join(positional)}"
         )
-    defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    field = f"config.data.augment.{name}"
-    if not isinstance(hyper, Mapping):
-        raise ValueError(f"{field} must be a dictionary of hyperparameters, got {hyper!r}")
-    for key in hyper:
-        if key not in defaults:
-            none = nearest(key, defaults) or "; it has none"
-            raise ValueError(f"{field}: unknown hyperparameter {key!r}{none}")
-    if missing := [key for key, value in defaults.items() if value is inspect.Parameter.empty and key not in hyper]:
-        raise ValueError(f"{field} needs a value for {', '.join(missing)}")
-    return fn, {key: _typed(hyper[key], defaults[key], f"{field}.{key}") for key in hyper}, len(positional) == 3
-
-
-def _typed(value, default, field: str):
-    """`value` as the type of the default; of a tuple, with as many values of that type."""
-    if default is inspect.Parameter.empty:
-        return value
-    value = typed(value, default, field)
-    if isinstance(default, tuple):
-        if len(value) != len(default):
-            raise ValueError(f"{field} must have {len(default)} values (like {default!r}), got {value!r}")
-        value = tuple(typed(v, like, field) for v, like in zip(value, default, strict=True))
-    return value
+    return fn, check_keywords(fn, values, field), len(positional) == 3

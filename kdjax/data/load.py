@@ -1,6 +1,8 @@
 """config.data -> Dataset: finds the source, takes the parts that the config asks for, decodes, checks, warns."""
 
 import csv
+import math
+import os
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +34,7 @@ def load(config) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config)
+    _check_memory(dataset, config.image_size)
     dataset = dataset.map(lambda arrays: _decode(arrays, config.image_size))
     _check_images(dataset, config)
     labelled_per_class(dataset.train.label, config, dataset.classes)
@@ -98,13 +101,26 @@ def _check_images(dataset: Dataset, config) -> None:
             )
     channels = dataset.train.image.shape[-1]
     for field in ("mean", "std"):
-        if len(config[field]) not in (1, channels):
+        values = tuple(config[field])
+        if len(values) not in (1, channels) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
             raise ValueError(
-                f"config.data.{field} must have 1 value, or one for each of the {channels} channels of {dataset.name}; "
-                f"got {tuple(config[field])}"
+                f"config.data.{field} must be 1 number, or one for each of the {channels} channels of {dataset.name}; "
+                f"got {values!r}"
             )
     if min(config.std) <= 0:
         raise ValueError(f"config.data.std must be positive, got {tuple(config.std)}")
+
+
+def _check_memory(dataset: Dataset, size: int) -> None:
+    if not size:
+        return
+    examples = sum(map(len, dataset.splits.values()))
+    needed, available = 3 * size**2 * examples, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > available:
+        raise ValueError(
+            f"config.data.image_size={size}: {examples:,} images need {needed / 1e9:,.0f} GB of memory, "
+            f"and this machine has {available / 1e9:,.0f} GB"
+        )
 
 
 def _coarse(dataset: Dataset, path: str) -> Dataset:

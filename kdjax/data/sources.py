@@ -3,7 +3,6 @@
 Splits may hold `images.Encoded`, which `load` decodes once it has taken the subsets that the config asks for.
 """
 
-import inspect
 import os
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import numpy as np
 from kdjax.data import folder as folders
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images import Encoded
+from kdjax.data.keywords import check_keywords
 from kdjax.data.subsets import split
-from kdjax.find import nearest
 
 
 def digits(config) -> Dataset:
@@ -32,14 +31,12 @@ def digits(config) -> Dataset:
 
 def generated(config) -> Dataset:
     """Noise around one random pattern a class, for tests and benchmarks; config.kwargs are those of `_generate`."""
-    valid = inspect.signature(_generate).parameters
-    for key in config.kwargs:
-        if key not in valid:
-            raise ValueError(f"config.data.kwargs.{key} is unknown to the source 'generated'{nearest(key, valid)}")
-    return _generate(**config.kwargs)
+    return _generate(**check_keywords(_generate, config.kwargs, "config.data.kwargs"))
 
 
-def _generate(shape=(8, 8, 1), classes=10, train=512, test=128, noise=64.0, seed=0) -> Dataset:
+def _generate(*, shape=(8, 8, 1), classes=10, train=512, test=128, noise=64.0, seed=0) -> Dataset:
+    if min(*shape, classes, train, test) < 1 or min(noise, seed) < 0:
+        raise ValueError("config.data.kwargs: shape, classes, train and test must be >= 1, noise and seed >= 0")
     rng = np.random.default_rng(seed)
     patterns = rng.uniform(0, 255, (classes, *shape))
 
