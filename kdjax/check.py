@@ -74,8 +74,12 @@ def verify(fn) -> tuple[list[tuple[str, str]], dict]:
         return results, dict(variables)
     check("is finite", lambda: "" if jnp.isfinite(value(student, teacher)) else f"is {value(student, teacher)}")
     check("has a finite gradient", lambda: _finite(jax.grad(value)(student, teacher)))
-    check("reaches the student", lambda: _reaches(jax.grad(value)(student, teacher), variables, value, student, teacher))
-    check("works under jit with the same value", lambda: _equal(jax.jit(value)(student, teacher), value(student, teacher)))
+    check(
+        "reaches the student", lambda: _reaches(jax.grad(value)(student, teacher), variables, value, student, teacher)
+    )
+    check(
+        "works under jit with the same value", lambda: _equal(jax.jit(value)(student, teacher), value(student, teacher))
+    )
     check("works under vmap", lambda: _vmapped(value, student, teacher))
     check("sends no gradient into the teacher", lambda: _no_teacher_gradient(value, student, teacher))
     check(
@@ -86,7 +90,11 @@ def verify(fn) -> tuple[list[tuple[str, str]], dict]:
 
 
 def _finite(grads):
-    bad = [jax.tree_util.keystr(path) for path, g in jax.tree_util.tree_leaves_with_path(grads) if not jnp.isfinite(g).all()]
+    bad = [
+        jax.tree_util.keystr(path)
+        for path, g in jax.tree_util.tree_leaves_with_path(grads)
+        if not jnp.isfinite(g).all()
+    ]
     return f"not finite with respect to {', '.join(bad)}" if bad else ""
 
 

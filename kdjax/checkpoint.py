@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file it writes
@@ -42,7 +43,13 @@ def student(directory: Path) -> dict:
     found = numbers(directory)
     if not found:
         raise ValueError(f"{directory} holds no checkpoint")
+    path = Path(directory).absolute() / str(found[-1])
     with ocp.PyTreeCheckpointer() as checkpointer:
-        state = checkpointer.restore(Path(directory).absolute() / str(found[-1]))["state"]
-    stats = {name: tree["student"] for name, tree in state["stats"].items() if "student" in tree}
-    return jax.device_get({"params": state["params"]["student"], **stats})
+        saved = checkpointer.metadata(path).item_metadata.tree["state"]
+        stats = {name: {"student": tree["student"]} for name, tree in saved["stats"].items() if "student" in tree}
+        wanted = {"state": {"params": {"student": saved["params"]["student"]}, "stats": stats}}
+        wanted = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), wanted)
+        arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+        arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=arrays, partial_restore=True)
+        state = checkpointer.restore(path, args=arguments)["state"]
+    return {"params": state["params"]["student"], **{name: tree["student"] for name, tree in state["stats"].items()}}

@@ -77,9 +77,9 @@ def load_config(file_and_arg: str, overrides: list[str]):
     path = Path(file_and_arg.partition(":")[0])
     if not path.is_file():
         raise ValueError(f"--config: there is no file {str(path)!r}")
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    for folder in list(path.resolve().parents)[:2]:  # configs/ablations/x.py may import from configs/
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
     argv = [PROGRAM, f"--config={file_and_arg}", *overrides]

@@ -56,10 +56,15 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
         for row in chosen
         if not _finished(Run(run_path(directory, row.name, seed)), config, row, seed)
     ]
-    write_json(directory / "config.json", experiment_config(config, rows, seeds))
-    if missing:
-        with display or Display() as shown:
-            Lab(config, directory, shown, stop_signal).run(missing)
+    describe = functools.partial(write_json, directory / "config.json", experiment_config(config, rows, seeds))
+    if not missing:
+        describe()
+        return directory
+    with display or Display() as shown:
+        lab = Lab(config, directory, shown, stop_signal)
+        planned = lab.plan(missing)
+        describe()  # not before everything is known to be right
+        lab.train(planned)
     return directory
 
 
@@ -121,19 +126,36 @@ class Lab:
         self.evaluator = Evaluator(
             splits, functools.partial(augment.normalise, mean=mean, std=std), config.execution.eval_batch_size
         )
-        self.prepare = parallel.compile_prepare(augment.compose(config.data.augment, mean, std))
+        self.prepare = parallel.compile_prepare(
+            augment.compose(configs.plain(config.data.augment), mean, std, len(self.dataset.classes))
+        )
         self.evaluators, self.programs, self.costs, self.teachers, self.teaching = {}, {}, {}, {}, {}
 
-    def run(self, missing: list[tuple[int, Method]]) -> None:
-        """Trains the teacher if there is none, then the missing runs, cohort by cohort."""
+    def plan(self, missing: list[tuple[int, Method]]) -> dict:
+        """{seed: (training images, methods)} of the missing runs, everything about them checked.
+
+        Raises:
+          ValueError: a method, a model or a size that cannot work.
+        """
         rows = {row.name: methods.with_model(row, self.config, len(self.dataset.classes)) for _, row in missing}
-        arrays = {seed: data.subset(self.dataset.train, self.config.data, seed) for seed, _ in missing}
-        self.display.message(self._describe(rows, len(next(iter(arrays.values())).label)))
-        self._check_all(rows, arrays[missing[0][0]])
+        planned = {}
+        for seed in dict.fromkeys(seed for seed, _ in missing):
+            arrays = data.subset(self.dataset.train, self.config.data, seed)
+            planned[seed] = arrays, [rows[row.name] for s, row in missing if s == seed]
+        arrays, _ = next(iter(planned.values()))
+        self.display.message(self._describe(rows, len(arrays)))
+        self._check_all(rows, arrays)
+        return planned
+
+    def train(self, planned: dict) -> None:
+        """Trains the teacher if there is none, then the planned runs, cohort by cohort."""
         teacher = self.teacher()
-        for seed in arrays:
-            due = [rows[row.name] for s, row in missing if s == seed]
-            self._seed(seed, due, arrays[seed], teacher)
+        for seed, (arrays, rows) in planned.items():
+            while rows:  # methods with the same teacher train together, those that teach come first
+                source = rows[0].teacher
+                group = [row for row in rows if row.teacher == source]
+                rows = [row for row in rows if row not in group]
+                self.cohort(self.config, group, seed, arrays, self.student_teacher(source, seed) if source else teacher)
 
     def _describe(self, rows, examples: int) -> str:
         held = len(self.dataset.validation.label) if self.dataset.validation is not None else 0
@@ -142,15 +164,6 @@ class Lab:
             f"{examples} images, {held} validation, {len(self.dataset.test.label)} test; "
             f"{len(rows)} methods to run on {parallel.describe()}"
         )
-
-    def _seed(self, seed, due, arrays, teacher) -> None:
-        """The cohorts of one seed: methods with the same teacher train together, those that teach come first."""
-        while due:
-            source = due[0].teacher
-            group = [row for row in due if row.teacher == source]
-            due = [row for row in due if row not in group]
-            teaches = self.student_teacher(source, seed) if source else teacher
-            self.cohort(self.config, group, seed, arrays, teaches)
 
     # ---- teachers
 

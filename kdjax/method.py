@@ -248,12 +248,16 @@ def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
     else:
         schedule = optax.constant_schedule(configs.typed(spec, 1.0, f"{where}.weight"))
     warmup = configs.typed(warmup_epochs, 1.0, f"{where}.warmup_epochs")
+
+    def plain_weight(step):
+        return jnp.asarray(schedule(jnp.asarray(step, jnp.float32)), jnp.float32)
+
     if warmup <= 0:
-        return lambda step: jnp.asarray(schedule(step), jnp.float32)
+        return plain_weight
 
     def weight(step):
         epoch = 1 + step // steps_per_epoch
-        return jnp.asarray(schedule(step), jnp.float32) * jnp.minimum(epoch.astype(jnp.float32) / warmup, 1.0)
+        return plain_weight(step) * jnp.minimum(epoch.astype(jnp.float32) / warmup, 1.0)
 
     return weight
 

@@ -3,6 +3,7 @@
 import inspect
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
@@ -23,9 +24,9 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> opta
     else:
         drops = {epoch * steps_per_epoch - warmup: config.factor for epoch in config.milestones}
         schedule = optax.piecewise_constant_schedule(peak, drops)
-    if not warmup:
-        return schedule
-    return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
+    if warmup:
+        schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
+    return lambda step: schedule(jnp.asarray(step, jnp.float32))
 
 
 def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = ()):

@@ -36,7 +36,7 @@ class Display:
         self.progress.stop()
 
     def message(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def start(self, what: str, steps: int) -> None:
         """Begins to count `steps` steps of `what`."""

@@ -23,7 +23,6 @@ class Run:
         Raises:
           ValueError: the directory holds a run of another config; the message lists the differing fields.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         stored = self.config()
         if stored is None:
             write_json(self.path / "config.json", config)
@@ -81,6 +80,7 @@ def _compared(config: dict) -> dict:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all: a temporary file beside it, then a rename."""
     path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:

@@ -1,0 +1,19 @@
+"""How much of the loss is `kd` and how much the labels, one row each, on the digits of configs/digits.py.
+
+    kdjax run --config=configs/ablations/weight.py
+
+Cost: about a minute on two CPU cores. Expected: results/weight/table.md and ablation.png.
+"""
+
+import digits
+from kdjax import methods
+
+
+def get_config():
+    config = digits.get_config()
+    config.experiment = "weight"
+    config.methods = {}
+    for name in ("student", "kd"):
+        config.methods[name] = methods.recipe(name)
+    config.ablate["kd.kd.weight"] = (0.1, 0.3, 3.0, 9.0)  # kd itself has 0.9, beside 0.1 of cross-entropy
+    return config

@@ -1,0 +1,42 @@
+"""CIFAR-10 through TensorFlow Datasets, every method, in the recipe of the CRD benchmark (Tian et al. 2020).
+
+240 epochs of batch 64, SGD with momentum 0.9, weight decay 5e-4, learning rate 0.05 divided by 10 after epochs 150,
+180 and 210; random crops with 4 black pixels around, flips. No validation split, as in the benchmark, so there is no
+best epoch. The teacher is trained here unless `weights` names a .safetensors file of PyTorch weights.
+
+    kdjax run --config=configs/cifar10.py:teacher=resnet56,student=resnet20
+    kdjax run --config=configs/cifar10.py:teacher=resnet56,student=resnet20 \
+        --config.epochs=2 --config.data.train_examples=2048        # a smoke test: minutes on a CPU
+
+TFDS_DATA_DIR says where the data lies. Cost: hours for each method and seed on one GPU.
+"""
+
+from kdjax import methods
+from kdjax.config import default, parse_arg
+
+import digits
+
+
+def get_config(arg: str = ""):
+    args = parse_arg(arg, teacher="resnet56", student="resnet20", weights="")
+    config = default()
+    config.experiment = f"cifar10_{args.teacher}_{args.student}"
+    config.seeds = (0, 1, 2)
+    config.epochs = 240
+    config.batch_size = 64
+    config.keep_last_batch = True
+    config.data.source = "tfds"
+    config.data.name = "cifar10"
+    config.data.mean, config.data.std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+    config.data.augment.random_crop = {"padding": 4}
+    config.data.augment.flip = {}
+    config.teacher.model = args.teacher
+    config.teacher.weights = args.weights
+    config.student.model = args.student
+    config.optimizer.learning_rate = 0.05
+    config.optimizer.weight_decay = 5e-4
+    config.optimizer.schedule = "step"
+    config.optimizer.milestones = (150, 180, 210)
+    for name in digits.METHODS:
+        config.methods[name] = methods.recipe(name, args.teacher, args.student)
+    return config

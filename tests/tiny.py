@@ -1,0 +1,86 @@
+"""The smallest experiment: models and losses of one's own, found by import path, on a few of the digits."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.config import default
+from kdjax.types import Memory, Outputs
+
+
+class Net(nn.Module):
+    """Two convolutions with BatchNorm, pooled; every field of Outputs filled."""
+
+    num_classes: int
+    width: int = 4
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        x, features, preacts = image, [], []
+        for stage in range(2):
+            x = nn.Conv(self.width * 2**stage, (3, 3), strides=(2, 2), use_bias=False, name=f"conv{stage}")(x)
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, name=f"bn{stage}")(x)
+            preacts.append(x)
+            x = nn.relu(x)
+            features.append(x)
+        embedding = x.mean(axis=(1, 2))
+        return Outputs(nn.Dense(self.num_classes, name="fc")(embedding), tuple(features), tuple(preacts), embedding)
+
+
+class LogitsOnly(nn.Module):
+    """Returns an array: works with losses on logits."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        return nn.Dense(self.num_classes)(image.reshape(len(image), -1))
+
+
+def stateless(student, teacher, labels, *, temperature=2.0):
+    return jnp.mean(jnp.square((student.logits - teacher.logits) / temperature))
+
+
+def layered(student, teacher, labels, *, layer=0):
+    hint = nn.Dense(teacher.features[layer].shape[-1], name="regressor")(student.features[layer])
+    return jnp.mean(jnp.square(hint - teacher.features[layer]))
+
+
+def remembered(student, teacher, labels, *, index, train_labels, momentum=0.5):
+    """Draws an embedding towards where it was when the example was last seen."""
+    bank = Memory(name="bank")(jnp.zeros, (len(train_labels), student.embedding.shape[-1]))
+    loss = jnp.mean(jnp.square(student.embedding - bank.value[index]))
+    bank.value = bank.value.at[index].set(momentum * bank.value[index] + (1 - momentum) * student.embedding)
+    return loss
+
+
+def noisy(student, teacher, labels, *, key, step):
+    """Uses the randomness of the step."""
+    noise = jax.random.normal(key, student.logits.shape) / (1 + step).astype(jnp.float32)
+    return jnp.mean(jnp.square(student.logits - teacher.logits + noise))
+
+
+def explodes(student, teacher, labels, *, at=3, step):
+    """Infinite from some step on."""
+    return jnp.where(step >= at, jnp.inf, 1.0) * jnp.mean(jnp.square(student.logits))
+
+
+def config(name="tiny", epochs=3, methods=("student", "stateless", "layered", "remembered", "noisy")):
+    config = default()
+    config.experiment = name
+    config.seeds = (0, 1)
+    config.epochs = epochs
+    config.batch_size = 32
+    config.data.train_examples = 160
+    config.data.validation = 0.2
+    config.data.augment.shift = {"pixels": 1}
+    config.teacher.model = "tests.tiny.Net"
+    config.teacher.kwargs = {"width": 8}
+    config.teacher.epochs = 2
+    config.student.model = "tests.tiny.Net"
+    config.execution.checkpoint_seconds = 1e9
+    labels = {"cross_entropy": {"weight": 1.0}}
+    for method in methods:
+        own = {} if method == "student" else {method: {"fn": f"tests.tiny.{method}", "weight": 1.0}}
+        config.methods[method] = {**labels, **own}
+    return config
