@@ -3,7 +3,6 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from kdjax.models.layers import Layers, torch_default
@@ -23,9 +22,15 @@ class Encoder(nn.Module):
         linear, width = self.layers.linear, x.shape[-1]
         qkv = linear(layer_norm(x, "norm1"), 3 * width, "attn_qkv", **_INITS)
         q, k, v = jnp.split(qkv.reshape(*x.shape[:2], 3 * self.heads, -1), 3, axis=2)  # [B, T, heads, C / heads]
-        x = x + linear(jax.nn.dot_product_attention(q, k, v).reshape(x.shape), width, "attn_proj", **_INITS)
+        x = x + linear(attend(q, k, v).reshape(x.shape), width, "attn_proj", **_INITS)
         y = nn.gelu(linear(layer_norm(x, "norm2"), 4 * width, "mlp_fc1", **_INITS), approximate=False)
         return x + linear(y, width, "mlp_fc2", **_INITS)
+
+
+def attend(q, k, v):
+    """Attention of q, k, v [B, T, heads, D], softmax in float32; those of jax.nn and flax refuse strict promotion."""
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+    return jnp.einsum("bhqk,bkhd->bqhd", nn.softmax(scores).astype(v.dtype), v)
 
 
 def layer_norm(x, name: str):
