@@ -1,9 +1,15 @@
 """The papers' recipes as data: `config.methods.dkd = recipe("dkd", teacher="resnet56", student="resnet20")`.
 
-A recipe is {"<term>": {"weight": w, hyperparameters}, ...}; the total loss is the weighted sum of its terms. Numbers
-are those of the CRD benchmark (Tian et al. 2020; RepDistiller's scripts/run_cifar_distill.sh) for CIFAR-100 unless
-another source is named. Where a paper's text and its code disagree, the code's number stands here and the other one
-in VARIANTS.
+A recipe is {"<term>": {"weight": w, hyperparameters}, ...}; the total loss is the weighted sum of its terms. A term
+may have `fn`, the loss if it is not that of the term's name, and `warmup_epochs`, over which its weight grows.
+Besides terms a recipe may hold
+
+  first_stage  epochs, terms, freeze and optimizer of a stage before; parameters of terms of one name are shared
+  freeze       paths of parameters that the main stage leaves as they are
+  optimizer    fields of config.optimizer that differ
+
+Numbers are those of the CRD benchmark on CIFAR-100 (Tian et al. 2020; RepDistiller, scripts/run_cifar_distill.sh and
+the defaults of train_student.py) unless another source is named. It has no KD term beside the losses on features.
 """
 
 import copy
@@ -11,34 +17,158 @@ import copy
 from kdjax.find import nearest
 
 _LABELS = {"cross_entropy": {"weight": 1.0}}
+_KD = {"kd": {"weight": 1.0, "temperature": 4.0}}
+_CRD = {"weight": 0.8, "dim": 128, "negatives": 16384, "temperature": 0.07, "momentum": 0.5}
 
 RECIPES = {
     "student": _LABELS,
-    # DeiT's hard distillation: halves. Touvron et al. 2021, section 4.
+    # Hard-label distillation of DeiT, arXiv:2012.12877 section 4: halves.
     "hard_target": {"cross_entropy": {"weight": 0.5}, "hard_target": {"weight": 0.5}},
     "kd": {"cross_entropy": {"weight": 0.1}, "kd": {"weight": 0.9, "temperature": 4.0}},
-    # No published recipe: labels and teacher count the same.
+    # These two have no published recipe for this benchmark: labels and teacher weigh the same.
     "binary_kd": {**_LABELS, "binary_kd": {"weight": 1.0}},
     "logit_mse": {**_LABELS, "logit_mse": {"weight": 1.0}},
-    # mdistiller configs/cifar100/dkd: warm-up over 20 epochs; beta depends on the pair, below.
+    # mdistiller, configs/cifar100/dkd: beta depends on the pair.
     "dkd": {**_LABELS, "dkd": {"weight": 1.0, "alpha": 1.0, "beta": 8.0, "temperature": 4.0, "warmup_epochs": 20}},
-    # image_classification_sota configs/strategies/distill/dist_cifar.yaml.
+    # cls_KD, configs/distillers/imagenet/res34_distill_res18_img.py (ImageNet).
+    "nkd": {**_LABELS, "nkd": {"weight": 1.0, "gamma": 1.5, "temperature": 1.0}},
+    # image_classification_sota, configs/strategies/distill/dist_cifar.yaml.
     "dist": {**_LABELS, "dist": {"weight": 2.0, "beta": 1.0, "gamma": 1.0, "temperature": 4.0}},
+    # mmrazor, wsld (ImageNet).
+    "wsld": {**_LABELS, "wsld": {"weight": 2.5, "temperature": 2.0}},
+    # logit-standardization-KD, tools/train.py: temperature and weight depend on the pair.
+    "kd_standardized": {"cross_entropy": {"weight": 0.1}, "kd_standardized": {"weight": 9.0, "temperature": 2.0}},
+    # logit-standardization-KD, configs/cifar100/mlkd; published with 480 epochs and a second, strongly augmented view.
+    "mlkd": {"cross_entropy": {"weight": 0.1}, "mlkd": {"weight": 9.0}},
+    # CTKD, scripts/run_cifar_distill.sh.
+    "ctkd": {"cross_entropy": {"weight": 0.1}, "ctkd": {"weight": 0.9, "start": 1.0, "span": 20.0}},
+    # big_vision, configs/proj/distill/bit_i1k.py: no labels, mixup, very long. Beyer et al. 2022, arXiv:2106.05237.
+    "function_matching": {"kd": {"weight": 1.0, "temperature": 1.0}},
     "fitnet": {**_LABELS, "fitnet": {"weight": 100.0}},
     "attention": {**_LABELS, "attention": {"weight": 1000.0, "power": 2}},
-    "similarity": {**_LABELS, "similarity": {"weight": 3000.0, "layer": -1}},
+    "nst": {**_LABELS, "nst": {"weight": 50.0}},
+    "vid": {**_LABELS, "vid": {"weight": 1.0, "initial_variance": 5.0}},
+    # Yim et al. 2017 and RepDistiller: the Gram matrices first, then labels alone.
+    "fsp": {"first_stage": {"epochs": 30, "terms": {"fsp": {"weight": 1.0}}}, **_LABELS},
+    # mdistiller, engine/cfg.py; RepDistiller gives no weight.
+    "kdsvd": {**_LABELS, "kdsvd": {"weight": 1.0, "rank": 1}},
+    # RepDistiller, helper/pretrain.py: the paraphraser's rate for ResNets is 0.01.
+    "factor_transfer": {
+        "first_stage": {
+            "epochs": 30,
+            "terms": {"factor_transfer": {"fn": "paraphraser", "weight": 1.0, "rate": 0.5}},
+            "freeze": ("student",),
+            "optimizer": {"learning_rate": 0.01},
+        },
+        "freeze": ("factor_transfer/paraphraser",),
+        **_LABELS,
+        "factor_transfer": {"weight": 200.0, "rate": 0.5},
+    },
+    # Heo et al. 2019 and RepDistiller: boundaries first, then labels alone.
+    "activation_boundary": {
+        "first_stage": {"epochs": 30, "terms": {"activation_boundary": {"weight": 1.0, "margin": 1.0}}},
+        **_LABELS,
+    },
+    # mdistiller, engine/cfg.py.
+    "overhaul": {**_LABELS, "overhaul": {"weight": 0.001}},
+    # mdistiller, configs/cifar100/reviewkd.yaml (resnet32x4 -> resnet8x4); other pairs below.
+    "reviewkd": {**_LABELS, "reviewkd": {"weight": 5.0, "warmup_epochs": 20}},
+    # SimKD, scripts/run_distill.sh, less the KD term that it adds to every method.
+    "srrl": {**_LABELS, "srrl": {"weight": 1.0}},
     "rkd": {**_LABELS, "rkd": {"weight": 1.0, "distance_weight": 25.0, "angle_weight": 50.0}},
+    "similarity": {**_LABELS, "similarity": {"weight": 3000.0}},
+    "correlation": {**_LABELS, "correlation": {"weight": 0.02, "dim": 128}},
     "pkt": {**_LABELS, "pkt": {"weight": 30000.0}},
+    "crd": {**_LABELS, "crd": _CRD},
+    "crd_kd": {**_LABELS, **_KD, "crd": _CRD},
 }
-"""Method -> its recipe for CIFAR-100."""
+"""Method -> its recipe."""
+
+VARIANTS = {
+    # The paper's section 4.5 has 0.1 for CIFAR, its code 0.07; a reproduction over 5 seeds found 75.21 and 75.33.
+    "crd_paper": {**_LABELS, "crd": {**_CRD, "temperature": 0.1}},
+    # CRD's section 6.4 has 500, its script 200.
+    "factor_transfer_paper": {
+        **RECIPES["factor_transfer"],
+        "factor_transfer": {"weight": 500.0, "rate": 0.5},
+    },
+    # The paper has no factor T^2, its code has: 2 / 4^2.
+    "dist_paper": {**_LABELS, "dist": {"weight": 0.125, "beta": 1.0, "gamma": 1.0, "temperature": 4.0}},
+    # The paper's ImageNet alpha (section 4.1) is 0.5, mdistiller's configuration has 1.
+    "dkd_paper": {**_LABELS, "dkd": {"weight": 1.0, "alpha": 0.5, "beta": 0.5, "temperature": 1.0, "warmup_epochs": 1}},
+    # RepDistiller's regressor between maps of equal resolution, 16.8 thousand parameters for resnet32x4 -> resnet8x4.
+    "fitnet_1x1": {**_LABELS, "fitnet": {"weight": 100.0, "kernel": 1}},
+    # SimKD's tables: every method with the KD term.
+    "srrl_kd": {**_LABELS, **_KD, "srrl": {"weight": 1.0}},
+}
+"""The same where paper and code, or two codes, disagree; `recipe` knows them too."""
+
+_DKD_IMAGENET = {"temperature": 1.0, "warmup_epochs": 1}
+_REVIEW_IMAGENET = {"warmup_epochs": 1, "student_preacts": True}
+_KD_IMAGENET = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
+
+PAIRS = {
+    # mdistiller, configs/imagenet/*/kd.yaml.
+    "kd": {("resnet34", "resnet18"): _KD_IMAGENET, ("resnet50", "mobilenetv1"): _KD_IMAGENET},
+    # mdistiller, configs/cifar100/dkd/*.yaml and configs/imagenet/*/dkd.yaml.
+    "dkd": {
+        ("resnet56", "resnet20"): {"dkd": {"beta": 2.0}},
+        ("resnet110", "resnet32"): {"dkd": {"beta": 2.0}},
+        ("wrn_40_2", "wrn_16_2"): {"dkd": {"beta": 6.0}},
+        ("wrn_40_2", "wrn_40_1"): {"dkd": {"beta": 6.0}},
+        ("vgg13", "vgg8"): {"dkd": {"beta": 6.0}},
+        ("vgg13", "mobilenetv2"): {"dkd": {"beta": 6.0}},
+        ("resnet34", "resnet18"): {"dkd": {"beta": 0.5, **_DKD_IMAGENET}},
+        ("resnet50", "mobilenetv1"): {"dkd": {"beta": 2.0, **_DKD_IMAGENET}},
+    },
+    # image_classification_sota, configs/strategies/distill/resnet_dist.yaml.
+    "dist": {
+        ("resnet34", "resnet18"): {"dist": {"temperature": 1.0}},
+        ("resnet50", "mobilenetv1"): {"dist": {"temperature": 1.0}},
+    },
+    # logit-standardization-KD, names of the logs/KD; its ImageNet row is torchdistill's port, kd_w_ls.
+    "kd_standardized": {
+        ("vgg13", "vgg8"): {"kd_standardized": {"temperature": 3.0, "weight": 9.0}},
+        ("resnet110", "resnet20"): {"kd_standardized": {"temperature": 4.0, "weight": 12.0}},
+        ("resnet50_cifar", "mobilenetv2"): {"kd_standardized": {"temperature": 3.0, "weight": 1.0}},
+        ("resnet34", "resnet18"): {"cross_entropy": {"weight": 0.5}},
+    },
+    # torchdistill on ImageNet: the last two stages.
+    "attention": {("resnet34", "resnet18"): {"attention": {"layers": (3, 4)}}},
+    # mdistiller, configs/imagenet/r50_mv1/ofd.yaml.
+    "overhaul": {("resnet50", "mobilenetv1"): {"overhaul": {"weight": 0.0001}}},
+    # dvlab-research/ReviewKD, CIFAR-100/script/reviewKD.sh (with batch 128 and learning rate 0.1 there); ImageNet from
+    # its README and mdistiller's configuration.
+    "reviewkd": {
+        ("resnet32x4", "shufflenetv2"): {"reviewkd": {"weight": 8.0}},
+        ("resnet56", "resnet20"): {"reviewkd": {"weight": 0.6}},
+        ("resnet110", "resnet32"): {"reviewkd": {"weight": 1.0}},
+        ("resnet34", "resnet18"): {"reviewkd": {"weight": 1.0, **_REVIEW_IMAGENET}},
+        ("resnet50", "mobilenetv1"): {"reviewkd": {"weight": 8.0, **_REVIEW_IMAGENET}},
+    },
+}
+"""Method -> (teacher, student) -> what differs from its recipe."""
 
 
 def recipe(name: str, teacher: str = "", student: str = "") -> dict:
-    """A copy of a method's recipe, with the numbers that its paper uses for this teacher and student.
+    """A copy of a method's recipe, with the numbers that its source has for this teacher and student.
+
+    Args:
+      name: a key of RECIPES or VARIANTS.
+      teacher, student: names in kdjax.models; where a source has no numbers for a pair, the recipe is the general one.
 
     Raises:
       ValueError: no recipe of that name.
     """
-    if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}{nearest(name, RECIPES)}")
-    return copy.deepcopy(RECIPES[name])
+    recipes = RECIPES | VARIANTS
+    if name not in recipes:
+        raise ValueError(f"there is no recipe {name!r}{nearest(name, recipes)}")
+    found = copy.deepcopy(recipes[name])
+    for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
+        found[term] = {**found[term], **changes}
+    return found
+
+
+def learning_rate(student: str) -> float:
+    """The CRD benchmark's learning rate on CIFAR-100 for batches of 64: smaller for students with few parameters."""
+    return 0.01 if student in ("mobilenetv2", "shufflenetv1", "shufflenetv2") else 0.05

@@ -5,16 +5,24 @@ those that do take the mean over the labelled ones. Each can be called bare, `kd
 one with layers or memory through `kdjax.objective.lift(loss)`.
 """
 
-from kdjax.losses.feature import attention, fitnet, fsp, nst
+from kdjax.losses.boundary import activation_boundary, overhaul
+from kdjax.losses.contrast import crd
+from kdjax.losses.factor import factor_transfer, paraphraser
+from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target
 from kdjax.losses.relation import correlation, pkt, rkd, similarity
-from kdjax.losses.soft import binary_kd, dist, dkd, kd, kd_standardized, logit_mse, nkd, wsld
+from kdjax.losses.review import reviewkd
+from kdjax.losses.soft import binary_kd, ctkd, dist, dkd, kd, kd_standardized, logit_mse, mlkd, nkd, wsld
 from kdjax.losses.soft import standardize as standardize
+from kdjax.losses.svd import kdsvd
 
 FAMILIES = {
     "hard": (cross_entropy, hard_target),
-    "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized),
-    "feature": (fitnet, attention, nst, fsp),
-    "relation": (rkd, similarity, correlation, pkt),
+    "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized, mlkd, ctkd),
+    "feature": (
+        *(fitnet, attention, nst, vid, fsp, kdsvd, paraphraser, factor_transfer, activation_boundary, overhaul),
+        *(reviewkd, srrl, simkd),
+    ),
+    "relation": (rkd, similarity, correlation, pkt, crd),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""

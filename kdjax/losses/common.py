@@ -198,3 +198,40 @@ def linear(x, width: int, name: str) -> jax.Array:
 def positions(x) -> jax.Array:
     """[B, H, W, C] -> [B, H*W, C]."""
     return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def attention_map(x, power):
+    """[B, H, W, C] -> [B, H*W]."""
+    x = jnp.square(x) if power == 2 else jnp.abs(x) ** power
+    return unit(jnp.mean(positions(x), -1))
+
+
+def regress(x, target, kernel: int, suffix: str = ""):
+    """(x with the channels and size of the target, through convolution and BatchNorm, the target)."""
+    size, goal = x.shape[1:3], target.shape[1:3]
+    fields = dict(kernel_init=torch_default, name=f"regressor{suffix}")
+    if size == (goal[0] * 2, goal[1] * 2):
+        x = nn.Conv(target.shape[-1], (3, 3), 2, 1, **fields)(x)
+    elif goal == (size[0] * 2, size[1] * 2):
+        x = nn.ConvTranspose(target.shape[-1], (4, 4), (2, 2), "SAME", **fields)(x)
+    else:
+        x, target = pool_to_smaller(x, target)
+        x = nn.Conv(target.shape[-1], (kernel, kernel), **fields)(x)
+    return nn.BatchNorm(**batch_norm, name=f"norm{suffix}")(x), target
+
+
+def subtree(loss: str, tree, path: str):
+    """What stands at a path such as "params/layer1_0/bn2" in the teacher's variables.
+
+    Raises:
+      ValueError: nothing; the message names what there is.
+    """
+    found = tree
+    for name in path.split("/"):
+        if name not in found:
+            raise ValueError(
+                f"{loss}: the teacher's variables have no {path!r}; instead of {name!r} there are "
+                f"{', '.join(sorted(found)) or 'none'}"
+            )
+        found = found[name]
+    return found

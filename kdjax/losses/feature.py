@@ -1,21 +1,28 @@
 """Losses on feature maps, one at a time. Where resolutions differ, the larger map is average-pooled."""
 
 import itertools
+import math
 
 import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
 from kdjax.losses.common import (
+    Parameter,
+    attention_map,
     batch_norm,
     dot,
+    embeddings,
     map_pair,
     maps,
     pool_to_smaller,
     positions,
+    regress,
     same_channels,
+    subtree,
     torch_default,
     unit,
+    wide,
 )
 
 
@@ -34,22 +41,8 @@ def fitnet(student, teacher, labels, *, layer=None, kernel=3):
     if layer is None:
         layer = 2 if min(len(student.features), len(teacher.features)) > 2 else -1
     hint, target = map_pair("fitnet", student, teacher, layer)
-    hint, target = _regress(hint, target, kernel)
+    hint, target = regress(hint, target, kernel)
     return jnp.mean(optax.squared_error(nn.relu(hint), target))
-
-
-def _regress(x, target, kernel, suffix=""):
-    """(x with the channels and size of the target, through convolution and BatchNorm, the target)."""
-    size, goal = x.shape[1:3], target.shape[1:3]
-    fields = dict(kernel_init=torch_default, name=f"regressor{suffix}")
-    if size == (goal[0] * 2, goal[1] * 2):
-        x = nn.Conv(target.shape[-1], (3, 3), 2, 1, **fields)(x)
-    elif goal == (size[0] * 2, size[1] * 2):
-        x = nn.ConvTranspose(target.shape[-1], (4, 4), (2, 2), "SAME", **fields)(x)
-    else:
-        x, target = pool_to_smaller(x, target)
-        x = nn.Conv(target.shape[-1], (kernel, kernel), **fields)(x)
-    return nn.BatchNorm(**batch_norm, name=f"norm{suffix}")(x), target
 
 
 def attention(student, teacher, labels, *, layers=None, power=2):
@@ -64,14 +57,8 @@ def attention(student, teacher, labels, *, layers=None, power=2):
     total = 0.0
     for s, t in maps("attention", student, teacher, layers):
         s, t = pool_to_smaller(s, t)
-        total += jnp.mean(optax.squared_error(_attention(s, power), _attention(t, power)))
+        total += jnp.mean(optax.squared_error(attention_map(s, power), attention_map(t, power)))
     return total
-
-
-def _attention(x, power):
-    """[B, H, W, C] -> [B, H*W]."""
-    x = jnp.square(x) if power == 2 else jnp.abs(x) ** power
-    return unit(jnp.mean(positions(x), -1))
 
 
 def nst(student, teacher, labels, *, layers=None):
@@ -122,3 +109,68 @@ def _flow(a, b):
     """Gram matrix [B, C, C'] of two maps, mean over positions."""
     a, b = (positions(x) for x in pool_to_smaller(a, b))
     return dot("bnc,bnd->bcd", a, b) / a.shape[1]
+
+
+def vid(student, teacher, labels, *, layers=None, initial_variance=5.0):
+    """Negative log density of teacher maps given student maps. Ahn et al. 2019 (VID), arXiv:1904.05835.
+
+    A Gaussian in each position: its mean comes from three 1x1 convolutions of the student's map, its variance is
+    trained, one for each channel and never below 1e-5. Mean over all entries of a map, summed over layers.
+
+    Args:
+      layers: maps, ints or pairs (student's, teacher's); None: all but the first.
+      initial_variance: where the variances start.
+    """
+    total = 0.0
+    for i, (s, t) in enumerate(maps("vid", student, teacher, layers)):
+        mean, target = pool_to_smaller(s, t)
+        for j in range(3):
+            fields = dict(use_bias=False, kernel_init=torch_default, name=f"regressor{i}_{j}")
+            mean = nn.Conv(target.shape[-1], (1, 1), **fields)(nn.relu(mean) if j else mean)
+        start = math.log(math.expm1(initial_variance - 1e-5))
+        variance = nn.softplus(Parameter(name=f"variance{i}")(jnp.full, target.shape[-1:], start)) + 1e-5  # [C]
+        variance = variance.reshape(1, 1, 1, -1)
+        total += jnp.mean(optax.squared_error(mean, target) / variance + jnp.log(variance)) / 2
+    return total
+
+
+def srrl(student, teacher, labels, *, teacher_params, classifier="classifier"):
+    """Regressed embedding and what the teacher's classifier makes of it. Yang et al. 2021 (SRRL), ICLR.
+
+    Mean squared differences to the teacher's embedding and to its logits, added. The regressor is linear, BatchNorm
+    and ReLU, as in SimKD's repository.
+
+    Args:
+      classifier: path of the teacher's last linear layer in its parameters.
+
+    Raises:
+      ValueError: no layer there that takes the teacher's embedding.
+    """
+    s, t = embeddings("srrl", student, teacher)
+    layer = subtree("srrl", teacher_params, f"params/{classifier}")
+    if not {"kernel", "bias"} <= layer.keys() or layer["kernel"].shape[0] != t.shape[-1]:
+        raise ValueError(f"srrl: {classifier!r} is no linear layer on the teacher's embedding of width {t.shape[-1]}")
+    s = nn.Dense(t.shape[-1], use_bias=False, kernel_init=torch_default, name="regressor")(s)
+    s = nn.relu(nn.BatchNorm(**batch_norm, name="norm")(s))
+    predicted = dot("bd,dk->bk", s, wide(layer["kernel"])) + wide(layer["bias"])[None]
+    return jnp.mean(optax.squared_error(s, t)) + jnp.mean(optax.squared_error(predicted, wide(teacher.logits)))
+
+
+def simkd(student, teacher, labels):
+    """Mean squared difference of the last maps, the student's being projected. Chen et al. 2022, arXiv:2203.14001.
+
+    The projector is part of the student that ships, the network kdjax.models.simkd, with the teacher's classifier on
+    top: there is no other loss. The teacher's map is that before its last activation, rectified, as its classifier
+    sees it.
+
+    Raises:
+      ValueError: maps that differ in channels.
+    """
+    s, _ = map_pair("simkd", student, teacher, -1)
+    _, t = map_pair("simkd", student, teacher, -1, "preacts")
+    if s.shape[-1] != t.shape[-1]:
+        raise ValueError(
+            f"simkd: the student's last map has {s.shape[-1]} channels, the teacher's {t.shape[-1]}; the student must "
+            f"be one that projects: student=dict(model='simkd', kwargs=dict(student=..., channels={t.shape[-1]}))"
+        )
+    return jnp.mean(optax.squared_error(*pool_to_smaller(s, nn.relu(t))))

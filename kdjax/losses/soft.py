@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import classes, labelled_mean, logits, norm, wide
+from kdjax.losses.common import Parameter, classes, dot, labelled_mean, logits, norm, wide
 
 _NEVER = -1e30  # a logit whose probability is 0 and whose differences are finite, whatever the other logits are
 
@@ -142,3 +142,41 @@ def standardize(outputs):
 def kd_standardized(student, teacher, labels, *, temperature=2.0):
     """`kd` of standardized logits: shape is taught, not scale. Sun et al. 2024, arXiv:2403.01427."""
     return kd(standardize(student), standardize(teacher), labels, temperature=temperature)
+
+
+def mlkd(student, teacher, labels, *, temperatures=(2.0, 3.0, 4.0, 5.0, 6.0)):
+    """Predictions matched as such, between classes and between examples. Jin et al. 2023 (MLKD), CVPR.
+
+    For each temperature `kd`, plus the squared difference of the products of predictions of all pairs of classes over
+    K, plus that of all pairs of examples over B; summed over temperatures, as in the authors' code. That code does two
+    things more, for which a loss would need a second, strongly augmented view of each image: it adds the same for
+    that view, and leaves out the examples and classes of which the teacher is surer than the median.
+    """
+    s, t = logits("mlkd", student, teacher)
+    return sum(_kl(s, t, x).mean() + _pairs(s, t, x, "bk,bl->kl") + _pairs(s, t, x, "bk,ck->bc") for x in temperatures)
+
+
+def _pairs(s, t, temperature, subscripts):
+    """Squared difference of products of softened predictions, sum over the matrix divided by its side."""
+    s, t = (dot(subscripts, p, p) for p in (jax.nn.softmax(x / temperature) for x in (s, t)))
+    return jnp.sum(optax.squared_error(s, t)) / len(s)
+
+
+def ctkd(student, teacher, labels, *, step, start=1.0, span=20.0, ramp_steps=7820):
+    """`kd` at a temperature that is trained to make the loss larger. Li et al. 2023 (CTKD), arXiv:2211.16231.
+
+    T = start + span x sigmoid(theta), theta from 1. Its gradient is reversed and grows as a half cosine from 0 to its
+    full size: adversarial, from easy to hard. The variant with one temperature for all examples.
+
+    Args:
+      start: the lowest temperature.
+      span: the highest is start + span.
+      ramp_steps: steps until the reversed gradient has its full size; the paper has 10 epochs of 782 steps.
+    """
+    s, t = logits("ctkd", student, teacher)
+    theta = Parameter(name="temperature")(jnp.ones, ())
+    progress = jnp.minimum(step.astype(theta.dtype) / ramp_steps, 1.0)
+    reversal = (1 - jnp.cos(jnp.pi * progress)) / 2
+    held = jax.lax.stop_gradient(theta)
+    theta = held - reversal * (theta - held)  # the value of theta, the gradient times -reversal
+    return jnp.mean(_kl(s, t, start + span * jax.nn.sigmoid(theta)))

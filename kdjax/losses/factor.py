@@ -1,0 +1,69 @@
+"""Factor transfer: a paraphraser, trained first, condenses the teacher's map; the student's is translated into it."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax.losses.common import attention_map, batch_norm, map_pair, pool_to_smaller, torch_default
+
+
+def paraphraser(student, teacher, labels, *, layer=-1, rate=0.5):
+    """First stage of `factor_transfer`: mean squared error of a bottleneck's reconstruction of the teacher's map.
+
+    Kim et al. 2018, arXiv:1802.04977. Give its term the name of the term of `factor_transfer`, which then finds the
+    trained encoder.
+
+    Args:
+      layer, rate: as those of `factor_transfer`.
+    """
+    _, target = map_pair("paraphraser", student, teacher, layer)
+    widths = (_narrow(target, rate), target.shape[-1], target.shape[-1])
+    decoded = _Convolutions(widths, transposed=True, name="decoder")(_encode(target, rate))
+    return jnp.mean(optax.squared_error(decoded, target))
+
+
+def factor_transfer(student, teacher, labels, *, layer=-1, rate=0.5, power=2):
+    """Difference of the attention maps of factors, absolute values. Kim et al. 2018 (FT), arXiv:1802.04977.
+
+    The teacher's factor is the paraphraser's, trained in a first stage and then held; the student's comes from three
+    convolutions with BatchNorm, trained along. Mean over positions, as in RepDistiller's FT.py.
+
+    Args:
+      layer: the map, an int or a pair (student's, teacher's).
+      rate: channels of a factor as a fraction of those of the teacher's map.
+      power: of the attention map.
+    """
+    s, t = map_pair("factor_transfer", student, teacher, layer)
+    factor = jax.lax.stop_gradient(_encode(t, rate))
+    widths = (s.shape[-1], factor.shape[-1], factor.shape[-1])
+    translated = _Convolutions(widths, normalise=True, name="translator")(s)
+    s, t = (attention_map(x, power) for x in pool_to_smaller(translated, factor))
+    return jnp.mean(jnp.abs(s - t))
+
+
+def _encode(x, rate):
+    """The paraphraser's factor of a teacher's map x [B, H, W, C]."""
+    narrow = _narrow(x, rate)
+    return _Convolutions((x.shape[-1], narrow, narrow), name="paraphraser")(x)
+
+
+def _narrow(x, rate) -> int:
+    return max(int(x.shape[-1] * rate), 1)
+
+
+class _Convolutions(nn.Module):
+    """3x3 convolutions, each with BatchNorm if asked for and a leaky ReLU."""
+
+    widths: tuple[int, ...]
+    normalise: bool = False
+    transposed: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        kind = nn.ConvTranspose if self.transposed else nn.Conv
+        for i, width in enumerate(self.widths):
+            x = kind(width, (3, 3), kernel_init=torch_default, name=f"conv{i}")(x)
+            x = nn.BatchNorm(**batch_norm, name=f"norm{i}")(x) if self.normalise else x
+            x = nn.leaky_relu(x, 0.1)
+        return x

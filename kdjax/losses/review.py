@@ -1,0 +1,67 @@
+"""Knowledge review: each of the teacher's maps is compared with a fusion of the student's map and all deeper ones."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+from flax.linen import initializers
+
+from kdjax.losses.common import batch_norm, embeddings, maps, pool, torch_default
+
+_kaiming_uniform = initializers.variance_scaling(1.0, "fan_in", "uniform")
+
+
+def reviewkd(student, teacher, labels, *, layers=None, student_preacts=False, levels=(4, 2, 1)):
+    """Attention-based fusion of maps, compared at several resolutions. Chen et al. 2021, arXiv:2104.09044.
+
+    The teacher's maps are those before the activation; embeddings come last, as maps of one position. All shapes are
+    inferred; mean squared differences, summed over maps, as in mdistiller's ReviewKD.py.
+
+    Args:
+      layers: maps, ints or pairs (student's, teacher's); None: all but the first.
+      student_preacts: the student's maps before the activation too, as mdistiller does on ImageNet.
+      levels: sides of the pooled maps at which maps are compared too, each weighing half of the one before.
+    """
+    ours = maps("reviewkd", student, teacher, layers, "preacts" if student_preacts else "features")
+    theirs = maps("reviewkd", student, teacher, layers, "preacts")
+    s, t = (x[:, None, None, :] for x in embeddings("reviewkd", student, teacher))
+    pairs = [*((s, t) for (s, _), (_, t) in zip(ours, theirs, strict=True)), (s, t)]
+    middle = min(512, s.shape[-1])
+    total, fused = 0.0, None
+    for i, (s, t) in reversed(list(enumerate(pairs))):
+        fused = _fuse(s, fused, middle, i)
+        compared = _conv(_nearest(fused, *t.shape[1:3]), t.shape[-1], 3, f"out{i}")
+        total += _hierarchical(compared, t, levels)
+    return total
+
+
+def _fuse(x, deeper, width, i):
+    """x in `width` channels, mixed with the next deeper fusion by a weight for each of the two in each position."""
+    x = _conv(x, width, 1, f"in{i}")
+    if deeper is None:
+        return x
+    deeper = _nearest(deeper, *x.shape[1:3])
+    both = jnp.concatenate([x, deeper], -1)
+    weights = nn.sigmoid(nn.Conv(2, (1, 1), kernel_init=torch_default, name=f"attention{i}")(both))
+    return x * weights[..., :1] + deeper * weights[..., 1:]
+
+
+def _conv(x, width, kernel, name):
+    x = nn.Conv(width, (kernel, kernel), use_bias=False, kernel_init=_kaiming_uniform, name=name)(x)
+    return nn.BatchNorm(**batch_norm, name=f"{name}_norm")(x)
+
+
+def _nearest(x, height, width):
+    """[B, H, W, C] -> [B, height, width, C] without interpolation, torch's choice of neighbours."""
+    rows, columns = (jnp.arange(new) * old // new for new, old in ((height, x.shape[1]), (width, x.shape[2])))
+    return x if x.shape[1:3] == (height, width) else x[:, rows][:, :, columns]
+
+
+def _hierarchical(s, t, levels):
+    """Mean squared difference at full resolution and pooled to each level below it, weighted mean."""
+    total, weight, weights = jnp.mean(optax.squared_error(s, t)), 1.0, 1.0
+    for level in levels:
+        if level < s.shape[1]:
+            weight /= 2
+            weights += weight
+            total += weight * jnp.mean(optax.squared_error(pool(s, level, level), pool(t, level, level)))
+    return total / weights
