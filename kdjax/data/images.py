@@ -1,7 +1,6 @@
 """Image files to uint8 arrays: any size and mode, several threads; hostile files are refused by name."""
 
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,7 +22,7 @@ SMALL = 4096
 
 @dataclass(frozen=True)
 class Encoded:
-    """Images still in their files, so that a subset is taken before anything is decoded. See `decode`."""
+    """Images still in their files, indexed as the array [N, H, W, C] of them would be. See `decode`."""
 
     items: np.ndarray  # [N] object: a Path, or the bytes of a file
     names: np.ndarray  # [N] object: what messages call each of them
@@ -33,19 +32,32 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, H, W, C) of the decoded images; H and W are 0 where they are not known before."""
+        return len(self), self.size, self.size, len(self.mode)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        return 4
+
     def __getitem__(self, index) -> "Encoded":
         return Encoded(self.items[index], self.names[index], self.size, self.mode)
 
-    def decode(self) -> np.ndarray:
-        """[N, H, W, C] uint8.
+    def decode(self, threads: int = 0) -> np.ndarray:
+        """[N, H, W, C] uint8, by so many threads (0: one a core, or a single one where images are small).
 
         Raises:
           ValueError: an image cannot be read, claims too many pixels, or differs in size from the others while
             `size` is 0. Of several such images the first is named.
         """
-        threads = 1 if isinstance(self.items[0], bytes) and len(self.items[0]) < SMALL else os.cpu_count()
-        with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that we check ourselves
+        small = isinstance(self.items[0], bytes) and len(self.items[0]) < SMALL
+        threads = threads or (1 if small else os.cpu_count())
+        with ThreadPoolExecutor(threads) as pool:
             decoded = pool.map(lambda item, name: decode(item, name, self.size, self.mode), self.items, self.names)
             return self._stack(decoded)
 

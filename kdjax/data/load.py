@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import warnings
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -18,8 +19,11 @@ from kdjax.find import find, nearest
 SHOWN = 5  # names in a warning
 
 
-def load(config) -> Dataset:
-    """The data set that `config` (config.data of an experiment, see `kdjax.config`) describes, in memory.
+def load(config, in_memory: bool = True) -> Dataset:
+    """The data set that `config` (config.data of an experiment, see `kdjax.config`) describes.
+
+    Validation and test are decoded into memory, and so is train unless `in_memory` is false: then its images stay
+    `images.Encoded`, for `kdjax.data.stream`.
 
     In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
     `validation` is held out, unless the source has a validation split of its own. Nothing here depends on a seed.
@@ -34,8 +38,10 @@ def load(config) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config)
-    _check_memory(dataset, config.image_size)
-    dataset = dataset.map(lambda arrays: _decode(arrays, config.image_size))
+    streamed = () if in_memory else _streamed(dataset, config)
+    _check_memory(dataset, streamed, config.image_size)
+    decoded = {n: _decode(arrays, config.image_size) for n, arrays in dataset.splits.items() if n not in streamed}
+    dataset = replace(dataset, **decoded)
     _check_images(dataset, config)
     labelled_per_class(dataset.train.label, config, dataset.classes)
     return replace(dataset, warnings=(*dataset.warnings, *_missing_classes(dataset), *_repeated_images(dataset)))
@@ -59,7 +65,9 @@ def _parts(dataset: Dataset, config) -> Dataset:
 
 def _decode(arrays: Arrays, size: int) -> Arrays:
     if isinstance(arrays.image, Encoded):
-        return Arrays(arrays.image.decode(), arrays.label)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata, and on sizes that we check ourselves
+            return Arrays(arrays.image.decode(), arrays.label)
     return Arrays(resize(arrays.image, size), arrays.label)
 
 
@@ -111,10 +119,21 @@ def _check_images(dataset: Dataset, config) -> None:
         raise ValueError(f"config.data.std must be positive, got {tuple(config.std)}")
 
 
-def _check_memory(dataset: Dataset, size: int) -> None:
+def _streamed(dataset: Dataset, config) -> tuple[str]:
+    """The names of the splits that stay on disk; a ValueError if they cannot."""
+    if not isinstance(dataset.train.image, Encoded):
+        raise ValueError(f"the images of config.data.source {config.source!r} are in memory and cannot be streamed")
+    if not config.image_size:
+        raise ValueError(
+            "config.data.image_size must be set to stream images: their sizes are not looked at beforehand"
+        )
+    return ("train",)
+
+
+def _check_memory(dataset: Dataset, streamed: tuple[str, ...], size: int) -> None:
     if not size:
         return
-    examples = sum(map(len, dataset.splits.values()))
+    examples = sum(len(split) for name, split in dataset.splits.items() if name not in streamed)
     needed, available = 3 * size**2 * examples, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > available:
         raise ValueError(
@@ -155,28 +174,30 @@ def _coarse(dataset: Dataset, path: str) -> Dataset:
 
 
 def _missing_classes(dataset: Dataset) -> list[str]:
-    warnings = []
+    found = []
     for name, arrays in dataset.splits.items():
         counts = np.bincount(arrays.label[arrays.label >= 0], minlength=len(dataset.classes))
         if absent := [dataset.classes[c] for c in np.flatnonzero(counts == 0)]:
-            warnings.append(f"{name} has no image of {len(absent)} of {len(counts)} classes: {_some(absent)}")
-    return warnings
+            found.append(f"{name} has no image of {len(absent)} of {len(counts)} classes: {_some(absent)}")
+    return found
 
 
 def _repeated_images(dataset: Dataset) -> list[str]:
     """A warning when images of test or validation are, pixel for pixel, also training images."""
+    if isinstance(dataset.train.image, Encoded):
+        return ["not looked at: whether test images are also training images, which are not held in memory"]
     train = {_hash(image): position for position, image in reversed(list(enumerate(dataset.train.image)))}
-    warnings = []
+    found = []
     for name in ("validation", "test"):
         images = dataset.splits[name].image if name in dataset.splits else ()
         pairs = [(position, train[key]) for position, key in enumerate(map(_hash, images)) if key in train]
         if pairs:
             position, original = pairs[0]
-            warnings.append(
+            found.append(
                 f"{len(pairs)} of {len(images)} {name} images are also training images, pixel for pixel "
                 f"(first {name} image {position} = training image {original})"
             )
-    return warnings
+    return found
 
 
 def _hash(image: np.ndarray) -> bytes:

@@ -1,0 +1,61 @@
+"""Batches of images that do not fit in memory: worker processes read and decode ahead of the training. Grain does it.
+
+What is read is a function of (seed, epoch, step) as in memory, so a stream equals indexing the decoded array, and a
+run that resumes opens its stream at the step where it stopped.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import grain
+import numpy as np
+from absl import flags
+
+from kdjax.data.batches import batch_indices
+from kdjax.data.images import Encoded
+
+_order = lru_cache(maxsize=2)(batch_indices)  # every step of an epoch asks for the same
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Random access to the batches of a training: `batches[number]`, counted from step 0 of epoch 0."""
+
+    image: Encoded
+    batch_size: int
+    steps: int  # an epoch
+    seed: int
+
+    def __call__(self, number) -> tuple[np.ndarray, np.ndarray]:
+        """(positions [B] int32, images [B, H, W, C] uint8)."""
+        epoch, step = divmod(int(number), self.steps)
+        index = _order(len(self.image), self.batch_size, self.steps, self.seed, epoch)[step]
+        return index, self.image[index].decode(threads=1)
+
+
+def stream(batches: Batches, start: int, stop: int, workers: int = 0, ahead: int = 4) -> Iterator:
+    """Yields batches(start), ..., batches(stop - 1), in this order, decoded ahead of time.
+
+    Args:
+      start, stop: numbers of batches, epoch * steps + step; negative for epochs before the first.
+      workers: processes that decode; 0: threads of this process.
+      ahead: batches that each worker, or this process, keeps ready.
+    """
+    threads = 1 if workers else ahead
+    numbers = grain.MapDataset.range(start, stop).map(batches)
+    dataset = numbers.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead))
+    if workers:
+        if not flags.FLAGS.is_parsed():  # Grain asks for flags of its own, also in a program that has none
+            flags.FLAGS.mark_as_parsed()
+        # Batches come through pipes: shared memory is small in containers, and Grain leaves some of it behind.
+        pipes = grain.experimental.DatasetOptions(min_shm_size=sys.maxsize)
+        dataset = grain.experimental.WithOptionsIterDataset(dataset, pipes)
+        options = grain.multiprocessing.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=ahead)
+        dataset = dataset.mp_prefetch(options)
+    iterator = iter(dataset)
+    try:
+        yield from iterator
+    finally:
+        iterator.close()
