@@ -9,7 +9,7 @@ from kdjax.data.images import Encoded
 from tests.test_data_folder import picture
 
 pytest.importorskip("grain", reason="Grain reads ahead")
-from kdjax.data import stream  # noqa: E402  after the line above
+from kdjax.data import stream
 
 SIZE, BATCH, STEPS = 8, 4, 3
 
