@@ -1,0 +1,54 @@
+"""Mean, spread and significance over seeds. What cannot be computed is None and shown as a dash, never a number."""
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def summary(values) -> dict:
+    """{"n", "mean", "std"} of one value a seed; std is the sample standard deviation, None for fewer than two."""
+    values = np.asarray(list(values), np.float64)
+    return {
+        "n": len(values),
+        "mean": float(values.mean()) if len(values) else None,
+        "std": float(values.std(ddof=1)) if len(values) > 1 else None,
+    }
+
+
+def paired(values: dict, baseline: dict) -> dict:
+    """The difference to the baseline over the seeds that both have, with a paired t-test.
+
+    Args:
+      values, baseline: seed -> value.
+
+    Returns:
+      n, the common seeds; difference, its mean; low and high, its 95 % confidence interval; p, two-sided
+      (scipy.stats.ttest_rel). All but n are None without a common seed; low, high and p also with a single one and
+      where all differences are equal, as then nothing is known of their spread.
+    """
+    seeds = sorted(values.keys() & baseline.keys())
+    result = {"n": len(seeds), "difference": None, "low": None, "high": None, "p": None}
+    if not seeds:
+        return result
+    ours, theirs = (np.array([source[seed] for seed in seeds], np.float64) for source in (values, baseline))
+    differences = ours - theirs
+    result["difference"] = float(differences.mean())
+    if len(seeds) < 2 or np.ptp(differences) <= 1e-12 * np.abs(np.concatenate([ours, theirs])).max():
+        return result
+    test = stats.ttest_rel(ours, theirs)
+    interval = test.confidence_interval(CONFIDENCE)
+    return {**result, "low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue)}
+
+
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """p values adjusted for the number of comparisons by Holm's step-down method; None stays None.
+
+    Holm 1979, A simple sequentially rejective multiple test procedure.
+    """
+    known = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
+    adjusted, largest = list(p_values), 0.0
+    for rank, (p, position) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[position] = largest
+    return adjusted
