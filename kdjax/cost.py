@@ -101,8 +101,9 @@ def table(rows: dict[str, dict], teacher: str = "") -> str:
     head += ["parameters ÷", "FLOPs ÷", "time at 64 ÷"] if teacher else []
     cells = [head, *(_cells(name, row, rows[teacher] if teacher else None) for name, row in rows.items())]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["| " + " | ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|", *lines[1:]])
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in (head, rule, *cells[1:])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _cells(name: str, row: dict, teacher: dict | None) -> list[str]:

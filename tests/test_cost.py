@@ -63,7 +63,7 @@ def test_table_compares_with_the_teacher(capsys):
     args = SimpleNamespace(models=["convnet"], teacher="lenet", image_size=8, classes=10, channels=1)
     cost.main(args)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("|")[1].strip() for line in lines[:4]] == ["model", "-" * 8 + ":", "lenet", "convnet"]
+    assert [line.split("|")[1].strip() for line in lines[:4]] == ["model", "-" * 7, "lenet", "convnet"]
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[2].split("|")[9].strip() == "1.0"
     assert lines[3].split("|")[9].strip() == f"{21_386 / 24_058:.1f}"

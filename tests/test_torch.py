@@ -432,6 +432,9 @@ def test_hostile_files_are_refused(content, small, path):
 def test_a_file_that_is_not_there(small, path):
     with pytest.raises(ValueError, match=r"not a readable safetensors file.*No such file"):
         importer.load(path, small, SHAPE)
+    path.mkdir()
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        importer.load(path, small, SHAPE)
     with pytest.raises(ValueError, match=r"read from and written to \.safetensors files"):
         importer.load("weights.npz", small, SHAPE)
 
@@ -458,6 +461,15 @@ def test_what_is_saved_and_loaded_predicts_identically(name, path):
     np.testing.assert_array_equal(apply(loaded, images()).logits, apply(variables, images()).logits)
     assert weights.describe(path) == metadata
     assert {file.name for file in path.parent.iterdir()} == {"net.safetensors", "net.json"}
+
+
+def test_scalars_and_other_types_survive(path):
+    variables = {"params": {"temperature": jnp.float32(2.0), "Dense_0": {"kernel": jnp.ones((2, 3), jnp.bfloat16)}}}
+    weights.save(path, variables, {})
+    tensors, format_ = weights.read(path)
+    assert format_ == weights.FORMAT
+    assert tensors["params.temperature"].shape == ()
+    assert tensors["params.Dense_0.kernel"].dtype == jnp.bfloat16
 
 
 def test_weights_of_ones_own_must_fit(path, small):

@@ -94,4 +94,4 @@ def _convert(path, name, tensor, key):
     tensor = tensor.astype(np.float32)
     if not np.isfinite(tensor).all():
         raise ValueError(f"{path}: {name} holds numbers that are not finite")
-    return np.ascontiguousarray(tensor.transpose(_axes(tensor.ndim, key[-1])))
+    return np.asarray(tensor.transpose(_axes(tensor.ndim, key[-1])), order="C")

@@ -31,7 +31,7 @@ def save(path, variables, metadata: dict) -> None:
     """
     path = _safetensors_path(path)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep=".")
-    tensors = {name: np.ascontiguousarray(jax.device_get(leaf)) for name, leaf in flat.items()}
+    tensors = {name: np.asarray(jax.device_get(leaf), order="C") for name, leaf in flat.items()}
     _write(path.with_suffix(".json"), (json.dumps(metadata, indent=2) + "\n").encode())
     _write(path, safetensors.numpy.save(tensors, {"format": FORMAT}))
 
