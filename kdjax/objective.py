@@ -44,7 +44,8 @@ def _keyword_only(fn):
 class Lift(nn.Module):
     """Turns a loss function into an (init, apply) pair: layers that it calls become this module's parameters.
 
-    Inputs are cast to float32, so a loss is computed in float32 whatever the models compute in.
+    Inputs are cast to float32, so a loss is computed in float32 whatever the models compute in, and no gradient
+    reaches the teacher: its Outputs and teacher_params are constants here.
     """
 
     fn: Callable
@@ -52,8 +53,10 @@ class Lift(nn.Module):
 
     @nn.compact
     def __call__(self, student: Outputs, teacher: Outputs, labels, **context) -> jax.Array:
-        student, teacher = jax.tree.map(_float32, (student, teacher))
         asked = {name: context[name] for name in context_names(self.fn)}
+        if "teacher_params" in asked:
+            asked["teacher_params"] = jax.lax.stop_gradient(asked["teacher_params"])
+        student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(teacher)))
         return self.fn(student, teacher, labels, **self.hyper, **asked)
 
 

@@ -13,10 +13,10 @@ from kdjax.types import Batch, Outputs, State
 
 
 def make_teach(model: nn.Module) -> Callable:
-    """teach(variables, image [B, H, W, C]) -> Outputs of the teacher in evaluation mode, no gradient."""
+    """teach(variables, image [B, H, W, C]) -> Outputs of the teacher in evaluation mode."""
 
     def teach(variables, image) -> Outputs:
-        return jax.lax.stop_gradient(as_outputs(model.apply(variables, image, train=False)))
+        return as_outputs(model.apply(variables, image, train=False))
 
     return teach
 
@@ -52,7 +52,6 @@ def make_train_step(
 
     def train_step(state: State, batch: Batch, teacher, teacher_params, train_labels):
         key = jax.random.fold_in(state.key, state.step)
-        teacher, teacher_params = jax.lax.stop_gradient((teacher, teacher_params))
 
         def loss_fn(params):
             (total, values, _), stats = objective.apply(
