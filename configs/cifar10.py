@@ -11,10 +11,10 @@ best epoch. The teacher is trained here unless `weights` names a .safetensors fi
 TFDS_DATA_DIR says where the data lies. Cost: hours for each method and seed on one GPU.
 """
 
+import digits
+
 from kdjax import methods
 from kdjax.config import default, parse_arg
-
-import digits
 
 
 def get_config(arg: str = ""):

@@ -29,7 +29,7 @@ METHODS = (
 )
 
 
-def get_config():
+def get_config(names=METHODS):
     config = default()
     config.experiment = "digits"
     config.seeds = (0, 1, 2, 3, 4)
@@ -45,6 +45,6 @@ def get_config():
     config.student.kwargs = {"widths": (4, 8, 16)}
     config.optimizer.learning_rate = 0.05
     config.optimizer.weight_decay = 5e-4
-    for name in METHODS:
+    for name in names:
         config.methods[name] = methods.recipe(name)
     return config

@@ -9,9 +9,9 @@ spread over seeds holds the luck of the draw; the methods of one seed see the sa
 Cost: about a minute on two CPU cores. Expected: results/digits_fewshot/table.md.
 """
 
-from kdjax.config import parse_arg
-
 import digits
+
+from kdjax.config import parse_arg
 
 
 def get_config(arg: str = ""):

@@ -8,10 +8,10 @@ tenth of the training images. Cost: a ResNet on 5,000 images of 64 pixels takes 
 cores some hours; a first look: --config.epochs=2 --only=student,kd --seeds=0.
 """
 
+import digits
+
 from kdjax import methods
 from kdjax.config import default, parse_arg
-
-import digits
 
 
 def get_config(arg: str = ""):

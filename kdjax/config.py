@@ -64,7 +64,9 @@ def default() -> ConfigDict:
     config.optimizer.warmup_epochs = 0.0  # linear from 0
     config.optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: none
 
-    config.methods = ConfigDict(sort_keys=False)  # name -> {loss: {weight, hyperparameters}}; kdjax.methods has recipes
+    # name -> {loss: {weight, hyperparameters}}, in the order of the table's rows; kdjax.methods has the papers'.
+    # Set them one by one: ml_collections sorts the keys of a dictionary that is assigned as a whole.
+    config.methods = ConfigDict(sort_keys=False)
     config.ablate = ConfigDict(allow_dotted_keys=True, sort_keys=False)  # "kd.kd.temperature" -> values, a row each
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 

@@ -84,3 +84,23 @@ def config(name="tiny", epochs=3, methods=("student", "stateless", "layered", "r
         own = {} if method == "student" else {method: {"fn": f"tests.tiny.{method}", "weight": 1.0}}
         config.methods[method] = {**labels, **own}
     return config
+
+
+def vector(student, teacher, labels):
+    """Breaks the contract: one value an example."""
+    return jnp.sum(jnp.square(student.logits - teacher.logits), axis=-1)
+
+
+def asks_for_more(student, teacher, labels, *, momentun):
+    """Breaks the contract: no such thing in the step, and no default."""
+    return jnp.mean(student.logits) * momentun
+
+
+class FourClasses(nn.Module):
+    """Whatever it is asked for, it tells four classes apart."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        return nn.Dense(4)(image.reshape(len(image), -1))

@@ -8,14 +8,10 @@ Cost: about a minute on two CPU cores. Expected: results/temperature/table.md an
 """
 
 import digits
-from kdjax import methods
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.get_config(("student", "kd"))
     config.experiment = "temperature"
-    config.methods = {}
-    for name in ("student", "kd"):
-        config.methods[name] = methods.recipe(name)
     config.ablate["kd.kd.temperature"] = (1.0, 2.0, 8.0, 16.0)  # kd itself has 4
     return config

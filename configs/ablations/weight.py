@@ -6,14 +6,10 @@ Cost: about a minute on two CPU cores. Expected: results/weight/table.md and abl
 """
 
 import digits
-from kdjax import methods
 
 
 def get_config():
-    config = digits.get_config()
+    config = digits.get_config(("student", "kd"))
     config.experiment = "weight"
-    config.methods = {}
-    for name in ("student", "kd"):
-        config.methods[name] = methods.recipe(name)
     config.ablate["kd.kd.weight"] = (0.1, 0.3, 3.0, 9.0)  # kd itself has 0.9, beside 0.1 of cross-entropy
     return config

@@ -1,0 +1,188 @@
+"""The command line: what works prints what it should, bad input gives one message and exit status 2."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdjax import cli
+
+CONFIG = Path(__file__).with_name("tiny_config.py")
+
+
+@pytest.fixture
+def kdjax(capsys, monkeypatch):
+    """Runs a command in this process: (exit status, what it printed, its error messages)."""
+    monkeypatch.chdir(CONFIG.parent.parent)
+
+    def call(*argv):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main([str(a) for a in argv])
+        printed = capsys.readouterr()
+        return exit_.value.code, printed.out, printed.err
+
+    return call
+
+
+def run(kdjax, out, *overrides, arg=""):
+    return kdjax("run", f"--config={CONFIG}{arg}", f"--out={out}", *overrides)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An experiment that has run: student and stateless, seed 0."""
+    out = tmp_path_factory.mktemp("finished")
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["run", f"--config={CONFIG}", f"--out={out}"])
+    assert exit_.value.code == 0
+    return out
+
+
+def test_run_prints_the_table_and_does_nothing_twice(kdjax, finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("*/*/*/*.json*")}
+    status, out, err = run(kdjax, finished)
+    assert (status, err) == (0, "")
+    assert "stateless" in out
+    assert {path: path.stat().st_mtime_ns for path in finished.glob("*/*/*/*.json*")} == before
+
+
+def test_table_writes_its_files(kdjax, finished, tmp_path):
+    status, out, _ = kdjax("table", finished / "tiny", f"--out={tmp_path}")
+    assert status == 0
+    assert "stateless" in out
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"runs.jsonl", "table.md", "table.csv", "table.tex", "accuracy.png", "curves.png"} <= written
+    status, out_again, _ = kdjax("table", tmp_path / "runs.jsonl")
+    assert (status, out_again) == (0, out)
+
+
+@pytest.mark.parametrize("what", ["methods", "losses", "models", "datasets", None])
+def test_list(kdjax, what):
+    status, out, _ = kdjax("list", *filter(None, [what]))
+    assert status == 0
+    assert {"methods": "dkd", "losses": "temperature=4.0", "models": "resnet20"}.get(what, "tfds") in out
+
+
+def test_check_tells_good_losses_from_bad(kdjax):
+    assert kdjax("check", "tests.tiny.remembered")[0] == 0
+    status, out, _ = kdjax("check", "tests.tiny.vector")
+    assert status == 1
+    assert "take the mean over the batch" in out
+    status, out, _ = kdjax("check", "tests.tiny.asks_for_more")
+    assert status == 1
+    assert "momentun" in out
+
+
+BAD_INPUT = {
+    "no such file": (("--config=nowhere.py",), "there is no file 'nowhere.py'"),
+    "unknown field": (("--config.epoch=3",), 'Did you mean "epochs"'),
+    "type of a field": (("--config.epochs=many",), "epochs"),
+    "range of a field": (("--config.epochs=0",), "config.epochs must be at least 1"),
+    "unknown argument": (("--epochs=3",), "unknown argument '--epochs=3'; a field of the config is set by"),
+    "config argument": ((f"--config={CONFIG}:epoch=3",), "did you mean 'epochs'"),
+    "unknown method": (("--only=stateles",), "there is no method 'stateles'; did you mean 'stateless'"),
+    "seeds": (("--seeds=a",), "--seeds takes integers"),
+    "unknown model": (("--config.student.model=convnt",), "config.student.model 'convnt'; did you mean 'convnet'"),
+    "model's module": (("--config.student.model=no.such.Net",), "there is no module 'no.such'"),
+    "model's attribute": (("--config.student.model=tests.tiny.Nett",), "no 'Nett'; did you mean 'Net'"),
+    "model's argument": (("--config.teacher.kwargs.wdth=3",), "wdth"),
+    "dataset": (("--config.data.source=digit",), "config.data.source 'digit'; did you mean 'digits'"),
+    "folder": (("--config.data.source=folder", "--config.data.path=/nowhere"), "/nowhere"),
+    "batch": (("--config.batch_size=4096",), "larger than the 128 training images"),
+    "optimizer": (("--config.optimizer.name=sdg",), "optax has no optimizer 'sdg'; did you mean 'sgd'"),
+    "weights": (("--config.teacher.weights=net.pth",), "safetensors"),
+    "teacher's run": (("--config.teacher.run=runs/none",), "holds no run"),
+    "classes": (("--config.student.model=tests.tiny.FourClasses",), "the data has 10 classes"),
+    "teacher's classes": (("--config.teacher.model=tests.tiny.FourClasses",), "the teacher tells 4 classes apart"),
+    "no teacher": (("--config.teacher.model=",), "this loss needs a teacher"),
+    "array": ((f"--config={CONFIG}:methods=layered", "--config.student.model=tests.tiny.LogitsOnly"), "layered"),
+    "vector": ((f"--config={CONFIG}:methods=vector",), "config.methods.vector.vector: a loss returns a scalar"),
+    "context": ((f"--config={CONFIG}:methods=asks_for_more",), "'momentun'"),
+    "weight's type": (("--config.methods.student.cross_entropy.weight=abc",), "weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_before_any_training(kdjax, tmp_path, case):
+    overrides, message = BAD_INPUT[case]
+    status, _, err = run(kdjax, tmp_path, *overrides)
+    assert status == 2
+    assert message in err
+    assert err.startswith("kdjax: ")
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("*/*/*/checkpoints"))
+
+
+TERMS = {
+    "unknown loss": ({"kdd": {"weight": 1.0}}, "'kdd'; did you mean 'kd'"),
+    "misspelt hyperparameter": ({"kd": {"weight": 1.0, "temprature": 2.0}}, "did you mean 'temperature'"),
+    "type of a hyperparameter": ({"kd": {"weight": 1.0, "temperature": "hot"}}, "must be of type float"),
+    "layer out of range": ({"similarity": {"weight": 1.0, "layer": 7}}, "similarity"),
+    "no weight": ({"kd": {"temperature": 2.0}}, "has no weight"),
+    "no term": ({"first_stage": {"epochs": 1}}, "has no loss"),
+    "teaching method": ({"kd": {"weight": 1.0}, "teacher": "studnt"}, "did you mean 'student'"),
+    "schedule": ({"kd": {"weight": {"schedule": "linear"}}}, "did you mean 'linear_schedule'"),
+    "frozen": ({"kd": {"weight": 1.0}, "freeze": ("regressor",)}, "no parameters at"),
+}
+
+
+@pytest.mark.parametrize("case", TERMS)
+def test_bad_methods(case, tmp_path):
+    from kdjax import experiment
+    from tests import tiny
+
+    spec, message = TERMS[case]
+    config = tiny.config(methods=("student",))
+    config.methods.wrong = spec
+    with pytest.raises(ValueError, match=message):
+        experiment.run(config, tmp_path)
+    assert not list(tmp_path.glob("*/*/*/checkpoints"))
+
+
+def test_a_directory_of_another_config(kdjax, finished):
+    status, _, err = run(kdjax, finished, "--config.batch_size=16")
+    assert status == 2
+    assert "batch_size: 32 -> 16" in err
+
+
+def test_missing_tfds_data(kdjax, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    status, _, err = run(kdjax, tmp_path, "--config.data.source=tfds", "--config.data.name=cifar10")
+    assert status == 2
+    assert str(tmp_path) in err
+
+
+def test_weights_that_do_not_fit(kdjax, tmp_path):
+    from kdjax.models import weights
+
+    source = tmp_path / "net.safetensors"
+    import jax.numpy as jnp
+
+    weights.save(source, {"params": {"conv0": {"kernel": jnp.ones((3, 3, 1, 5))}}}, {"model": "x", "kwargs": {}})
+    status, _, err = run(kdjax, tmp_path, f"--config.teacher.weights={source}")
+    assert status == 2
+    assert "net.safetensors" in err
+
+
+def test_damaged_run_is_no_traceback(kdjax, finished, tmp_path):
+    shutil.copytree(finished / "tiny", tmp_path / "tiny")
+    (tmp_path / "tiny/student/seed0/result.json").write_text("{")
+    status, out, _ = kdjax("table", tmp_path / "tiny")
+    assert status == 0
+    assert "stateless" in out
+
+
+def test_debug_shows_the_traceback(kdjax):
+    with pytest.raises(ValueError, match="nowhere"):
+        cli.main(["--debug", "run", "--config=nowhere.py"])
+
+
+def test_the_installed_command_from_another_directory(finished, tmp_path):
+    """A process of its own, as a user starts it."""
+    command = [Path(sys.executable).with_name("kdjax"), "table", finished / "tiny", "--out=x"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "x/runs.jsonl").read_text().splitlines()[0])["run"]

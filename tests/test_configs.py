@@ -1,0 +1,94 @@
+"""Every config in configs/ is built and each of its methods traced on shapes: unexecuted configs rot."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kdjax import cli, methods
+from kdjax import method as rows
+from kdjax.config import default, differences, parse_arg, plain, resolve
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+CASES = {  # file and argument -> ((H, W, C), classes)
+    "digits.py": ((8, 8, 1), 10),
+    "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
+    "ablations/temperature.py": ((8, 8, 1), 10),
+    "ablations/weight.py": ((8, 8, 1), 10),
+    "cifar10.py:teacher=resnet14,student=resnet8": ((32, 32, 3), 10),
+    "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
+}
+
+
+def test_no_config_is_left_out():
+    assert {str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.py")} == {name.partition(":")[0] for name in CASES}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_config(name):
+    (image_shape, classes) = CASES[name]
+    config = resolve(cli.load_config(str(CONFIGS / name), []))
+    teacher = rows.build_model(config.teacher, classes, config.dtype, "config.teacher")
+    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    shapes = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), image)
+    for row in rows.expand(config):
+        row = rows.with_model(row, config, classes)
+        for stage in rows.stages(row, config, steps_per_epoch=10):
+            rows.check(row, stage, image_shape, (teacher, shapes), classes, train_examples=100)
+
+
+def test_rows_of_an_ablation_keep_their_order_and_values():
+    config = resolve(cli.load_config(str(CONFIGS / "ablations/temperature.py"), []))
+    expanded = rows.expand(config)
+    assert [row.name for row in expanded[:3]] == ["student", "kd", "kd,kd.temperature=1.0"]
+    assert [row.ablation for row in expanded[2:]] == [{"kd.temperature": t} for t in (1.0, 2.0, 8.0, 16.0)]
+    assert [row.terms["kd"]["temperature"] for row in expanded[1:]] == [4.0, 1.0, 2.0, 8.0, 16.0]
+
+
+def test_a_teaching_method_comes_first():
+    config = default()
+    config.student.model = "convnet"
+    config.methods.second = {**methods.recipe("kd"), "teacher": "first"}
+    config.methods.first = methods.recipe("kd")
+    assert [row.name for row in rows.expand(resolve(config))] == ["first", "second"]
+    config.methods.first = {**methods.recipe("kd"), "teacher": "second"}
+    with pytest.raises(ValueError, match="circle"):
+        rows.expand(resolve(config))
+
+
+def test_warmup_is_a_staircase_of_epochs():
+    term = rows.make_term("kd", {"weight": 2.0, "warmup_epochs": 4}, steps_per_epoch=10, where="x")
+    weights = [float(term.weight(jnp.asarray(step))) for step in (0, 9, 10, 29, 30, 39, 40, 1000)]
+    assert weights == pytest.approx([0.5, 0.5, 1.0, 1.5, 2.0, 2.0, 2.0, 2.0])
+
+
+def test_schedules_of_optax_count_epochs():
+    schedule = {"schedule": "linear_schedule", "init_value": 0.0, "end_value": 1.0, "transition_epochs": 2}
+    term = rows.make_term("kd", {"weight": schedule}, steps_per_epoch=10, where="x")
+    assert [float(term.weight(jnp.asarray(s))) for s in (0, 10, 20, 30)] == pytest.approx([0.0, 0.5, 1.0, 1.0])
+
+
+def test_resolve_fills_in_and_refuses():
+    config = default()
+    config.optimizer = {"learning_rate": 1}
+    resolved = resolve(config)
+    assert resolved.optimizer.learning_rate == 1.0
+    assert resolved.optimizer.weight_decay == default().optimizer.weight_decay
+    config.data.shotz = 3
+    with pytest.raises(ValueError, match=r"unknown config field config.data.shotz; did you mean 'shots'"):
+        resolve(config)
+
+
+def test_differences_names_fields():
+    old, new = plain(default()), plain(default())
+    new["data"]["shots"], new["seeds"] = 3, [4]
+    assert differences(old, new) == ["seeds: [0, 1, 2] -> [4]", "data.shots: 0 -> 3"]
+
+
+def test_parse_arg():
+    assert parse_arg("a=3,b=x", a=1, b="y", c=0.5).to_dict() == {"a": 3, "b": "x", "c": 0.5}
+    with pytest.raises(ValueError, match="of type int"):
+        parse_arg("a=x", a=1)
+    with pytest.raises(ValueError, match="did you mean 'teacher'"):
+        parse_arg("techer=x", teacher="")
