@@ -1,0 +1,178 @@
+"""Run directories -> lines of runs.jsonl, from which alone tables and pictures are made."""
+
+import json
+import math
+from pathlib import Path
+
+from kdjax.run import Run, read_json
+
+TEACHER = "teacher"
+"""The method name of the teacher's own run."""
+
+
+def read(path) -> list[dict]:
+    """The lines of an experiment's directory or of a runs.jsonl (or of a directory that holds one).
+
+    Raises:
+      ValueError: the path is neither, or a line of the file is no run.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read(path / "runs.jsonl") if (path / "runs.jsonl").is_file() else gather(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such directory or file; give runs/<experiment> or a runs.jsonl")
+    lines = []
+    for number, text in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+        if text.strip():
+            lines.append(_line(text, f"{path}, line {number}"))
+    if not lines:
+        raise ValueError(f"{path} holds no run; a runs.jsonl has one JSON object a line")
+    return lines
+
+
+def _line(text: str, where: str) -> dict:
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is no JSON ({error.msg}); a runs.jsonl has one JSON object a line") from None
+    kinds = {"run": str, "config": dict, "result": dict | None, "history": list}
+    for key, kind in kinds.items():
+        if not isinstance(line, dict) or not isinstance(line.get(key), kind):
+            raise ValueError(f"{where} is no run: it must be an object with {', '.join(kinds)}; {key} is wrong")
+    problem = damage(line["result"]) if line["result"] is not None else ""
+    if problem:
+        raise ValueError(f"{where}: result {problem}")
+    return line
+
+
+def gather(directory) -> list[dict]:
+    """The runs of an experiment in the order of its table, the teacher's own first, each as a line of runs.jsonl.
+
+    A line is {"run": "kd/seed0", "config", "result", "history"}. What could not be read has result None and "problem":
+    "missing", "unfinished" or "damaged: <file>"; "remark" says what a reader should know besides. A run that the
+    experiment does not expect is listed if it is finished.
+
+    Raises:
+      ValueError: the directory holds neither an experiment's config.json nor runs.
+    """
+    directory = Path(directory)
+    experiment, problem = _load(directory / "config.json")
+    if experiment is not None and not isinstance(experiment.get("rows"), list):
+        experiment, problem = None, "damaged: config.json"
+    expected = _expected(experiment) if experiment else {}
+    found = {str(path.relative_to(directory)): {} for path in sorted(directory.glob("*/seed*"), key=_order)}
+    if not expected and not found:
+        raise ValueError(f"{directory} holds no runs; an experiment's directory has config.json and <method>/seed<k>/")
+    lines = [_run(directory, name, {**found, **expected}[name]) for name in {**expected, **found}]
+    if problem:
+        lines[0]["remark"] = f"{directory.name}/config.json is {problem.split(':')[0]}: missing runs are not known"
+    return [line for line in lines if line["run"] in expected or line["result"] or (problem and line["config"])]
+
+
+def _order(path: Path):
+    """Teacher first, then by method; seeds as numbers."""
+    seed = path.name.removeprefix("seed")
+    return path.parent.name != TEACHER, path.parent.name, int(seed) if seed.isdecimal() else -1, seed
+
+
+def _expected(experiment: dict) -> dict[str, dict]:
+    """Run -> the config it will have as far as the experiment's own says, in table order."""
+    shared = {k: v for k, v in experiment.items() if k not in ("rows", "seeds", "methods", "ablate")}
+    teacher, expected = experiment.get("teacher", {}), {}
+    if teacher.get("model") and not teacher.get("weights") and not teacher.get("run"):
+        seed = teacher.get("seed", 0)
+        own = {"method": TEACHER, "row": TEACHER, "ablation": {}, "seed": seed}
+        expected[f"{TEACHER}/seed{seed}"] = {**own, **shared}
+    for row in experiment["rows"]:
+        for seed in experiment.get("seeds", []):
+            expected[f"{row['method']}/seed{seed}"] = {**row, "seed": seed, **shared}
+    return expected
+
+
+def _run(directory: Path, name: str, expected: dict) -> dict:
+    run = Run(directory / name)
+    config, config_problem = _load(run.path / "config.json")
+    result, result_problem = _load(run.path / "result.json")
+    if result is not None and damage(result):
+        result, result_problem = None, "damaged: result.json"
+    if config is None and result is not None:
+        config, config_problem = expected or _recovered(result, name), ""
+    history = _history(run)
+    line = {"run": name, "config": config or expected, "result": result, "history": history}
+    if result is None:
+        problems = [p for p in (config_problem, result_problem) if p.startswith("damaged")]
+        line["problem"] = (problems or ["missing" if config is None else "unfinished"])[0]
+    elif (not history or history[-1]["epoch"] < result["epochs"]) and done([line]):
+        line["remark"] = f"metrics.jsonl of {name} is cut short: its learning curve is incomplete"
+    return line
+
+
+def done(lines: list[dict]) -> list[dict]:
+    """The results of the runs that ended well."""
+    return [line["result"] for line in lines if line["result"] and line["result"]["status"] == "done"]
+
+
+def _recovered(result: dict, name: str) -> dict:
+    """What a result says of its config, for a run whose config.json was lost."""
+    method = name.rpartition("/")[0]
+    return {"experiment": result.get("experiment", ""), "method": method, "row": method, "seed": result.get("seed", 0)}
+
+
+def _history(run: Run) -> list[dict]:
+    """The rows of metrics.jsonl up to the first that is damaged."""
+    try:
+        rows = run.history()
+    except OSError:
+        return []
+    sound = []
+    for row in rows:
+        if not (isinstance(row, dict) and isinstance(row.get("epoch"), int) and finite(row)):
+            break
+        sound.append(row)
+    return sound
+
+
+def _load(path: Path) -> tuple[dict | None, str]:
+    """(the object in a JSON file, "") or (None, what is wrong)."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return None, f"damaged: {path.name}"
+    if value is None:
+        return None, "missing"
+    return (value, "") if isinstance(value, dict) and finite(value) else (None, f"damaged: {path.name}")
+
+
+def finite(value) -> bool:
+    """Whether JSON can hold it: no NaN and no infinity in it."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def damage(result: dict) -> str:
+    """What a result lacks of the fields that every table needs; "" if nothing."""
+    if result.get("status") not in ("done", "diverged"):
+        return f"has status {result.get('status')!r}; valid: done, diverged"
+    if not isinstance(result.get("epochs"), int) or not isinstance(result.get("classes"), list):
+        return "lacks epochs or classes"
+    parts = [result.get(name) for name in ("last", "best", "peak", "teacher", "student", "diverged")]
+    if not all(isinstance(part, dict | None) for part in parts):
+        return "has a last, best, peak, teacher, student or diverged that is no object"
+    needed = [part for part in parts[:3] if part is not None] + ([parts[0] or {}] if result["status"] == "done" else [])
+    if not all(_fraction(part.get("top1")) for part in needed):
+        return "has a top1 that is no fraction between 0 and 1"
+    numbers = [v for part in parts[:4] for k, v in (part or {}).items() if k not in ("confusion", "model")]
+    if not all(value is None or _number(value) for value in numbers):
+        return "has a metric that is no number"
+    return ""
+
+
+def _number(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _fraction(value) -> bool:
+    return _number(value) and 0 <= value <= 1
