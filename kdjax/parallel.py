@@ -51,7 +51,7 @@ def compile_step(train_step: Callable) -> Callable:
     """
 
     def call(state, batch, teacher, teacher_params, train_labels):
-        if batch["label"].ndim == 1:
+        if batch["index"].ndim == 1:
             return train_step(state, batch, teacher, teacher_params, train_labels)
         return jax.lax.scan(
             lambda state, xs: train_step(state, *xs, teacher_params, train_labels), state, (batch, teacher)

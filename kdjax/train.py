@@ -149,7 +149,7 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = next(iter(self.feed.calls(0, 0)))[2]
-        if batch["label"].ndim == 2:
+        if batch["index"].ndim == 2:
             batch = jax.tree.map(lambda x: x[0], batch)
         return batch, self.teach(self.teacher_variables, batch["image"])
 

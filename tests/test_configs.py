@@ -16,6 +16,7 @@ CASES = {  # file and argument -> ((H, W, C), classes)
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
     "ablations/temperature.py": ((8, 8, 1), 10),
     "ablations/weight.py": ((8, 8, 1), 10),
+    "ablations/digits_weights.py": ((8, 8, 1), 10),
     "cifar10.py:teacher=resnet14,student=resnet8": ((32, 32, 3), 10),
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
 }
