@@ -47,7 +47,7 @@ def default() -> ConfigDict:
     config.teacher.model = ""  # "": no teacher, for methods that need none
     config.teacher.kwargs = ConfigDict()
     config.teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
-    config.teacher.run = ""  # a run directory whose student teaches, "runs/x/teacher/seed0"
+    config.teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
     config.teacher.seed = 0  # one teacher for all cohorts
     config.teacher.epochs = 0  # 0: as the students
     config.teacher.batch_size = 0  # 0: as the students

@@ -21,7 +21,7 @@ from kdjax.data import augment
 from kdjax.evaluate import Evaluator
 from kdjax.find import nearest
 from kdjax.method import Method
-from kdjax.models import torch
+from kdjax.models import compose, torch
 from kdjax.progress import Display
 from kdjax.run import Run, write_json
 from kdjax.step import make_teach, student_variables
@@ -117,6 +117,7 @@ class Lab:
 
     def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
+        self.rows = {row.name: row for row in methods.expand(config)}
         self.dataset = data.load(config.data)
         self.image_shape = self.dataset.train.image.shape[1:]
         splits = {"test": self.dataset.test}
@@ -137,7 +138,7 @@ class Lab:
         Raises:
           ValueError: a method, a model or a size that cannot work.
         """
-        rows = {row.name: methods.with_model(row, self.config, len(self.dataset.classes)) for _, row in missing}
+        rows = {row.name: self._row(row.name) for _, row in missing}
         planned = {}
         for seed in dict.fromkeys(seed for seed, _ in missing):
             arrays = data.subset(self.dataset.train, self.config.data, seed)
@@ -171,10 +172,10 @@ class Lab:
         """The experiment's teacher: from weights, from another run, or trained here as a run of its own."""
         spec = self.config.teacher
         if spec.run:
-            return self._from_run(Path(spec.run), "config.teacher.run")
+            return self._from_runs([Path(path.strip()) for path in spec.run.split("+")], "config.teacher.run")
         if not spec.model:
             return None
-        model = methods.build_model(spec, len(self.dataset.classes), self.config.dtype, "config.teacher")
+        model = self._model(spec, "config.teacher")
         if spec.weights:
             return self.measure(model, torch.load(spec.weights, model, self.image_shape), spec.model)
         config = self._teacher_config()
@@ -183,7 +184,7 @@ class Lab:
         own = Run(run_path(self.directory, TEACHER, spec.seed))
         if not _finished(own, config, method, spec.seed):
             self.cohort(config, [method], spec.seed, self.dataset.train, None)
-        return self._from_run(own.path, "the teacher's run")
+        return self._from_runs([own.path], "the teacher's run")
 
     def _teacher_config(self) -> ConfigDict:
         """The experiment's config as the teacher's own run has it."""
@@ -197,13 +198,22 @@ class Lab:
         return config
 
     def student_teacher(self, name: str, seed: int) -> Teacher:
-        """The student that method `name` trained with this seed, as a teacher."""
+        """The student that method `name` trained with this seed, as a teacher; several joined by "+" as an ensemble."""
         if (name, seed) not in self.teachers:
-            path = run_path(self.directory, name, seed)
-            self.teachers[name, seed] = self._from_run(path, f"config.methods.{name}, a teacher of others")
+            paths = [run_path(self.directory, part, seed) for part in name.split("+")]
+            self.teachers[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
         return self.teachers[name, seed]
 
-    def _from_run(self, path: Path, where: str) -> Teacher:
+    def _from_runs(self, paths: list[Path], where: str) -> Teacher:
+        """The students of finished runs as a teacher: one, or the ensemble of several."""
+        members = [self._from_run(path, where) for path in paths]
+        if len(members) == 1:
+            return self.measure(*members[0])
+        models, variables, names = zip(*members, strict=True)
+        return self.measure(compose.Ensemble(models), compose.join(*variables), f"ensemble of {' + '.join(names)}")
+
+    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str]:
+        """(model, variables, name) of the student of a finished run."""
         run = Run(path)
         config, result = run.config(), run.result()
         if config is None or result is None:
@@ -213,8 +223,8 @@ class Lab:
         known, classes = len(result["classes"]), len(self.dataset.classes)
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
-        model = methods.build_model(config["student"], classes, self.config.dtype, f"{path}/config.json")
-        return self.measure(model, checkpoint.student(run.checkpoints), config["student"]["model"])
+        model = self._model(config["student"], f"{path}/config.json")
+        return model, checkpoint.student(run.checkpoints), config["student"]["model"]
 
     def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
         """A teacher with its accuracy on the test split and its costs, measured and not believed."""
@@ -362,8 +372,8 @@ class Lab:
         """Traces every method on shapes, before a teacher is trained for hours."""
         taught = self._teacher_shapes()
         for row in rows.values():
-            teacher = self._shapes(rows[row.teacher].model) if row.teacher in rows else taught
-            self._check(row, self.config, teacher, arrays)
+            models = [self._row(name).model for name in row.teachers]
+            self._check(row, self.config, self._shapes(*models) if models else taught, arrays)
 
     def _check(self, row: Method, config, teacher, arrays) -> None:
         for stage in methods.stages(row, config, self._steps_per_epoch(config, arrays)):
@@ -371,17 +381,25 @@ class Lab:
 
     def _teacher_shapes(self):
         """(model, shapes of its variables), or None without a teacher."""
-        spec, where = self.config.teacher, "config.teacher"
-        if spec.run:
-            stored = Run(Path(spec.run)).config()
+        spec, models = self.config.teacher, []
+        for path in filter(None, (path.strip() for path in spec.run.split("+"))):
+            stored = Run(Path(path)).config()
             if stored is None:
-                raise ValueError(f"config.teacher.run: {spec.run} holds no run (no config.json)")
-            spec, where = stored["student"], f"{spec.run}/config.json"
-        elif not spec.model:
-            return None
-        return self._shapes(methods.build_model(spec, len(self.dataset.classes), self.config.dtype, where))
+                raise ValueError(f"config.teacher.run: {path} holds no run (no config.json)")
+            models.append(self._model(stored["student"], f"{path}/config.json"))
+        if not spec.run and spec.model:
+            models = [self._model(spec, "config.teacher")]
+        return self._shapes(*models) if models else None
 
-    def _shapes(self, model):
+    def _row(self, name: str) -> Method:
+        """A row of the experiment with its student's model."""
+        return methods.with_model(self.rows[name], self.config, len(self.dataset.classes))
+
+    def _model(self, spec, where) -> nn.Module:
+        return methods.build_model(spec, len(self.dataset.classes), self.config.dtype, where)
+
+    def _shapes(self, *models):
+        model = models[0] if len(models) == 1 else compose.Ensemble(models)
         image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
         return model, jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
 

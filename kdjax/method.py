@@ -1,7 +1,7 @@
 """A row of the table: what the config says of one method, as stages that can be trained."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import flax.linen as nn
@@ -16,10 +16,10 @@ from kdjax import config as configs
 from kdjax.find import find, nearest
 from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
-from kdjax.step import make_teach
+from kdjax.step import make_init, make_teach
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
-RESERVED = ("first_stage", "freeze", "optimizer", "student", "teacher")
+RESERVED = ("first_stage", "freeze", "from_teacher", "optimizer", "student", "teacher")
 """Keys of a method that are no loss terms; see kdjax/methods.py."""
 
 
@@ -31,6 +31,7 @@ class Stage:
     objective: Objective
     optimizer: optax.GradientTransformation
     rate: optax.Schedule
+    init: Callable  # (key, batch, teacher Outputs, teacher_params, train_labels) -> State
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,16 @@ class Method:
     model: nn.Module  # the student's
     model_config: Mapping  # {"model", "kwargs"}
     ablation: Mapping = field(default_factory=dict)  # {"kd.temperature": 2.0}
-    teacher: str = ""  # the method whose finished run teaches; "": the experiment's teacher
+    teacher: str = ""  # the method whose finished run teaches, or several "a+b"; "": the experiment's teacher
 
     @property
     def terms(self) -> dict:
         return {name: term for name, term in self.spec.items() if name not in RESERVED}
+
+    @property
+    def teachers(self) -> list[str]:
+        """The methods whose students teach this one."""
+        return self.teacher.split("+") if self.teacher else []
 
     @property
     def first_epoch(self) -> int:
@@ -68,8 +74,9 @@ def expand(config: ConfigDict) -> list[Method]:
         raise ValueError("config.methods is empty; kdjax.methods.recipe(name) holds the papers' recipes")
     known = [method.name for method in methods]
     for method in methods:
-        if method.teacher and method.teacher not in known:
-            raise ValueError(f"config.methods.{method.name}.teacher {method.teacher!r}{nearest(method.teacher, known)}")
+        for teacher in method.teachers:
+            if teacher not in known:
+                raise ValueError(f"config.methods.{method.name}.teacher {teacher!r}{nearest(teacher, known)}")
     return _by_dependence(methods)
 
 
@@ -82,7 +89,7 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
     student |= _known(spec.get("student", {}), student, f"{where}.student")
     if "first_stage" in spec:
-        stage = {**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")}
+        stage = configs.plain({**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")})
         spec = {**spec, "first_stage": stage}
         if configs.typed(stage["epochs"], 1, f"{where}.first_stage.epochs") < 1:
             raise ValueError(f"{where}.first_stage.epochs must be at least 1, got {stage['epochs']}")
@@ -126,7 +133,7 @@ def _by_dependence(methods: list[Method]) -> list[Method]:
     """The same rows, each after the one that teaches it."""
     done, rest = [], list(methods)
     while rest:
-        ready = [m for m in rest if not m.teacher or m.teacher in [d.name for d in done]]
+        ready = [m for m in rest if {*m.teachers} <= {d.name for d in done}]
         if not ready:
             raise ValueError(f"methods teach each other in a circle: {', '.join(m.name for m in rest)}")
         done += ready
@@ -191,7 +198,9 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     rate = learning_rate(optimizer, steps_per_epoch, spec["epochs"])
     terms = tuple(make_term(n, t, steps_per_epoch, f"{where}.{n}") for n, t in spec["terms"].items())
     freeze = tuple(spec["freeze"])
-    return Stage(spec["epochs"], Objective(method.model, terms), make_optimizer(optimizer, rate, freeze), rate)
+    objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze)
+    from_teacher = _known(method.spec.get("from_teacher", {}), method.spec.get("from_teacher", {}), where)
+    return Stage(spec["epochs"], objective, update, rate, make_init(objective, update, from_teacher))
 
 
 def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
@@ -309,6 +318,9 @@ def check(method: Method, stage: Stage, image_shape, teacher, classes: int, trai
             )
     for term in stage.objective.terms:
         _check_term(term, method.model, image, label, taught, teacher, train_examples, f"{where}.{term.name}")
+    batch = {"image": image, "label": label, "index": label}
+    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
+    _trace(where, stage.init, jax.random.key(0), batch, taught, teacher[1] if teacher else None, labels)
 
 
 def _check_term(term, model, image, label, taught, teacher, train_examples, where):

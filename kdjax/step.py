@@ -1,6 +1,7 @@
 """The pure functions that training is made of: not jitted, no config, no devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import flax.linen as nn
 import jax
@@ -21,8 +22,14 @@ def make_teach(model: nn.Module) -> Callable:
     return teach
 
 
-def make_init(objective: Objective, optimizer: optax.GradientTransformation) -> Callable:
-    """init(key, batch, teacher Outputs, teacher_params, train_labels) -> State before the first step."""
+def make_init(
+    objective: Objective, optimizer: optax.GradientTransformation, from_teacher: Mapping = MappingProxyType({})
+) -> Callable:
+    """init(key, batch, teacher Outputs, teacher_params, train_labels) -> State before the first step.
+
+    `from_teacher` maps paths in the student's parameters to paths in the teacher's, {"classifier": "classifier"}:
+    these begin as the teacher's.
+    """
 
     def init(key, batch: Batch, teacher, teacher_params, train_labels) -> State:
         variables = objective.init(
@@ -37,9 +44,34 @@ def make_init(objective: Objective, optimizer: optax.GradientTransformation) -> 
             train_labels=train_labels,
         )
         params = variables.pop("params")
+        for path, source in from_teacher.items():
+            student = adopt(params["student"], path.split("/"), teacher_params["params"], source)
+            params = {**params, "student": student}
         return State(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), key)
 
     return init
+
+
+def adopt(params: dict, path: list[str], teacher: dict, source: str) -> dict:
+    """`params` with the subtree at `path` taken from `source`, "layer/kernel", in the teacher's parameters.
+
+    Raises:
+      ValueError: there is nothing at one of the paths, or the shapes differ.
+    """
+    key, *rest = path
+    if key not in params:
+        raise ValueError(f"from_teacher: the student has no parameters {key!r}, only {', '.join(sorted(params))}")
+    if rest:
+        return {**params, key: adopt(params[key], rest, teacher, source)}
+    taken = teacher
+    for name in source.split("/"):
+        if name not in taken:
+            raise ValueError(f"from_teacher: the teacher has no parameters {source!r}, only {', '.join(sorted(taken))}")
+        taken = taken[name]
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (params[key], taken)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"from_teacher: {key!r} of the student is {shapes[0]}, {source!r} of the teacher {shapes[1]}")
+    return {**params, key: taken}
 
 
 def make_train_step(

@@ -14,7 +14,7 @@ import numpy as np
 from kdjax import checkpoint, data, parallel
 from kdjax.method import Method, Stage
 from kdjax.run import Run
-from kdjax.step import make_init, make_train_step
+from kdjax.step import make_train_step
 from kdjax.types import State
 
 
@@ -46,7 +46,7 @@ class Program:
 
 
 def compile_program(method: Method, stages: list[Stage], evaluate) -> Program:
-    inits = [jax.jit(make_init(stage.objective, stage.optimizer)) for stage in stages]
+    inits = [jax.jit(stage.init) for stage in stages]
     steps = [parallel.compile_step(make_train_step(stage.objective, stage.optimizer)) for stage in stages]
     return Program(method, stages, inits, steps, evaluate)
 
