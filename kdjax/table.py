@@ -290,10 +290,10 @@ def clean(text: str) -> str:
 
 
 def markdown(runs: list[dict]) -> str:
-    """The methods table, teacher beside student, protocol and footnotes, for GitHub."""
+    """The methods table, teacher beside student, footnotes and protocol, for GitHub."""
     parts = [_markdown(methods(runs)), _markdown(costs(runs))]
-    parts += [f"{_escape_markdown(text)}" for text in _protocol(runs)]
-    parts.append("\n".join(f"- {_escape_markdown(note)}" for note in _numbered(runs)))
+    parts.append("  \n".join(_escape_markdown(note) for note in _footnotes(runs)))
+    parts.append("\n".join(f"- **{_escape_markdown(title)}.** {_escape_markdown(t)}" for title, t in _protocol(runs)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -318,9 +318,10 @@ def _escape_markdown(text: str) -> str:
 
 
 def latex(runs: list[dict]) -> str:
-    """Two tabulars of the package booktabs, protocol and footnotes below as small text."""
+    """Two tabulars of the package booktabs, footnotes and protocol below as small text."""
     parts = ["% needs \\usepackage{booktabs}", _latex(methods(runs)), _latex(costs(runs))]
-    below = [_escape_latex(text) for text in (*_protocol(runs), *_numbered(runs))]
+    below = [_escape_latex(note) for note in _footnotes(runs)]
+    below += [rf"\textbf{{{_escape_latex(title)}.}} {_escape_latex(text)}" for title, text in _protocol(runs)]
     parts.append("{\\footnotesize\n" + "\n\n".join(below) + "\n\\par}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -357,40 +358,68 @@ def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in text)
 
 
-def terminal(runs: list[dict]):
-    """The same for a terminal, as a rich renderable."""
-    from rich.console import Group
-    from rich.text import Text
+@dataclass(frozen=True)
+class Terminal:
+    """The same for a terminal, as a rich renderable: what a narrow one has no room for is left out."""
 
-    grids = [_rich(grid) for grid in (methods(runs), costs(runs)) if grid.rows]
-    return Group(*grids, *(Text(text) for text in (*_protocol(runs), *_numbered(runs))))
+    grids: list[Grid]
+    notes: list[str]
+    paragraphs: list[tuple[str, str]]
+
+    def __rich_console__(self, console, options):
+        from rich.text import Text
+
+        for grid in self.grids:
+            yield _fitting(grid, console, options)
+        for note in self.notes:
+            yield Text(note)
+        for title, text in self.paragraphs:
+            yield Text.assemble((f"{title}. ", "bold"), (text, "dim"))
 
 
-def _rich(grid: Grid):
+def terminal(runs: list[dict]) -> Terminal:
+    """A rich renderable of methods, costs, footnotes and protocol."""
+    return Terminal([grid for grid in (methods(runs), costs(runs)) if grid.rows], _footnotes(runs), _protocol(runs))
+
+
+SPARE = ("precision", "recall", "bytes", "agreement", "best epoch", "published", "Δ published", "F1", "FLOPs")
+"""Columns that a narrow terminal does without, the first to go first. The files have them all."""
+
+
+def _fitting(grid: Grid, console, options):
+    kept, spare = list(range(len(grid.header))), [name for name in SPARE if name in grid.header]
+    while True:
+        table = _rich(grid, kept)
+        if not spare or console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width:
+            return table
+        kept.remove(grid.header.index(spare.pop(0)))
+
+
+def _rich(grid: Grid, columns: list[int]):
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD)
-    for i, name in enumerate(grid.header):
-        table.add_column(Text(name), justify="right" if i else "left", no_wrap=i == 0)
+    for i in columns:
+        table.add_column(Text(grid.header[i]), justify="right" if i else "left", no_wrap=True)
     for row in grid.rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[i]) for i in columns))
     return table
 
 
-def _protocol(runs: list[dict]) -> list[str]:
+def _protocol(runs: list[dict]) -> list[tuple[str, str]]:
+    """(title, text) of each paragraph."""
     grouped = experiments(runs)
-    several = len(grouped) > 1
     return [
-        clean(f"{name}. {text}" if several else text)
+        (clean(f"{name}: {title}" if len(grouped) > 1 else title), clean(text))
         for name, lines in grouped.items()
-        for text in protocol.protocol(lines, _records(lines))
+        for title, text in protocol.protocol(lines, _records(lines))
     ]
 
 
-def _numbered(runs: list[dict]) -> list[str]:
-    """The footnotes of rows with their marks, then those of the whole."""
+def _footnotes(runs: list[dict]) -> list[str]:
+    """Those of rows with their marks, then those of the whole."""
     _, _, notes = _with_notes(runs)
     whole = [note for lines in experiments(runs).values() for note in protocol.remarks(lines)]
     marked = [f"{_superscript([number])} {note}" for number, note in enumerate(notes, 1)]
@@ -402,8 +431,9 @@ def write(runs: list[dict], out) -> list[Path]:
     from kdjax import plot  # slow to import
 
     out = Path(out)
+    lines = [json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in runs]
     texts = {
-        "runs.jsonl": "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in runs),
+        "runs.jsonl": "".join(lines),
         "table.md": markdown(runs),
         "table.csv": csv(runs),
         "table.tex": latex(runs),
