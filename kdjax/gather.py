@@ -57,7 +57,7 @@ def gather(directory) -> list[dict]:
     """
     directory = Path(directory)
     experiment, problem = _load(directory / "config.json")
-    if experiment is not None and not isinstance(experiment.get("rows"), list):
+    if experiment is not None and not _is_experiment(experiment):
         experiment, problem = None, "damaged: config.json"
     expected = _expected(experiment) if experiment else {}
     found = {str(path.relative_to(directory)): {} for path in sorted(directory.glob("*/seed*"), key=_order)}
@@ -67,6 +67,17 @@ def gather(directory) -> list[dict]:
     if problem:
         lines[0]["remark"] = f"{directory.name}/config.json is {problem.split(':')[0]}: missing runs are not known"
     return [line for line in lines if line["run"] in expected or line["result"] or (problem and line["config"])]
+
+
+def _is_experiment(config: dict) -> bool:
+    rows, seeds = config.get("rows"), config.get("seeds")
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and isinstance(row.get("method"), str) for row in rows)
+        and isinstance(seeds, list)
+        and all(isinstance(seed, int) for seed in seeds)
+        and isinstance(config.get("teacher", {}), dict)
+    )
 
 
 def _order(path: Path):
@@ -95,13 +106,14 @@ def _run(directory: Path, name: str, expected: dict) -> dict:
     result, result_problem = _load(run.path / "result.json")
     if result is not None and damage(result):
         result, result_problem = None, "damaged: result.json"
-    if config is None and result is not None:
-        config, config_problem = expected or _recovered(result, name), ""
     history = _history(run)
-    line = {"run": name, "config": config or expected, "result": result, "history": history}
+    named = {**_named(name, directory), **expected}
+    line = {"run": name, "config": {**named, **(config or {})}, "result": result, "history": history}
     if result is None:
         problems = [p for p in (config_problem, result_problem) if p.startswith("damaged")]
         line["problem"] = (problems or ["missing" if config is None else "unfinished"])[0]
+    elif config is None:
+        line["remark"] = f"config.json of {name} is {config_problem.split(':')[0]}: its result is taken as it stands"
     elif (not history or history[-1]["epoch"] < result["epochs"]) and done([line]):
         line["remark"] = f"metrics.jsonl of {name} is cut short: its learning curve is incomplete"
     return line
@@ -112,10 +124,11 @@ def done(lines: list[dict]) -> list[dict]:
     return [line["result"] for line in lines if line["result"] and line["result"]["status"] == "done"]
 
 
-def _recovered(result: dict, name: str) -> dict:
-    """What a result says of its config, for a run whose config.json was lost."""
-    method = name.rpartition("/")[0]
-    return {"experiment": result.get("experiment", ""), "method": method, "row": method, "seed": result.get("seed", 0)}
+def _named(name: str, directory: Path) -> dict:
+    """What the place of a run says of its config, for a run whose config.json was lost."""
+    method, _, seed = name.rpartition("/seed")
+    experiment = directory.resolve().name
+    return {"experiment": experiment, "method": method, "row": method, "seed": int(seed) if seed.isdecimal() else 0}
 
 
 def _history(run: Run) -> list[dict]:
@@ -156,8 +169,11 @@ def damage(result: dict) -> str:
     """What a result lacks of the fields that every table needs; "" if nothing."""
     if result.get("status") not in ("done", "diverged"):
         return f"has status {result.get('status')!r}; valid: done, diverged"
-    if not isinstance(result.get("epochs"), int) or not isinstance(result.get("classes"), list):
-        return "lacks epochs or classes"
+    kinds = {"seed": int, "epochs": int, "classes": list, "train_counts": list | None, "versions": dict | None}
+    kinds |= {"warnings": list | None, "seconds": int | float | None}
+    for name, kind in kinds.items():
+        if not isinstance(result.get(name), kind):
+            return f"lacks a sound {name}"
     parts = [result.get(name) for name in ("last", "best", "peak", "teacher", "student", "diverged")]
     if not all(isinstance(part, dict | None) for part in parts):
         return "has a last, best, peak, teacher, student or diverged that is no object"

@@ -10,20 +10,20 @@ BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype",
 """Fields of a run's config that all rows of a table have in common."""
 
 
-def protocol(lines: list[dict], records: list[dict]) -> list[str]:
-    """Paragraphs about one experiment: data and budget, statistics, what the rows are, where they were run.
+def protocol(lines: list[dict], records: list[dict]) -> list[tuple[str, str]]:
+    """(title, text) of paragraphs about one experiment: how it was trained, what the numbers are, where it was run.
 
     Args:
       lines: the experiment's, of runs.jsonl; records: the rows of its table (kdjax.table.records).
     """
     students = [line for line in lines if line["config"].get("method") != TEACHER]
+    where = ("Run on", _where(lines))
     if not students:
-        return [_where(lines)]
-    config, results = students[0]["config"], done(students)
-    budget = f"Protocol. {_data(config, students)} {_training(config)} {_hyperparameters(students)}"
-    taught = _teacher(config, records)
-    paragraphs = [f"{budget} {taught}".strip(), _statistics(config, students, records, results)]
-    return [*paragraphs, *_papers(config, records), _where(lines)]
+        return [where]
+    config = students[0]["config"]
+    training = f"{_data(config, students)} {_training(config)} {_hyperparameters(students)} {_teacher(config, records)}"
+    numbers = _statistics(config, students, records)
+    return [("Protocol", training), ("Numbers", numbers), *_papers(config, records), where]
 
 
 def _data(config: dict, students: list[dict]) -> str:
@@ -58,13 +58,11 @@ def _validation(spec: dict, results: list[dict]) -> str:
 
 
 def _training(config: dict) -> str:
-    if not config.get("epochs"):
-        return ""
     steps = f" of {config['steps_per_epoch']} steps" if config.get("steps_per_epoch") else ""
     number = "" if config.get("dtype", "float32") == "float32" else f", computed in {config['dtype']}"
     augment = ", ".join((config.get("data") or {}).get("augment") or {}) or "none"
     return (
-        f"Every method: {config['epochs']} epochs{steps}, batch size {config['batch_size']}{number}, "
+        f"Every method: {config.get('epochs', '?')} epochs{steps}, batch size {config.get('batch_size', '?')}{number}, "
         f"{describe_optimizer(config.get('optimizer') or {})}; the same batches, augmentation ({augment}) and initial "
         "weights per seed."
     )
@@ -75,7 +73,7 @@ def describe_optimizer(spec: dict) -> str:
     kwargs = ", ".join(f"{key} {value}" for key, value in (spec.get("kwargs") or {}).items())
     schedule = spec.get("schedule", "constant")
     if schedule == "step":
-        schedule = f"times {spec['factor']:g} after epochs {', '.join(map(str, spec['milestones']))}"
+        schedule = f"times {spec.get('factor', 0.1):g} after epochs {', '.join(map(str, spec.get('milestones', [])))}"
     else:
         schedule = f"{schedule} schedule"
     warmup = f", {spec['warmup_epochs']:g} epochs of warm-up" if spec.get("warmup_epochs") else ""
@@ -99,11 +97,11 @@ def _hyperparameters(students: list[dict]) -> str:
         paper = recipe(method, *((config.get(role) or {}).get("model", "") for role in (TEACHER, "student")))
         changes = differences(_filled(paper), _filled(spec))
         if changes:
-            changed[method] = changes
+            changed[method] = [change.replace("'(absent)'", "default") for change in changes]
     text = "Hyperparameters: the papers' (kdjax/methods.py)"
     if changed:
-        listed = "; ".join(f"{method}: {', '.join(changes)}" for method, changes in changed.items())
-        text += f", except (paper -> here) {listed}"
+        listed = "; ".join(f"{method} ({', '.join(changes)})" for method, changes in changed.items())
+        text += f", except, paper -> here, {listed}"
     if own:
         text += f"; {', '.join(dict.fromkeys(own))}: as in the config"
     return f"{text}."
@@ -136,44 +134,49 @@ def _last_part(path: str) -> str:
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def _statistics(config: dict, students: list[dict], records: list[dict], results: list[dict]) -> str:
+def _statistics(config: dict, students: list[dict], records: list[dict]) -> str:
     seeds = sorted({line["config"].get("seed", 0) for line in students})
     baseline = config.get("baseline", "student")
     compared = sum(record["p"] is not None for record in records)
     n = f"{len(seeds)} seeds" if len(seeds) != 1 else "one seed"
     best = (
         "Best epoch: test top-1 at the first epoch with the highest accuracy on the validation split."
-        if any(result.get("best") for result in results)
+        if any(result.get("best") for result in done(students))
         else "No validation split, so no best epoch; nothing is chosen on the test split."
     )
     return (
         f"Top-1 in percent at the last epoch ({config.get('epochs', '?')}), mean ± sample standard deviation over {n} "
-        f"({', '.join(map(str, seeds))}). Δ: difference to {baseline} with its 95 % interval, p from a two-sided "
-        f"paired t-test over seeds, not corrected for the number of comparisons ({compared}); Holm's adjusted p values are in "
-        f"table.csv. {best} Precision, recall and F1 are macro averages, agreement the share of test images on which "
+        f"({', '.join(map(str, seeds))}). Δ: difference to {baseline} in percentage points with its 95 % interval, p "
+        f"from a two-sided paired t-test over seeds, not corrected for the number of comparisons ({compared}); "
+        f"p values after Holm are in table.csv. {best} Precision, recall and F1 are macro averages, agreement the share of test images on which "
         "student and teacher name the same class; means over seeds, at the last epoch."
     )
 
 
-def _papers(config: dict, records: list[dict]) -> list[str]:
+def _papers(config: dict, records: list[dict]) -> list[tuple[str, str]]:
     """What the column of published numbers is, and the sources of its rows."""
     spec = config.get("published") or {}
     if not spec.get("benchmark"):
         return []
-    sources = {}
+    found = [record for record in records if record["published"] is not None]
+    pair = f"{spec['benchmark']}, {spec.get('teacher', '')} → {spec.get('student', '')}"
+    if not found:
+        return [("Published", f"No number is known for {pair}.")]
+    text = (
+        f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
+        "ours at the last epoch minus the paper's; a number marked best is that of the best epoch on the test split "
+        f"and stands against the same of ours. {_listed(found, 'protocol')}. Sources: {_listed(found, 'source')}."
+    )
+    return [("Published", text)]
+
+
+def _listed(records: list[dict], name: str) -> str:
+    """Each text that the records have, with its rows if there are several texts."""
+    grouped = {}
     for record in records:
-        if record["published"] is not None:
-            told = record["published_source"] + (
-                f"; {record['published_protocol']}" * bool(record["published_protocol"])
-            )
-            sources.setdefault(told, []).append(record["row"])
-    listed = " ".join(f"{', '.join(rows)}: {told}." for told, rows in sources.items())
-    return [
-        f"Published: {spec['benchmark']}, {spec['teacher']} → {spec['student']}, top-1 in percent ± standard deviation "
-        "and number of runs where the source prints them. Δ published: ours at the last epoch minus the paper's; a "
-        "number marked best is that of the best epoch on the test split and stands against the same of ours. "
-        f"{listed}".strip()
-    ]
+        grouped.setdefault(record[f"published_{name}"] or "not stated", []).append(record["row"])
+    single = len(grouped) == 1
+    return "; ".join(text if single else f"{', '.join(rows)}: {text}" for text, rows in grouped.items())
 
 
 def _where(lines: list[dict]) -> str:
@@ -186,7 +189,7 @@ def _where(lines: list[dict]) -> str:
     )
     revisions = _distinct(result.get("revision") for result in results)
     revision = f" Revision {', '.join(revisions)}." if revisions else ""
-    return f"Run on {'; '.join(devices) or 'an unknown device'} with {'; '.join(versions)}.{revision}"
+    return f"{'; '.join(devices) or 'an unknown device'} with {'; '.join(versions) or 'unknown versions'}.{revision}"
 
 
 def _distinct(values) -> list[str]:
