@@ -19,6 +19,9 @@ import functools
 import json
 from pathlib import Path
 
+MODELS = {"resnet50_cifar": "resnet50"}
+"""Our name of a model -> the papers', where they differ."""
+
 
 @functools.cache
 def load() -> dict:
@@ -37,7 +40,8 @@ def lookup(benchmark: str, teacher: str, student: str, method: str) -> dict | No
       percent and texts; std, trials and epoch are None where the source does not state them.
     """
     data = load()
-    pair = data["records"].get(benchmark, {}).get(f"{teacher.lower()} -> {student.lower()}", {})
+    pair = " -> ".join(MODELS.get(name, name).lower() for name in (teacher, student))
+    pair = data["records"].get(benchmark, {}).get(pair, {})
     record = pair.get(data["methods"].get(method))
     if record is None:
         return None

@@ -187,7 +187,7 @@ def methods(runs: list[dict]) -> Grid:
     """The methods table; columns of papers' numbers if any config names a benchmark."""
     rows, marks, notes = _with_notes(runs)
     several = len(experiments(runs)) > 1
-    baselines = {line["config"].get("baseline", "") for line in runs}
+    baselines = {line["config"]["baseline"] for line in runs if "baseline" in line["config"]}
     against = f"Δ {baselines.pop()}" if len(baselines) == 1 else "Δ baseline"
     header = ["method", "n", "top-1", f"{against} [95 %]", "p", "best epoch", "precision", "recall", "F1", "agreement"]
     with_published = any((line["config"].get("published") or {}).get("benchmark") for line in runs)
@@ -382,7 +382,7 @@ def terminal(runs: list[dict]) -> Terminal:
     return Terminal([grid for grid in (methods(runs), costs(runs)) if grid.rows], _footnotes(runs), _protocol(runs))
 
 
-SPARE = ("precision", "recall", "bytes", "agreement", "best epoch", "published", "Δ published", "F1", "FLOPs")
+SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 
@@ -400,7 +400,7 @@ def _rich(grid: Grid, columns: list[int]):
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i in columns:
         table.add_column(Text(grid.header[i]), justify="right" if i else "left", no_wrap=True)
     for row in grid.rows:
