@@ -60,11 +60,11 @@ def write(runs: list[dict], out: Path) -> list[Path]:
         of several give accuracy-<experiment>.png and so on, and shots.png over all.
     """
     students = [run for run in runs if run["config"]["method"] != "teacher"]
-    settings = _settings(students)
+    experiments = _experiments(students)
     written = []
     with style.context(["default", STYLE]):
-        for label, group in settings.items():
-            suffix = f"-{label}" if len(settings) > 1 else ""
+        for name, group in experiments.items():
+            suffix = f"-{name}" if len(experiments) > 1 else ""
             for draw in (accuracy, curves, ablation, confusion, groups):
                 written += _save(draw(group), Path(out) / f"{draw.__name__}{suffix}.png")
         written += _save(shots(students), Path(out) / "shots.png")
@@ -74,20 +74,17 @@ def write(runs: list[dict], out: Path) -> list[Path]:
 # ---- reading the lines
 
 
-def _settings(runs: list[dict]) -> dict[str, list[dict]]:
-    """Runs that stand in one table: those of an experiment with the same number of labelled images a class."""
-    keys = dict.fromkeys((run["config"]["experiment"], _shots(run)) for run in runs)
-    experiments = [experiment for experiment, _ in keys]
-    settings = {}
-    for experiment, images in keys:
-        label = experiment if experiments.count(experiment) == 1 else f"{experiment}-shots{images}"
-        label = re.sub(r"[^\w.+-]", "_", label)
-        settings[label] = [run for run in runs if (run["config"]["experiment"], _shots(run)) == (experiment, images)]
-    return settings
+def _experiments(runs: list[dict]) -> dict[str, list[dict]]:
+    """{experiment, fit for a file's name: its runs}, in the order of the lines."""
+    experiments = {}
+    for run in runs:
+        name = re.sub(r"[^\w.+-]", "_", run["config"].get("experiment", ""))
+        experiments.setdefault(name, []).append(run)
+    return experiments
 
 
 def _shots(run: dict) -> int:
-    return run["config"]["data"].get("shots", 0)
+    return (run["config"].get("data") or {}).get("shots", 0)
 
 
 def _rows(runs: list[dict]) -> dict[str, list[dict]]:
@@ -117,14 +114,14 @@ def _by_seed(runs: list[dict]) -> list[dict]:
 
 def _baseline(runs: list[dict]) -> list[dict]:
     """The runs of the student without distillation."""
-    return [run for run in runs if run["config"]["method"] == run["config"]["baseline"]]
+    return [run for run in runs if run["config"]["method"] == run["config"].get("baseline")]
 
 
 def _teacher_top1(runs: list[dict]) -> float | None:
     """Top-1 of the experiment's teacher in percent, as measured; not that of a student that teaches another."""
     for run in runs:
         result = run["result"]
-        if result and result.get("teacher") and "teacher" not in run["config"].get("spec", {}):
+        if result and result.get("teacher") and "teacher" not in (run["config"].get("spec") or {}):
             return 100 * result["teacher"]["top1"]
     return None
 
@@ -147,8 +144,8 @@ def _title(runs: list[dict], what: str) -> str:
     """Data set, subject, seeds and last epoch, as every picture says them."""
     done = _done(runs)
     counts = {len(_done(group)) for group in _rows(done).values()}
-    epochs = {run["result"]["last"]["epoch"] for run in done}
-    named = next((run["result"]["dataset"] for run in runs if run["result"]), runs[0]["config"]["data"].get("source"))
+    epochs = {run["result"]["epochs"] for run in done}
+    named = next((run["result"].get("dataset") for run in runs if run["result"]), runs[0]["config"].get("experiment"))
     seeds = f"{_between(counts)} seed{'s' * (counts != {1})}" if counts else "no finished run"
     return f"{named}: {what}\n{seeds}" + (f", last epoch ({_between(epochs)})" if epochs else "")
 
@@ -253,6 +250,13 @@ def _reference_lines(axes: Axes, teacher: float | None, baseline: np.ndarray) ->
         axes.plot([], [], color=TEACHER, linestyle="--", label=f"teacher {teacher:.1f} {side} off the axis")
 
 
+def _legend(parent: Axes | Figure, axes: Axes | None = None, **style) -> None:
+    """A legend in `parent` of what is drawn in `axes` (itself if None), unless nothing has a name."""
+    handles, labels = (axes or parent).get_legend_handles_labels()
+    if handles:
+        parent.legend(handles, labels, **style)
+
+
 def _row_colours(rows: dict[str, list[dict]]) -> list[str]:
     """Grey for the baseline, one colour for all others: the rows are told apart by their place."""
     return [GREY if _baseline(runs) else COLOURS[0] for runs in rows.values()]
@@ -277,8 +281,7 @@ def accuracy(runs: list[dict]) -> Figure | None:
         axes.text(1.015, y, _summary(group), transform=axes.get_yaxis_transform(), va="center", fontsize=8.5)
     axes.set_xlabel("top-1 on the test split (%); dots: seeds, mark: mean ± standard deviation")
     axes.set_title(_title(runs, "top-1 by method"))
-    if axes.get_legend_handles_labels()[0]:
-        figure.legend(loc="outside lower center", ncols=2)
+    _legend(figure, axes, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -287,7 +290,8 @@ def _summary(runs: list[dict]) -> str:
     values, diverged = _top1(runs), len(_diverged(runs))
     missing = len(runs) - len(values) - diverged
     lost = [f"{count} {what}" for count, what in ((diverged, "diverged"), (missing, "missing")) if count]
-    return "  ".join([_mean_text(values)] * bool(len(values)) + [f"({', '.join(lost)})"] * bool(lost))
+    parts = [_mean_text(values)] if len(values) else []
+    return "  ".join([*parts, f"({', '.join(lost)})"] if lost else parts)
 
 
 def curves(runs: list[dict]) -> Figure | None:
@@ -329,7 +333,7 @@ def _overlaid(axes: Axes, rows: dict[str, list[dict]]) -> None:
     for group in rows.values():
         colour = GREY if _baseline(group) else next(colours)
         _draw_curves(axes, group, colour, _label(group))
-    axes.legend(loc="lower right")
+    _legend(axes, loc="lower right")
 
 
 def _panel(axes: Axes, runs: list[dict] | None, baseline: list[dict]) -> None:
@@ -402,7 +406,7 @@ def _points(ablated: list[dict], own: list[dict], paths) -> dict:
     for run in ablated:
         runs.setdefault(_value(run["config"]["ablation"][path] for path in paths), []).append(run)
     for run in own:
-        value = _value(_at(run["config"].get("spec", {}), path) for path in paths)
+        value = _value(_at(run["config"].get("spec"), path) for path in paths)
         if value is not None and _done([run]) and (value in mine or value not in runs):
             mine.add(value)
             runs.setdefault(value, []).append(run)
@@ -412,7 +416,7 @@ def _points(ablated: list[dict], own: list[dict], paths) -> dict:
     return {value: (_top1(runs[value]), value in mine) for value in values}
 
 
-def _at(spec: dict, path: str):
+def _at(spec: dict | None, path: str):
     for key in path.split("."):
         spec = spec.get(key) if isinstance(spec, dict) else None
     return spec
@@ -448,7 +452,7 @@ def _ablation_panel(axes: Axes, base: str, paths, points: dict, baseline: np.nda
     axes.set_ylim(low, high)
     axes.set_xlabel(", ".join(paths))
     axes.set_title(base, fontsize=9)
-    axes.legend(fontsize=8)
+    _legend(axes, fontsize=8)
 
 
 def _positions(axes: Axes, values: list, names: list[str]) -> list[float]:
@@ -508,8 +512,8 @@ def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
     totals = counts.sum(1, keepdims=True)
     percent = np.ma.masked_where(np.broadcast_to(totals == 0, counts.shape), 100 * counts / np.maximum(totals, 1))
     # The square root makes confusions of a few percent visible beside a diagonal of nearly 100.
-    image = axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
-    image.cmap.set_bad(LIGHT)
+    axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
+    axes.set_facecolor(LIGHT)
     size = 9 if len(classes) <= 20 else 6
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
     axes.set_yticks(range(len(classes)), classes, fontsize=size)
@@ -560,7 +564,7 @@ def groups(runs: list[dict]) -> Figure | None:
 
 
 def _uneven(run: dict) -> bool:
-    counts = [count for count in run["result"]["train_counts"] if count]
+    counts = [count for count in run["result"].get("train_counts") or () if count]
     return bool(counts) and max(counts) >= UNEVEN * min(counts)
 
 
@@ -607,7 +611,7 @@ def _same_task(run: dict) -> tuple[str, str, str]:
 
 
 def _shots_panel(axes: Axes, runs: list[dict]) -> None:
-    ticks = {_images(run): "all" if not _shots(run) else str(_shots(run)) for run in runs}
+    ticks = {_images(run): str(_shots(run)) if _shots(run) else f"all ({_images(run):g})" for run in runs}
     rows = {name: group for name, group in _rows(runs).items() if len({_shots(run) for run in group}) > 1}
     looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), itertools.cycle(DASHES), strict=False)
     for number, group in enumerate(rows.values()):
