@@ -1,5 +1,6 @@
 """A row of the table: what the config says of one method, as stages that can be trained."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,9 +15,10 @@ import kdjax.losses
 import kdjax.models
 from kdjax import config as configs
 from kdjax.find import find, nearest
-from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
+from kdjax.objective import CONTEXT, Lift, Objective, Term, as_outputs, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
-from kdjax.step import make_init, make_teach
+from kdjax.step import make_init
+from kdjax.types import Outputs
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
 RESERVED = ("first_stage", "freeze", "from_teacher", "optimizer", "student", "teacher")
@@ -32,6 +34,7 @@ class Stage:
     optimizer: optax.GradientTransformation
     rate: optax.Schedule
     init: Callable  # (key, batch, teacher Outputs, teacher_params, train_labels) -> State
+    changes_parameters: bool = False  # some of them are frozen, or taken from the teacher
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,8 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     freeze = tuple(spec["freeze"])
     objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze)
     from_teacher = _known(method.spec.get("from_teacher", {}), method.spec.get("from_teacher", {}), where)
-    return Stage(spec["epochs"], objective, update, rate, make_init(objective, update, from_teacher))
+    init = make_init(objective, update, from_teacher)
+    return Stage(spec["epochs"], objective, update, rate, init, bool(freeze or from_teacher))
 
 
 def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
@@ -297,57 +301,56 @@ def check(method: Method, stage: Stage, image_shape, teacher, classes: int, trai
       ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
     """
     where = f"config.methods.{method.name}"
-    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    label = jax.ShapeDtypeStruct((2,), jnp.int32)
-
-    def student(image):
-        return method.model.init_with_output(jax.random.key(0), image, train=False)[0]
-
-    outputs = _trace(f"{where}: the student {method.model_config['model']} on images {image_shape}", student, image)
-    logits = getattr(outputs, "logits", outputs)
-    if logits.shape != (2, classes):
-        raise ValueError(
-            f"{where}: the student's logits have shape {logits.shape[1:]} an image, the data has {classes} classes"
-        )
-    taught = None
-    if teacher is not None:
-        taught = jax.eval_shape(make_teach(teacher[0]), teacher[1], image)
-        if taught.logits.shape != (2, classes):
-            raise ValueError(
-                f"{where}: the teacher tells {taught.logits.shape[-1]} classes apart, the student {classes}"
-            )
+    name = method.model_config["model"]
+    outputs = _trace(f"{where}: the student {name} on images {image_shape}", outputs_of, method.model, image_shape)
+    if outputs.logits.shape != (2, classes):
+        found = outputs.logits.shape[1:]
+        raise ValueError(f"{where}: the student's logits have shape {found} an image, the data has {classes} classes")
+    taught = outputs_of(teacher[0], image_shape) if teacher else None
+    if teacher and taught.logits.shape != (2, classes):
+        told = taught.logits.shape[-1]
+        raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
+    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
     for term in stage.objective.terms:
-        _check_term(term, method.model, image, label, taught, teacher, train_examples, f"{where}.{term.name}")
-    batch = {"image": image, "label": label, "index": label}
-    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
-    _trace(where, stage.init, jax.random.key(0), batch, taught, teacher[1] if teacher else None, labels)
+        _check_term(term, outputs, taught, teacher[1] if teacher else None, labels, f"{where}.{term.name}")
+    if stage.changes_parameters:
+        image, index = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
+        batch = {"image": image, "label": index, "index": index}
+        given = (jax.random.key(0), batch, taught, teacher[1] if teacher else None, labels)
+        _trace(where, jax.eval_shape, stage.init, *given)
 
 
-def _check_term(term, model, image, label, taught, teacher, train_examples, where):
-    objective = Objective(model, (term,))
+@functools.lru_cache
+def outputs_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
+    """The shapes of what a model returns for two images."""
+    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), jax.random.key(0), image)
+    return as_outputs(out)
 
-    def total(image, label, taught, labels):
+
+def _check_term(term, outputs, taught, teacher_params, train_labels, where):
+    index = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+    def value(student, teacher, index, teacher_params, train_labels):
         key = jax.random.key(0)
-        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros((2,), jnp.int32))
-        context |= dict(teacher_params=teacher[1] if teacher else None, train_labels=labels)
-        return objective.init_with_output(key, image, taught, label, **context)[0][1][term.name]
+        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=index)
+        context |= dict(teacher_params=teacher_params, train_labels=train_labels)
+        return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, index, **context)[0]
 
-    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
-    if taught is None:
-        try:
-            value = jax.eval_shape(total, image, label, None, labels)
-        except AttributeError as error:
-            if "NoneType" in str(error):
-                raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
-            raise
-    else:
-        value = _trace(where, total, image, label, taught, labels)
-    if getattr(value, "shape", None) != ():
-        raise ValueError(f"{where}: a loss returns a scalar, this one {getattr(value, 'shape', type(value).__name__)}")
-
-
-def _trace(where, fn, *shapes):
     try:
-        return jax.eval_shape(fn, *shapes)
+        result = _trace(where, jax.eval_shape, value, outputs, taught, index, teacher_params, train_labels)
+    except ValueError as error:
+        if taught is None and "NoneType" in str(error):
+            raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
+        raise
+    if getattr(result, "shape", None) != ():
+        raise ValueError(
+            f"{where}: a loss returns a scalar, this one {getattr(result, 'shape', type(result).__name__)}"
+        )
+
+
+def _trace(where, fn, *arguments):
+    try:
+        return fn(*arguments)
     except (ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
         raise ValueError(f"{where}: {error}") from error
