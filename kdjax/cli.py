@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | list | check | cost."""
+"""The command line: kdjax run | table | list | check | cost | export."""
 
 import argparse
 import os
@@ -62,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
     sub.add_argument("--channels", type=int, default=3)
     sub.add_argument("--classes", type=int, default=100)
+    sub = command("export", _export, "write the student of a finished run to a file")
+    sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
+    sub.add_argument("target", help="the file to write, student.safetensors; student.json beside it describes it")
+    sub.add_argument("--format", default="safetensors", help="safetensors (default)")
     return parser
 
 
@@ -81,13 +85,16 @@ def load_config(file_and_arg: str, overrides: list[str]):
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    new_keys = {"lock_config": False, "accept_new_attributes": True}  # of a model's kwargs, say; config.resolve checks
+    config_flags.DEFINE_config_file("config", flag_values=values, **new_keys)
     argv = [PROGRAM, f"--config={file_and_arg}", *overrides]
     before, sys.argv = sys.argv, argv  # config_flags looks for overrides there
     try:
         left = values(argv)
         config = values.config
-    except (flags.Error, AttributeError, KeyError, TypeError, SyntaxError) as error:
+    except KeyError as error:
+        raise ValueError(f"--config: there is no field {error.args[0]}") from error
+    except (flags.Error, AttributeError, TypeError, SyntaxError) as error:
         raise ValueError(f"--config: {str(error).strip()}") from error
     finally:
         sys.argv = before
@@ -182,6 +189,14 @@ def _cost(args, _) -> None:
     from kdjax import cost
 
     cost.main(args)
+
+
+def _export(args, _) -> None:
+    from kdjax import export
+
+    written = export.export(args.run, args.target, args.format)
+    accuracy = f"{100 * written['accuracy']['top1']:.2f} % on the test split of {written['dataset']}"
+    print(f"{args.target}: {written['model']}, {written['parameters']:,} parameters, {accuracy}")
 
 
 if __name__ == "__main__":

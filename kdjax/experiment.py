@@ -215,11 +215,10 @@ class Lab:
     def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str]:
         """(model, variables, name) of the student of a finished run."""
         run = Run(path)
-        config, result = run.config(), run.result()
-        if config is None or result is None:
-            raise ValueError(f"{where}: {path} holds no finished run (config.json and result.json)")
-        if result["status"] != "done":
-            raise ValueError(f"{where}: {path} is {result['status']} and cannot teach")
+        try:
+            config, result = run.finished()
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
         known, classes = len(result["classes"]), len(self.dataset.classes)
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
@@ -330,6 +329,7 @@ class Lab:
             "teacher": teacher.measured if teacher else None,
             "student": {"model": method.model_config["model"], **self.cost(method.model)},
             "dataset": self.dataset.name,
+            "image_shape": list(self.image_shape),
             "classes": list(self.dataset.classes),
             "train_counts": np.bincount(arrays.label[arrays.label >= 0], minlength=len(self.dataset.classes)).tolist(),
             "seconds": round(learner.seconds, 3),

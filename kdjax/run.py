@@ -41,6 +41,26 @@ class Run:
     def result(self) -> dict | None:
         return read_json(self.path / "result.json")
 
+    def finished(self) -> tuple[dict, dict]:
+        """config.json and result.json of a run that came to a good end.
+
+        Raises:
+          ValueError: there is no run here, or it is unfinished, diverged or damaged.
+        """
+        try:
+            config, result = self.config(), self.result()
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: config.json or result.json cannot be read: {error}") from error
+        if not isinstance(config, dict) or "method" not in config:
+            raise ValueError(f"{self.path} holds no run; give a directory runs/<experiment>/<method>/seed<k>")
+        if result is None:
+            raise ValueError(f"{self.path} holds no finished run; the command that began it continues it")
+        if not isinstance(result, dict) or "status" not in result:
+            raise ValueError(f"{self.path} is damaged: result.json has no status")
+        if result["status"] != "done":
+            raise ValueError(f"{self.path} is {result['status']}: its student is of no use")
+        return config, result
+
     def finish(self, result: dict) -> None:
         write_json(self.path / "result.json", result)
 

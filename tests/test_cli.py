@@ -78,7 +78,8 @@ def test_check_tells_good_losses_from_bad(kdjax):
 
 BAD_INPUT = {
     "no such file": (("--config=nowhere.py",), "there is no file 'nowhere.py'"),
-    "unknown field": (("--config.epoch=3",), 'Did you mean "epochs"'),
+    "unknown field": (("--config.epoch=3",), "unknown config field config.epoch; did you mean 'epochs'"),
+    "unknown part": (("--config.optimzer.name=sgd",), "there is no field 'optimzer'"),
     "type of a field": (("--config.epochs=many",), "epochs"),
     "range of a field": (("--config.epochs=0",), "config.epochs must be at least 1"),
     "unknown argument": (("--epochs=3",), "unknown argument '--epochs=3'; a field of the config is set by"),
