@@ -143,7 +143,7 @@ def _mean_text(values) -> str:
 def _title(runs: list[dict], what: str) -> str:
     """Data set, subject, seeds and last epoch, as every picture says them."""
     done = _done(runs)
-    counts = {len(_done(group)) for group in _rows(done).values()}
+    counts = {len(group) for lines in _experiments(done).values() for group in _rows(lines).values()}
     epochs = {run["result"]["epochs"] for run in done}
     named = next((run["result"].get("dataset") for run in runs if run["result"]), runs[0]["config"].get("experiment"))
     seeds = f"{_between(counts)} seed{'s' * (counts != {1})}" if counts else "no finished run"
@@ -194,13 +194,13 @@ def _limits(values: np.ndarray, lines=()) -> tuple[float, float]:
         if line is not None and low - reach <= line <= high + reach:
             low, high = min(low, line), max(high, line)
     room = max(high - low, 1.0)
-    below = 0.18 if values.min() < low else 0.06  # the value of what is cut off is written there
+    below = 0.24 if values.min() < low else 0.06  # the value of what is cut off is written there
     return low - below * room, high + 0.06 * room
 
 
-def _strip(axes: Axes, values: list[np.ndarray], colours: list[str], lines=()) -> None:
+def _strip(axes: Axes, values: list[np.ndarray], colours: list[str], limits: tuple[float, float]) -> None:
     """One line of dots per row, seeds side by side, with mean and standard deviation; the first row on top."""
-    low, high = _limits(np.concatenate([row for row in values if len(row)]), lines)
+    low, high = limits
     for y, (row, colour) in enumerate(zip(values, colours, strict=True)):
         if not len(row):
             continue
@@ -274,7 +274,7 @@ def accuracy(runs: list[dict]) -> Figure | None:
     figure = Figure(figsize=(8.5, 1.7 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
     teacher, baseline = _teacher_top1(runs), _top1(_baseline(runs))
-    _strip(axes, values, _row_colours(rows), (teacher,))
+    _strip(axes, values, _row_colours(rows), _limits(np.concatenate(values), (teacher,)))
     _reference_lines(axes, teacher, baseline)
     axes.set_yticks(range(len(rows)), [_label(group) for group in rows.values()])
     for y, group in enumerate(rows.values()):
@@ -439,7 +439,8 @@ def _ablation_panel(axes: Axes, base: str, paths, points: dict, baseline: np.nda
     low, high = _limits(np.concatenate([*rows, baseline]))
     if len(baseline):
         _band(axes, baseline)
-    axes.plot(x, [np.mean(row) for row in rows], color=COLOURS[0], linewidth=1, alpha=0.6)
+    means = np.array([np.mean(row) for row in rows])
+    axes.plot(x, np.where(means >= low, means, math.nan), color=COLOURS[0], linewidth=1, alpha=0.6)
     for at, (row, own) in zip(x, points.values(), strict=True):
         axes.plot([at] * len(row), row, "o", color=COLOURS[0], alpha=0.35, markersize=4, markeredgewidth=0)
         face = "white" if own else COLOURS[0]
@@ -483,16 +484,17 @@ def _band(axes: Axes, baseline: np.ndarray) -> None:
 def confusion(runs: list[dict]) -> Figure | None:
     """True against predicted class of the method with the best mean top-1, summed over seeds, rows as percentages."""
     candidates = [
-        group for group in _rows(_done(runs)).values() if all("confusion" in r["result"]["last"] for r in group)
+        group for group in _rows(_done(runs)).values() if all(r["result"]["last"].get("confusion") for r in group)
     ]
     if not candidates:
         return None
     best = max(candidates, key=lambda group: np.mean(_top1(group)))
     classes = best[0]["result"]["classes"]
     counts = np.sum([_confusion(run) for run in best], axis=0)
-    side = max(4.5, 0.145 * len(classes) + 1)
-    figure = Figure(figsize=(side + 4.8, side + 0.8), layout="constrained")
-    axes, listing = figure.subplots(1, 2, width_ratios=(side, 3))
+    side, longest = max(4.0, 0.145 * len(classes)), max(map(len, classes))
+    names, pairs = 0.3 + 0.075 * longest, 1.5 + 0.16 * longest  # inches for the names at the axes, and for the list
+    figure = Figure(figsize=(side + names + pairs, side + names + 0.8), layout="constrained")
+    axes, listing = figure.subplots(1, 2, width_ratios=(side, pairs))
     _matrix(axes, counts, classes)
     _list_confusions(listing, counts, classes)
     figure.suptitle(_title(best, f"confusion of {_label(best)} (best mean top-1)"), fontsize=10)
@@ -523,8 +525,8 @@ def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
     if len(classes) <= 20:
         for (true, predicted), value in np.ndenumerate(percent.filled(0)):
             if value >= 0.05:
-                ink = "white" if value > 40 else INK
-                axes.text(predicted, true, f"{value:.2g}", ha="center", va="center", fontsize=7.5, color=ink)
+                ink, text = "white" if value > 40 else INK, f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+                axes.text(predicted, true, text, ha="center", va="center", fontsize=7.5, color=ink)
 
 
 def _list_confusions(axes: Axes, counts: np.ndarray, classes: list[str], most=15) -> None:
@@ -545,18 +547,17 @@ def groups(runs: list[dict]) -> Figure | None:
 
     Drawn when the largest class has at least UNEVEN times the images of the smallest. Each class counts the same.
     """
-    done = [run for run in _done(runs) if "confusion" in run["result"]["last"] and _uneven(run)]
+    done = [run for run in _done(runs) if run["result"]["last"].get("confusion") and _uneven(run)]
     if not done:
         return None
     rows = _rows(done)
+    values = [[_group_accuracies(group, number) for group in rows.values()] for number in range(3)]
+    limits = _limits(np.concatenate([*itertools.chain(*values)]))
     figure = Figure(figsize=(11, 1.6 + 0.32 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
-    for number, (axes, name) in enumerate(zip(panels, ("few", "medium", "many"), strict=True)):
-        values = [np.array([_group_accuracy(run, number) for run in _by_seed(group)]) for group in rows.values()]
-        values = [row[np.isfinite(row)] for row in values]
-        if any(map(len, values)):
-            _strip(axes, values, _row_colours(rows))
-        axes.set_title(f"{name}: {_group_sizes(done, number)}", fontsize=9)
+    for number, name in enumerate(("few", "medium", "many")):
+        _strip(panels[number], values[number], _row_colours(rows), limits)
+        panels[number].set_title(f"{name}: {_group_sizes(done, number)}", fontsize=9)
     panels[0].set_yticks(range(len(rows)), [_label(group) for group in rows.values()])
     figure.supxlabel("mean accuracy of the group's classes (%)", fontsize=9)
     figure.suptitle(_title(done, "accuracy by a class's number of training images"), fontsize=10)
@@ -572,6 +573,12 @@ def _group(run: dict) -> np.ndarray:
     """[K]: 0, 1 or 2 for a class in the lower, middle or upper third by training images; equals stay together."""
     counts = np.array(run["result"]["train_counts"])
     return np.searchsorted(np.quantile(counts, [1 / 3, 2 / 3]), counts)
+
+
+def _group_accuracies(runs: list[dict], number: int) -> np.ndarray:
+    """By seed, without the seeds whose group has no test images."""
+    values = np.array([_group_accuracy(run, number) for run in _by_seed(runs)])
+    return values[np.isfinite(values)]
 
 
 def _group_accuracy(run: dict, number: int) -> float:
