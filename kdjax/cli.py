@@ -94,13 +94,21 @@ def load_config(file_and_arg: str, overrides: list[str]):
         config = values.config
     except KeyError as error:
         raise ValueError(f"--config: there is no field {error.args[0]}") from error
+    except flags.UnrecognizedFlagError as error:
+        raise ValueError(f"unknown argument --{error.flagname}; a field is set by --config.field=value") from error
     except (flags.Error, AttributeError, TypeError, SyntaxError) as error:
-        raise ValueError(f"--config: {str(error).strip()}") from error
+        raise ValueError(f"--config: {_last_words(error)}") from error
     finally:
         sys.argv = before
     if len(left) > 1:
         raise ValueError(f"unknown argument {left[1]!r}; a field of the config is set by --config.field=value")
     return config
+
+
+def _last_words(error) -> str:
+    """What an error says; of a traceback inside it, which ml_collections quotes, the exception alone."""
+    text = str(error).strip()
+    return text.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in text else text
 
 
 def _run(args, rest) -> int:

@@ -278,7 +278,7 @@ def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
 def _schedule(spec, steps_per_epoch: int, where: str):
     spec = dict(spec)
     name = spec.pop("schedule", None)
-    valid = [key for key in vars(optax.schedules) if key.endswith("_schedule")]
+    valid = [key for key in vars(optax.schedules) if key.endswith("_schedule") and key[0] != "_"]
     if name not in valid:
         raise ValueError(f"{where}.weight.schedule {name!r} is not in optax.schedules{nearest(str(name), valid)}")
     arguments = {}

@@ -100,6 +100,7 @@ class FourClasses(nn.Module):
     """Whatever it is asked for, it tells four classes apart."""
 
     num_classes: int
+    width: int = 4
 
     @nn.compact
     def __call__(self, image, train: bool = False):
