@@ -152,7 +152,7 @@ def _load(path: Path) -> tuple[dict | None, str]:
     except (OSError, ValueError, RecursionError):
         return None, f"damaged: {path.name}"
     if value is None:
-        return None, "missing"
+        return None, f"damaged: {path.name}" if path.exists() else "missing"
     return (value, "") if isinstance(value, dict) and finite(value) else (None, f"damaged: {path.name}")
 
 
