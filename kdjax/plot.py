@@ -492,7 +492,10 @@ def confusion(runs: list[dict]) -> Figure | None:
     classes = best[0]["result"]["classes"]
     counts = np.sum([_confusion(run) for run in best], axis=0)
     side, longest = max(4.0, 0.145 * len(classes)), max(map(len, classes))
-    names, pairs = 0.3 + 0.075 * longest, 1.5 + 0.16 * longest  # inches for the names at the axes, and for the list
+    names, pairs = (
+        0.3 + 0.075 * longest,
+        max(2.6, 1.2 + 0.13 * longest),
+    )  # inches for the names at the axes, and for the list
     figure = Figure(figsize=(side + names + pairs, side + names + 0.8), layout="constrained")
     axes, listing = figure.subplots(1, 2, width_ratios=(side, pairs))
     _matrix(axes, counts, classes)
@@ -519,7 +522,7 @@ def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
     size = 9 if len(classes) <= 20 else 6
     axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
     axes.set_yticks(range(len(classes)), classes, fontsize=size)
-    axes.set(xlabel="predicted", ylabel="true")
+    axes.set(xlabel="predicted", ylabel="true", anchor="NW")
     axes.tick_params(length=0)
     axes.grid(visible=False)
     if len(classes) <= 20:
