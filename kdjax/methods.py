@@ -6,7 +6,9 @@ Besides terms a recipe may hold
 
   first_stage  epochs, terms, freeze and optimizer of a stage before; parameters of terms of one name are shared
   freeze       paths of parameters that the main stage leaves as they are
+  from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
   optimizer    fields of config.optimizer that differ
+  student      another network than config.student
 
 Numbers are those of the CRD benchmark on CIFAR-100 (Tian et al. 2020; RepDistiller, scripts/run_cifar_distill.sh and
 the defaults of train_student.py) unless another source is named. It has no KD term beside the losses on features.
@@ -14,7 +16,11 @@ the defaults of train_student.py) unless another source is named. It has no KD t
 
 import copy
 
-from kdjax.find import nearest
+import jax
+import jax.numpy as jnp
+
+import kdjax.models
+from kdjax.find import find, nearest
 
 _LABELS = {"cross_entropy": {"weight": 1.0}}
 _KD = {"kd": {"weight": 1.0, "temperature": 4.0}}
@@ -75,6 +81,13 @@ RECIPES = {
     "reviewkd": {**_LABELS, "reviewkd": {"weight": 5.0, "warmup_epochs": 20}},
     # SimKD, scripts/run_distill.sh, less the KD term that it adds to every method.
     "srrl": {**_LABELS, "srrl": {"weight": 1.0}},
+    # SimKD, scripts/run_distill.sh (-c 0 -d 0 -b 1): no labels, the teacher's classifier, projector of factor 2.
+    "simkd": {
+        "simkd": {"weight": 1.0},
+        "student": {"model": "simkd", "kwargs": {}},
+        "from_teacher": {"classifier": "classifier"},
+        "freeze": ("student/classifier",),
+    },
     "rkd": {**_LABELS, "rkd": {"weight": 1.0, "distance_weight": 25.0, "angle_weight": 50.0}},
     "similarity": {**_LABELS, "similarity": {"weight": 3000.0}},
     "correlation": {**_LABELS, "correlation": {"weight": 0.02, "dim": 128}},
@@ -156,6 +169,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     Args:
       name: a key of RECIPES or VARIANTS.
       teacher, student: names in kdjax.models; where a source has no numbers for a pair, the recipe is the general one.
+        That of simkd is complete only with them: its student is made of both.
 
     Raises:
       ValueError: no recipe of that name.
@@ -166,7 +180,16 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     found = copy.deepcopy(recipes[name])
     for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
         found[term] = {**found[term], **changes}
+    if "student" in found and teacher and student:
+        found["student"]["kwargs"] = {"student": student, "channels": _channels(teacher)}
     return found
+
+
+def _channels(model: str) -> int:
+    """Channels of the last map of a network of kdjax.models."""
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    network = find(model, kdjax.models, "model")(num_classes=1)
+    return jax.eval_shape(network.init_with_output, jax.random.key(0), image)[0].preacts[-1].shape[-1]
 
 
 def learning_rate(student: str) -> float:

@@ -26,3 +26,18 @@ FAMILIES = {
     "relation": (rkd, similarity, correlation, pkt, crd),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
+
+NEEDS = (
+    dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"]), ("logits",))
+    | dict.fromkeys(FAMILIES["feature"], ("features",))
+    | dict.fromkeys(FAMILIES["relation"], ("embedding",))
+    | {
+        activation_boundary: ("preacts",),
+        overhaul: ("preacts",),
+        reviewkd: ("features", "preacts", "embedding"),
+        srrl: ("logits", "embedding"),
+        simkd: ("features", "preacts"),
+        similarity: ("features",),
+    }
+)
+"""Loss -> the fields of Outputs that it looks at."""
