@@ -1,7 +1,6 @@
 """Run directories -> lines of runs.jsonl, from which alone tables and pictures are made."""
 
 import json
-import math
 from pathlib import Path
 
 from kdjax.run import Run, read_json
@@ -39,9 +38,13 @@ def _line(text: str, where: str) -> dict:
     for key, kind in kinds.items():
         if not isinstance(line, dict) or not isinstance(line.get(key), kind):
             raise ValueError(f"{where} is no run: it must be an object with {', '.join(kinds)}; {key} is wrong")
-    problem = damage(line["result"]) if line["result"] is not None else ""
-    if problem:
-        raise ValueError(f"{where}: result {problem}")
+    for name, problem in (
+        ("config", misfit(line["config"], CONFIG)),
+        ("result", damage(line["result"]) if line["result"] is not None else ""),
+        ("history", misfit(line["history"], [{"epoch": int}])),
+    ):
+        if problem:
+            raise ValueError(f"{where}: {name} {problem}")
     return line
 
 
@@ -70,14 +73,8 @@ def gather(directory) -> list[dict]:
 
 
 def _is_experiment(config: dict) -> bool:
-    rows, seeds = config.get("rows"), config.get("seeds")
-    return (
-        isinstance(rows, list)
-        and all(isinstance(row, dict) and isinstance(row.get("method"), str) for row in rows)
-        and isinstance(seeds, list)
-        and all(isinstance(seed, int) for seed in seeds)
-        and isinstance(config.get("teacher", {}), dict)
-    )
+    rows = config.get("rows")
+    return not misfit(config, EXPERIMENT) and rows is not None and all("method" in row for row in rows)
 
 
 def _order(path: Path):
@@ -103,6 +100,8 @@ def _expected(experiment: dict) -> dict[str, dict]:
 def _run(directory: Path, name: str, expected: dict) -> dict:
     run = Run(directory / name)
     config, config_problem = _load(run.path / "config.json")
+    if config is not None and misfit(config, CONFIG):
+        config, config_problem = None, "damaged: config.json"
     result, result_problem = _load(run.path / "result.json")
     if result is not None and damage(result):
         result, result_problem = None, "damaged: result.json"
@@ -166,29 +165,88 @@ def finite(value) -> bool:
 
 
 def damage(result: dict) -> str:
-    """What a result lacks of the fields that every table needs; "" if nothing."""
-    if result.get("status") not in ("done", "diverged"):
-        return f"has status {result.get('status')!r}; valid: done, diverged"
-    kinds = {"seed": int, "epochs": int, "classes": list, "train_counts": list | None, "versions": dict | None}
-    kinds |= {"warnings": list | None, "seconds": int | float | None}
-    for name, kind in kinds.items():
-        if not isinstance(result.get(name), kind):
-            return f"lacks a sound {name}"
-    parts = [result.get(name) for name in ("last", "best", "peak", "teacher", "student", "diverged")]
-    if not all(isinstance(part, dict | None) for part in parts):
-        return "has a last, best, peak, teacher, student or diverged that is no object"
-    needed = [part for part in parts[:3] if part is not None] + ([parts[0] or {}] if result["status"] == "done" else [])
-    if not all(_fraction(part.get("top1")) for part in needed):
-        return "has a top1 that is no fraction between 0 and 1"
-    numbers = [v for part in parts[:4] for k, v in (part or {}).items() if k not in ("confusion", "model")]
-    if not all(value is None or _number(value) for value in numbers):
-        return "has a metric that is no number"
-    return ""
+    """What is wrong with a result; "" if every field that tables read is of its type."""
+    missing = {"status", "seed", "epochs", "last", "classes"} - result.keys()
+    if missing:
+        return f"lacks {', '.join(sorted(missing))}"
+    wrong = misfit(result, RESULT)
+    if wrong:
+        return wrong
+    if result["status"] not in ("done", "diverged"):
+        return f"has status {result['status']!r}; valid: done, diverged"
+    scores = [result["last"] or {}] if result["status"] == "done" else []
+    scores += [result[name] for name in ("best", "peak") if result.get(name) is not None]
+    return "" if all("top1" in score for score in scores) else "lacks a top1"
 
 
-def _number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def misfit(value, schema, path: str = "") -> str:
+    """Where a value is not of its schema, "" if nowhere: a dictionary may lack keys and have others."""
+    if isinstance(schema, tuple):  # (None, schema): may be null
+        return "" if value is None else misfit(value, schema[1], path)
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            return f"has no object at {path or 'its top'}"
+        found = (misfit(value[key], schema[key], f"{path}.{key}".lstrip(".")) for key in schema if key in value)
+        return next(filter(None, found), "")
+    if isinstance(schema, list):
+        if not isinstance(value, list):
+            return f"has no list at {path}"
+        return next(filter(None, (misfit(each, schema[0], path) for each in value)), "")
+    if schema is FRACTION:
+        return "" if _is(value, NUMBER) and 0 <= value <= 1 else f"has no fraction at {path}"
+    return "" if _is(value, schema) else f"has a wrong value at {path}"
 
 
-def _fraction(value) -> bool:
-    return _number(value) and 0 <= value <= 1
+def _is(value, kind) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+NUMBER = int | float
+FRACTION = "a number between 0 and 1"
+_COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
+_SCORES = dict.fromkeys(("nll", "precision", "recall", "f1", "ece", "agreement"), (None, NUMBER))
+RESULT = {
+    "status": str,
+    "seed": int,
+    "epochs": int,
+    "last": (None, {"top1": FRACTION, **_SCORES, "confusion": (None, [[int]])}),
+    "best": (None, {"top1": FRACTION}),
+    "peak": (None, {"top1": FRACTION}),
+    "teacher": (None, {"model": str, "top1": FRACTION, **_COST}),
+    "student": (None, {"model": str, **_COST}),
+    "dataset": str,
+    "classes": [str],
+    "train_counts": (None, [int]),
+    "seconds": (None, NUMBER),
+    "versions": (None, {}),
+    "device": (None, str),
+    "revision": (None, str),
+    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER)}),
+    "warnings": (None, [str]),
+}
+"""Types of the fields of a result that tables read."""
+
+CONFIG = {
+    **dict.fromkeys(("experiment", "method", "row", "baseline", "dtype"), str),
+    **dict.fromkeys(("seed", "epochs", "batch_size", "steps_per_epoch"), int),
+    "ablation": {},
+    "spec": {"teacher": str, "first_stage": {"epochs": int}, "optimizer": {}},
+    "data": {
+        **dict.fromkeys(("source", "name"), str),
+        **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
+        "augment": {},
+    },
+    "teacher": {**dict.fromkeys(("model", "weights", "run"), str), **dict.fromkeys(("seed", "epochs"), int)},
+    "student": {"model": str},
+    "optimizer": {
+        **dict.fromkeys(("name", "schedule"), str),
+        **dict.fromkeys(("learning_rate", "weight_decay", "factor", "warmup_epochs", "clip_norm"), NUMBER),
+        "milestones": [NUMBER],
+        "kwargs": {},
+    },
+    "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
+}
+"""The same of a run's config."""
+
+EXPERIMENT = {**CONFIG, "rows": [{"method": str, "row": str, "ablation": {}}], "seeds": [int]}
+"""The same of an experiment's config."""

@@ -148,8 +148,9 @@ def _statistics(config: dict, students: list[dict], records: list[dict]) -> str:
         f"Top-1 in percent at the last epoch ({config.get('epochs', '?')}), mean ± sample standard deviation over {n} "
         f"({', '.join(map(str, seeds))}). Δ: difference to {baseline} in percentage points with its 95 % interval, p "
         f"from a two-sided paired t-test over seeds, not corrected for the number of comparisons ({compared}); p "
-        f"values after Holm are in table.csv. {best} Precision, recall and F1 are macro averages, agreement the share of "
-        "test images on which student and teacher name the same class; means over seeds, in percent, at the last epoch."
+        f"values after Holm are in table.csv. {best} Precision, recall and F1 are macro averages, agreement the share "
+        "of test images on which student and teacher name the same class; means over seeds, in percent, at the last "
+        "epoch."
     )
 
 

@@ -142,8 +142,9 @@ def _cost(models: list[dict | None]) -> dict:
 
 def _with_published(config: dict, record: dict) -> dict:
     """`record` and the paper's number, if the config names a benchmark; fractions, as ours."""
-    spec = config.get("published") or {}
-    found = published.lookup(**spec, method=config["method"]) if spec.get("benchmark") else None
+    spec = config.get("published", {})
+    names = [spec.get(name, "") for name in ("benchmark", "teacher", "student")]
+    found = published.lookup(*names, config["method"]) if names[0] else None
     found = None if config.get("ablation") else found
     value, std = ((found or {}).get(name) for name in ("value", "std"))
     epoch = (found or {}).get("epoch")

@@ -68,3 +68,17 @@ def test_methods_of_the_benchmark_are_named():
     assert {"teacher", *crd, "factor_transfer", "nst", "crd", "kd", "dkd", "reviewkd"} <= named.keys()
     ours = {"teacher", *methods.RECIPES, *methods.VARIANTS}
     assert [name for name in named if name not in ours and name.removesuffix("_kd") not in ours] == []
+
+
+def test_crd_tables_are_complete():
+    """All pairs of its tables 1 and 2, with every method that they compare."""
+    pairs = (
+        "wrn_40_2 wrn_16_2, wrn_40_2 wrn_40_1, resnet56 resnet20, resnet110 resnet20, resnet110 resnet32, "
+        "resnet32x4 resnet8x4, vgg13 vgg8, vgg13 mobilenetv2, resnet50_cifar mobilenetv2, resnet50_cifar vgg8, "
+        "resnet32x4 shufflenetv1, resnet32x4 shufflenetv2, wrn_40_2 shufflenetv1"
+    )
+    names = "teacher student kd fitnet attention similarity correlation vid rkd pkt activation_boundary nst crd crd_kd"
+    for pair in pairs.split(", "):
+        for method in names.split():
+            found = published.lookup("cifar100", *pair.split(), method)
+            assert "(CRD)" in found["source"], (pair, method)

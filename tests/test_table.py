@@ -4,6 +4,7 @@ import copy
 import csv
 import io
 import json
+import random
 import re
 
 import pytest
@@ -495,6 +496,29 @@ def test_damaged_results_never_count(tmp_path, content):
     assert "Seed 0 is damaged: result.json." in table.markdown(runs)
 
 
+LEAVES = (None, 3, -1.5, "x", True, [], {}, [1], {"a": 1})
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_field_may_be_damaged(tmp_path, seed):
+    """One value of a file replaced by one of another type: told or used, never a crash."""
+    draw = random.Random(seed)
+    directory = write_runs(tmp_path / "tiny", tiny_runs())
+    path = draw.choice(sorted(directory.rglob("*.json")))
+    node = damaged = json.loads(path.read_text())
+    while True:
+        key = draw.choice(list(node) if isinstance(node, dict) else range(len(node)))
+        if not (isinstance(node[key], dict | list) and node[key] and draw.random() < 0.7):
+            break
+        node = node[key]
+    node[key] = draw.choice(LEAVES)
+    path.write_text(json.dumps(damaged))
+    runs = table.gather(directory)
+    assert {"teacher", "student", "kd"} <= {record["method"] for record in table.records(runs)} | {str(node[key])}
+    for form in (table.markdown, table.csv, table.latex, shown):
+        assert form(runs)
+
+
 def test_truncated_metrics(tmp_path):
     directory = write_runs(tmp_path / "tiny", tiny_runs())
     path = directory / "kd/seed0/metrics.jsonl"
@@ -555,7 +579,10 @@ def test_files_and_folders_in_wrong_places(tmp_path):
         (lambda path: path.write_text('{"run": "a"}\n'), "line 1 is no run"),
         (lambda path: path.write_text("3\n"), "line 1 is no run"),
         (lambda path: path.write_text(json.dumps(line("kd", 0)) + "\n{cut"), "line 2 is no JSON"),
-        (lambda path: path.write_text(json.dumps({**line("kd", 0), "result": {}})), "line 1: result has status None"),
+        (
+            lambda path: path.write_text(json.dumps({**line("kd", 0), "result": {}})),
+            "line 1: result lacks classes, epochs",
+        ),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, make, message):
