@@ -1,7 +1,14 @@
-"""Orbax save and restore of what a run needs to continue with the same bits."""
+"""Orbax save and restore of what a run needs to continue with the same bits, and the proof that it is whole.
 
+A checkpoint is a directory: what Orbax writes, copies of the run's own files, and SHA256SUMS of them all, which
+`sha256sum -c SHA256SUMS` checks too. It is written under another name and renamed when nothing is missing.
+"""
+
+import hashlib
 import logging
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,40 +17,129 @@ import orbax.checkpoint as ocp
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file it writes
 
+SUMS = "SHA256SUMS"
 
-def save(directory: Path, number: int, tree, keep: int = 2) -> None:
-    """Writes `tree` to directory/<number>, whole or not at all, and removes all but the newest `keep`."""
+
+def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int = 2) -> None:
+    """Writes `tree` and `files` to directory/<number>, whole or not at all, and removes all but the newest `keep`.
+
+    Raises:
+      OSError: no space, no permission, ...; checkpoints that were there are as before.
+    """
     directory = Path(directory).absolute()
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(directory / str(number), tree, force=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    part = directory / f"{number}.tmp"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(part, tree)
+    except OSError:
+        raise
+    except Exception as error:  # tensorstore reports a full disk as a ValueError, for one
+        raise OSError(f"{directory / str(number)}: the checkpoint cannot be written: {error}") from error
+    for name, content in files.items():
+        (part / name).write_bytes(content)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in _digests(part, sync=True).items())
+    with open(part / SUMS, "w", encoding="utf-8") as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(directory / str(number))
     for old in numbers(directory)[:-keep]:
         shutil.rmtree(directory / str(old), ignore_errors=True)
 
 
+def _digests(path: Path, sync: bool = False) -> dict[str, str]:
+    """SHA-256 of every file below `path` but SUMS; `sync` has their contents on the disk before it returns."""
+    found = {}
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file() and p.name != SUMS):
+        with open(file_path, "rb") as file:
+            found[str(file_path.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
+            if sync:
+                os.fsync(file.fileno())
+    return found
+
+
+def damage(path: Path) -> str:
+    """What is wrong with the files of a checkpoint: the first that is missing, changed or not its own; "" if whole."""
+    try:
+        lines = (path / SUMS).read_text("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return f"{SUMS} is missing"
+    written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = _digests(path)
+    for name in sorted({*written, *found}):
+        if name not in found:
+            return f"{name or SUMS} is missing or empty"
+        if name not in written:
+            return f"{SUMS} does not know {name}"
+        if written[name] != found[name]:
+            return f"{name} has changed since it was written"
+    return "" if found else "it is empty"
+
+
 def numbers(directory: Path) -> list[int]:
-    """The finished checkpoints here, oldest first."""
+    """The checkpoints here, whole or not, oldest first."""
     directory = Path(directory)
-    return sorted(int(p.name) for p in directory.iterdir() if p.name.isdigit()) if directory.is_dir() else []
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir())
 
 
-def restore(directory: Path, like):
-    """The newest checkpoint as a tree of the structure, shapes, dtypes and devices of `like`; None if there is none."""
+def newest(directory: Path, say: Callable[[str], None]) -> int | None:
+    """The newest whole checkpoint, or None; what is damaged or half written is removed, and `say` told of damage."""
+    directory = Path(directory)
+    for leftover in directory.glob("*tmp*"):
+        shutil.rmtree(leftover)
     for number in reversed(numbers(directory)):
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(Path(directory).absolute() / str(number), like)
+        problem = damage(directory / str(number))
+        if not problem:
+            return number
+        say(f"{directory / str(number)} is damaged ({problem}): removed")
+        shutil.rmtree(directory / str(number))
     return None
 
 
-def student(directory: Path) -> dict:
-    """The variables of the student in the newest checkpoint of a run, as host arrays.
+def restore(directory: Path, number: int, like):
+    """A checkpoint as a tree of the structure, shapes, dtypes and devices of `like`.
 
     Raises:
-      ValueError: there is no checkpoint.
+      ValueError: it holds another tree, that of another version of the code.
+    """
+    path = Path(directory).absolute() / str(number)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(path, like)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is whole but holds another state than this version of the code makes; give config.experiment "
+            f"another name or remove the run's directory ({str(error).splitlines()[0][:200]})"
+        ) from error
+
+
+def student(directory: Path, fingerprint_: str = "") -> dict:
+    """The variables of the student in the newest checkpoint of a run, as host arrays.
+
+    Args:
+      fingerprint_: what the run's result says of them; "" if it says nothing.
+
+    Raises:
+      ValueError: there is no checkpoint, it is damaged, or it is not the one that the result was measured with.
     """
     found = numbers(directory)
     if not found:
         raise ValueError(f"{directory} holds no checkpoint")
     path = Path(directory).absolute() / str(found[-1])
+    problem = damage(path)
+    if problem:
+        raise ValueError(f"{path} is damaged: {problem}")
+    variables = _student(path)
+    if fingerprint_ and fingerprint(variables) != fingerprint_:
+        raise ValueError(f"{path} is not the checkpoint that result.json was measured with: the last is missing")
+    return variables
+
+
+def _student(path: Path) -> dict:
     with ocp.PyTreeCheckpointer() as checkpointer:
         saved = checkpointer.metadata(path).item_metadata.tree["state"]
         stats = {name: {"student": tree["student"]} for name, tree in saved["stats"].items() if "student" in tree}
@@ -53,3 +149,13 @@ def student(directory: Path) -> dict:
         arguments = ocp.args.PyTreeRestore(item=wanted, restore_args=arrays, partial_restore=True)
         state = checkpointer.restore(path, args=arguments)["state"]
     return {"params": state["params"]["student"], **{name: tree["student"] for name, tree in state["stats"].items()}}
+
+
+def fingerprint(variables) -> str:
+    """SHA-256 of a tree of arrays: their paths, types, shapes and bits."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+        array = np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

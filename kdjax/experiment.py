@@ -1,10 +1,12 @@
 """An experiment: config -> data -> teacher -> cohorts -> results, each run in its own directory."""
 
+import contextlib
 import functools
 import importlib.metadata
 import math
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,13 @@ from kdjax import method as methods
 from kdjax.data import augment
 from kdjax.evaluate import Evaluator
 from kdjax.find import nearest
+from kdjax.gather import damage
 from kdjax.method import Method
 from kdjax.models import compose, torch
 from kdjax.progress import Display
 from kdjax.run import Run, write_json
 from kdjax.step import make_teach, student_variables
-from kdjax.train import Cohort, Feed, Learner, compile_program
+from kdjax.train import Cohort, Feed, Learner, Stopped, compile_program
 
 TEACHER = "teacher"
 """The method name of the teacher's own run."""
@@ -43,7 +46,9 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
 
     Raises:
       ValueError: something in the config, the data or the directory is wrong; raised before any training.
+      OSError: the directory cannot be written; what is finished is whole.
       kdjax.train.Stopped: after a signal, when every run has been checkpointed.
+      Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
     rows = methods.expand(config)
@@ -54,18 +59,40 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
         (seed, row)
         for seed in seeds
         for row in chosen
-        if not _finished(Run(run_path(directory, row.name, seed)), config, row, seed)
+        if not _finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), _teaches(row, rows))
     ]
     describe = functools.partial(write_json, directory / "config.json", experiment_config(config, rows, seeds))
     if not missing:
         describe()
         return directory
     with display or Display() as shown:
-        lab = Lab(config, directory, shown, stop_signal)
+        lab = Lab(config, directory, shown, _lasting(stop_signal))
         planned = lab.plan(missing)
         describe()  # not before everything is known to be right
         lab.train(planned)
+    if lab.held:
+        raise Held(lab.held)
     return directory
+
+
+class Held(Exception):
+    """Other processes are at work on runs of this experiment; all others are finished."""
+
+    def __init__(self, holders: dict[Path, str]):
+        shown = ", ".join(f"{path} ({holder})" for path, holder in holders.items())
+        super().__init__(f"{len(holders)} runs are being run elsewhere: {shown}")
+
+
+def _lasting(stop_signal: Callable) -> Callable:
+    """`stop_signal` that keeps on saying what it once has said."""
+    received = []
+
+    def asked():
+        if not received and (signum := stop_signal()):
+            received.append(signum)
+        return received[0] if received else 0
+
+    return asked
 
 
 def run_path(directory: Path, method: str, seed: int) -> Path:
@@ -85,12 +112,26 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
-def _finished(run: Run, config, method, seed) -> bool:
-    """Whether the run is finished; a run of another config in its place is an error."""
-    if run.config() is None:
+def _teaches(row: Method, rows: list[Method]) -> bool:
+    return any(row.name in other.teachers for other in rows)
+
+
+def _finished(run: Run, config: dict, teaches: bool) -> bool:
+    """Whether there is nothing left to do for a run; one that teaches needs its last checkpoint, whole, too.
+
+    Raises:
+      ValueError: a run of another config is in its place.
+    """
+    run.check(config)
+    result = run.result()
+    if run.config() is None or result is None or damage(result):
         return False
-    run.begin(run_config(config, method, seed))
-    return run.result() is not None
+    if teaches and result["status"] == "done":
+        try:
+            checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
+        except ValueError:
+            return False
+    return True
 
 
 def _select(rows: list[Method], only, ablate) -> list[Method]:
@@ -131,6 +172,7 @@ class Lab:
             augment.compose(configs.plain(config.data.augment), mean, std, len(self.dataset.classes))
         )
         self.evaluators, self.programs, self.costs, self.teachers, self.teaching = {}, {}, {}, {}, {}
+        self.held = {}  # directories of runs that other processes are at work on -> who
 
     def plan(self, missing: list[tuple[int, Method]]) -> dict:
         """{seed: (training images, methods)} of the missing runs, everything about them checked.
@@ -149,14 +191,15 @@ class Lab:
         return planned
 
     def train(self, planned: dict) -> None:
-        """Trains the teacher if there is none, then the planned runs, cohort by cohort."""
+        """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
         for seed, (arrays, rows) in planned.items():
             while rows:  # methods with the same teacher train together, those that teach come first
                 source = rows[0].teacher
                 group = [row for row in rows if row.teacher == source]
                 rows = [row for row in rows if row not in group]
-                self.cohort(self.config, group, seed, arrays, self.student_teacher(source, seed) if source else teacher)
+                taught = self.student_teacher(group[0], seed, arrays, teacher) if source else teacher
+                self.held |= self.cohort(self.config, group, seed, arrays, taught)
 
     def _describe(self, rows, examples: int) -> str:
         held = len(self.dataset.validation.label) if self.dataset.validation is not None else 0
@@ -181,10 +224,25 @@ class Lab:
         config = self._teacher_config()
         made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
         method = Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
-        own = Run(run_path(self.directory, TEACHER, spec.seed))
-        if not _finished(own, config, method, spec.seed):
-            self.cohort(config, [method], spec.seed, self.dataset.train, None)
-        return self._from_runs([own.path], "the teacher's run")
+        self._complete(config, method, spec.seed, self.dataset.train, lambda: None)
+        return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
+
+    def _complete(self, config, row: Method, seed: int, arrays, teacher: Callable) -> None:
+        """Returns when a run that teaches is finished; while another process is at work on it, waits.
+
+        Raises:
+          kdjax.train.Stopped: a signal came while waiting.
+        """
+        run, said = Run(run_path(self.directory, row.name, seed)), ""
+        while not _finished(run, run_config(config, row, seed), teaches=True):
+            held = self.cohort(config, [row], seed, arrays, teacher(), quiet=True)
+            if held.get(run.path, said) != said:
+                said = held[run.path]
+                self.display.message(f"waiting for {run.path}, which teaches: held by {said}")
+            if held:
+                time.sleep(1.0)
+            if self.stop_signal():
+                raise Stopped(self.stop_signal())
 
     def _teacher_config(self) -> ConfigDict:
         """The experiment's config as the teacher's own run has it."""
@@ -197,10 +255,14 @@ class Lab:
         config.teacher = configs.default().teacher
         return config
 
-    def student_teacher(self, name: str, seed: int) -> Teacher:
-        """The student that method `name` trained with this seed, as a teacher; several joined by "+" as an ensemble."""
+    def student_teacher(self, row: Method, seed: int, arrays, teacher: Teacher | None) -> Teacher:
+        """What teaches a row: the students of `row.teachers` with this seed, several as an ensemble."""
+        name = row.teacher
         if (name, seed) not in self.teachers:
-            paths = [run_path(self.directory, part, seed) for part in name.split("+")]
+            for source in map(self._row, row.teachers):
+                above = functools.partial(self.student_teacher, source, seed, arrays, teacher)
+                self._complete(self.config, source, seed, arrays, above if source.teacher else lambda: teacher)
+            paths = [run_path(self.directory, part, seed) for part in row.teachers]
             self.teachers[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
         return self.teachers[name, seed]
 
@@ -223,7 +285,7 @@ class Lab:
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
         model = self._model(config["student"], f"{path}/config.json")
-        return model, checkpoint.student(run.checkpoints), config["student"]["model"]
+        return model, checkpoint.student(run.checkpoints, result.get("student_sha256", "")), config["student"]["model"]
 
     def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
         """A teacher with its accuracy on the test split and its costs, measured and not believed."""
@@ -235,11 +297,43 @@ class Lab:
 
     # ---- cohorts
 
-    def cohort(self, config, rows: list[Method], seed: int, arrays, teacher: Teacher | None) -> None:
-        """Trains some methods of one seed together, with the given training images."""
-        learners = [self._learner(config, row, seed, number, arrays) for number, row in enumerate(rows)]
+    def cohort(self, config, rows: list[Method], seed: int, arrays, teacher: Teacher | None, quiet=False) -> dict:
+        """Trains some methods of one seed together, with the given training images.
+
+        Returns:
+          {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
+        """
+        held = {}
+        with contextlib.ExitStack() as locks:
+            learners = []
+            for row in rows:
+                run = Run(run_path(self.directory, row.name, seed))
+                run.path.mkdir(parents=True, exist_ok=True)
+                holder = run.lock.acquire()
+                if holder:
+                    held[run.path] = holder
+                    continue
+                locks.callback(run.lock.release)
+                if self._begin(run, run_config(config, row, seed), teaches=_teaches(row, list(self.rows.values()))):
+                    learners.append(self._learner(config, row, run, seed, len(learners), arrays))
+            for path, holder in held.items() if not quiet else ():
+                self.display.message(f"{path} is held by {holder}: left to it")
+            if learners:
+                self._train(config, learners, seed, arrays, teacher)
+        return held
+
+    def _begin(self, run: Run, config: dict, teaches: bool) -> bool:
+        """Takes up a run that this process holds, or tells that it is finished."""
+        if _finished(run, config, teaches or config["method"] == TEACHER):
+            return False
+        number = checkpoint.newest(run.checkpoints, self.display.message)
+        run.begin(config, run.checkpoints / str(number) if number is not None else None, self.display.message)
+        return True
+
+    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher: Teacher | None) -> None:
         feed = self._feed(config, seed, arrays)
-        self.display.start(f"seed {seed}" if rows[0].name != TEACHER else TEACHER, self._steps(learners, feed, config))
+        what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
+        self.display.start(what, self._steps(learners, feed, config))
         Cohort(
             feed=feed,
             teach=self.teach(teacher.model) if teacher else lambda variables, image: None,
@@ -252,13 +346,11 @@ class Lab:
             stop_signal=self.stop_signal,
         ).train(learners)
 
-    def _learner(self, config, row: Method, seed: int, number: int, arrays) -> Learner:
-        own = Run(run_path(self.directory, row.name, seed))
-        own.begin(run_config(config, row, seed))
+    def _learner(self, config, row: Method, run: Run, seed: int, number: int, arrays) -> Learner:
         if row.name not in self.programs:
             stages = methods.stages(row, config, self._steps_per_epoch(config, arrays))
             self.programs[row.name] = compile_program(row, stages, self.evaluate(row.model))
-        return Learner(self.programs[row.name], own, seed, parallel.device(number))
+        return Learner(self.programs[row.name], run, seed, parallel.device(number))
 
     def _feed(self, config, seed, arrays) -> Feed:
         device = parallel.device(0)
@@ -341,6 +433,7 @@ class Lab:
         if learner.diverged:
             result["diverged"] = learner.diverged
         else:
+            result["student_sha256"] = checkpoint.fingerprint(student_variables(learner.state))
             logits, _ = learner.program.evaluate(student_variables(learner.state), "test", learner.device)
             report = metrics.report(logits, self.dataset.test.label, teacher.logits if teacher else None)
             result["last"] = {"epoch": config.epochs, **report}

@@ -2,9 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from kdjax.config import differences
+from kdjax.lock import Lock
 
 
 class Run:
@@ -12,22 +14,16 @@ class Run:
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self.lock = Lock(self.path / "lock")
 
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def begin(self, config: dict) -> None:
-        """Writes config.json, or checks that the one here says the same.
-
-        Raises:
-          ValueError: the directory holds a run of another config; the message lists the differing fields.
-        """
+    def check(self, config: dict) -> None:
+        """Raises a ValueError, which lists the differing fields, if config.json is that of another run."""
         stored = self.config()
-        if stored is None:
-            write_json(self.path / "config.json", config)
-            return
-        changed = differences(_compared(stored), _compared(config))
+        changed = differences(_compared(stored), _compared(config)) if stored is not None else []
         if changed:
             shown = "\n  ".join(changed[:20])
             raise ValueError(
@@ -35,11 +31,52 @@ class Run:
                 "Restore these fields, give config.experiment another name, or remove the directory."
             )
 
+    def begin(self, config: dict, checkpoint: Path | None, say: Callable[[str], None]) -> None:
+        """Puts the files of an unfinished run where its newest whole checkpoint, if it has one, left them.
+
+        config.json and metrics.jsonl are made equal to the copies in the checkpoint: rows of steps that were lost are
+        dropped, rows that were damaged come back. `say` is told of what was damaged.
+
+        Raises:
+          ValueError: the directory holds a run of another config.
+        """
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink()
+        begun = self.history() or (self.path / "config.json").exists()
+        if self.config() is None and checkpoint is not None:
+            say(f"{self.path}: config.json is missing or damaged; the copy in checkpoint {checkpoint.name} is used")
+            write_text(self.path / "config.json", (checkpoint / "config.json").read_text("utf-8"))
+        self.check(config)
+        if (self.path / "result.json").exists():
+            say(f"{self.path}: result.json or the checkpoint that it describes is damaged; it will be measured again")
+            (self.path / "result.json").unlink()
+        if self.config() is None:
+            write_json(self.path / "config.json", config)
+        rows = (checkpoint / "metrics.jsonl").read_text("utf-8") if checkpoint is not None else ""
+        if begun and checkpoint is None:
+            say(f"{self.path}: no whole checkpoint; starts over")
+        elif not self._rows().startswith(rows):
+            say(f"{self.path}: metrics.jsonl is damaged; the copy in checkpoint {checkpoint.name} is used")
+        if self._rows() != rows:
+            write_text(self.path / "metrics.jsonl", rows)
+
+    def files(self) -> dict[str, bytes]:
+        """What a checkpoint keeps a copy of, as it is now."""
+        return {"config.json": (self.path / "config.json").read_bytes(), "metrics.jsonl": self._rows().encode()}
+
+    def _rows(self) -> str:
+        try:
+            return (self.path / "metrics.jsonl").read_text("utf-8", errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def config(self) -> dict | None:
-        return read_json(self.path / "config.json")
+        """config.json; None if it is missing or damaged."""
+        return _object(self.path / "config.json", "method")
 
     def result(self) -> dict | None:
-        return read_json(self.path / "result.json")
+        """result.json; None if it is missing or damaged: then the run is not finished."""
+        return _object(self.path / "result.json", "status")
 
     def finished(self) -> tuple[dict, dict]:
         """config.json and result.json of a run that came to a good end.
@@ -47,16 +84,14 @@ class Run:
         Raises:
           ValueError: there is no run here, or it is unfinished, diverged or damaged.
         """
-        try:
-            config, result = self.config(), self.result()
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path} is damaged: config.json or result.json cannot be read: {error}") from error
-        if not isinstance(config, dict) or "method" not in config:
+        config, result = self.config(), self.result()
+        for name, value in (("config.json", config), ("result.json", result)):
+            if value is None and (self.path / name).exists():
+                raise ValueError(f"{self.path} is damaged: {name} cannot be read; the command that made it repairs it")
+        if config is None:
             raise ValueError(f"{self.path} holds no run; give a directory runs/<experiment>/<method>/seed<k>")
         if result is None:
             raise ValueError(f"{self.path} holds no finished run; the command that began it continues it")
-        if not isinstance(result, dict) or "status" not in result:
-            raise ValueError(f"{self.path} is damaged: result.json has no status")
         if result["status"] != "done":
             raise ValueError(f"{self.path} is {result['status']}: its student is of no use")
         return config, result
@@ -74,23 +109,15 @@ class Run:
     def history(self) -> list[dict]:
         """The rows of metrics.jsonl; a line cut short by a crash and what follows it are left out."""
         rows = []
-        try:
-            lines = (self.path / "metrics.jsonl").read_text("utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return rows
-        for line in lines:
+        for line in self._rows().splitlines():
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except json.JSONDecodeError:
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("epoch"), int):
+                break
+            rows.append(row)
         return rows
-
-    def truncate(self, epoch: int) -> None:
-        """Drops the rows after `epoch`: those of steps that were lost with a crash and will be taken again."""
-        path = self.path / "metrics.jsonl"
-        if path.exists():
-            kept = [json.dumps(row) + "\n" for row in self.history() if row["epoch"] <= epoch]
-            write_text(path, "".join(kept))
 
 
 def _compared(config: dict) -> dict:
@@ -115,6 +142,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value) -> None:
     """Writes JSON whole or not at all. Non-finite numbers are refused: a result holds none."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _object(path: Path, key: str) -> dict | None:
+    """The object in a JSON file if it is one and has `key`, else None."""
+    try:
+        value = read_json(path)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8
+        return None
+    return value if isinstance(value, dict) and key in value else None
 
 
 def read_json(path: Path) -> dict | None:

@@ -14,7 +14,7 @@ import numpy as np
 from kdjax import checkpoint, data, parallel
 from kdjax.method import Method, Stage
 from kdjax.run import Run
-from kdjax.step import make_train_step
+from kdjax.step import make_train_step, student_variables
 from kdjax.types import State
 
 
@@ -154,16 +154,16 @@ class Cohort:
         return batch, self.teach(self.teacher_variables, batch["image"])
 
     def _begin(self, learner, batch, taught) -> None:
+        """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
         learner.epoch = learner.program.first_epoch
-        numbers = checkpoint.numbers(learner.run.checkpoints)
-        if numbers:
-            epochs, learner.step = divmod(numbers[-1], self.feed.steps)
+        number = max(checkpoint.numbers(learner.run.checkpoints), default=None)
+        if number is not None:
+            epochs, learner.step = divmod(number, self.feed.steps)
             learner.epoch += epochs
         stage = learner.program.stages.index(learner.stage(self.feed.steps))
         fresh = self._fresh(learner, stage, batch, taught)
-        if not numbers:
+        if number is None:
             learner.state = fresh()
-            learner.run.truncate(learner.epoch)
             return
         shape = jax.ShapeDtypeStruct((self.feed.steps,), jnp.float32)
         like = {
@@ -171,11 +171,10 @@ class Cohort:
             "losses": dict.fromkeys(loss_names(learner.program.stages[stage]), shape),
             "seconds": jax.ShapeDtypeStruct((), jnp.float32),
         }
-        saved = checkpoint.restore(learner.run.checkpoints, parallel.on(like, learner.device))
-        learner.state, learner.seconds, learner.saved = saved["state"], float(saved["seconds"]), numbers[-1]
+        saved = checkpoint.restore(learner.run.checkpoints, number, parallel.on(like, learner.device))
+        learner.state, learner.seconds, learner.saved = saved["state"], float(saved["seconds"]), number
         losses = jax.device_get(saved["losses"])
         learner.losses = [{k: v[i] for k, v in losses.items()} for i in range(learner.step)]
-        learner.run.truncate(learner.epoch)
 
     def _fresh(self, learner, stage: int, batch, taught):
         """A function without arguments that makes the first State of a stage."""
@@ -223,15 +222,17 @@ class Cohort:
             raise Stopped(stop)
 
     def save(self, learner, seconds: float = 0.0) -> None:
-        """Writes the learner's checkpoint, unless it is there or the run has diverged."""
+        """Writes the learner's checkpoint, unless it is there or the run has diverged: the last good one stays."""
         number = learner.position(self.feed.steps)
         if learner.diverged or learner.saved == number:
             return
         losses = {n: np.full(self.feed.steps, np.nan, np.float32) for n in loss_names(learner.stage(self.feed.steps))}
         for name, values in (stack(jax.device_get(learner.losses)) if learner.losses else {}).items():
             losses[name][: len(values)] = values
+        if not np.isfinite(losses["loss"][: learner.step]).all() or not finite(learner.state):
+            return
         tree = {"state": learner.state, "losses": losses, "seconds": np.float32(learner.seconds + seconds)}
-        checkpoint.save(learner.run.checkpoints, number, tree)
+        checkpoint.save(learner.run.checkpoints, number, tree, learner.run.files())
         learner.saved, learner.saved_at = number, time.monotonic()
 
     def _advance(self, learner, taken, placed, constants):
@@ -256,6 +257,8 @@ class Cohort:
         bad = ~np.isfinite(losses["loss"])
         if bad.any():
             learner.diverged = self._divergence(learner, losses, int(bad.argmax()))
+        elif not finite(learner.state):  # after the update of the last step, whose loss was finite
+            learner.diverged = self._divergence(learner, losses, len(bad) - 1)
         learner.epoch, learner.step, learner.losses = learner.epoch + 1, 0, []
         self.on_epoch(learner, {name: float(np.mean(values, dtype=np.float64)) for name, values in losses.items()})
 
@@ -277,6 +280,11 @@ def overlay(fresh: dict, learned: dict) -> dict:
         key: (overlay(value, learned[key]) if isinstance(value, dict) else learned[key]) if key in learned else value
         for key, value in fresh.items()
     }
+
+
+def finite(state: State) -> bool:
+    """Whether all numbers of the student are."""
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(student_variables(state))))
 
 
 def loss_names(stage: Stage) -> tuple[str, ...]:
