@@ -84,15 +84,29 @@ def main(args) -> None:
 
     Args:
       args: models (names or import paths), teacher ("": none), image_size in pixels, classes, channels.
+
+    Raises:
+      ValueError: an unknown model, one that needs more than num_classes, or a size that it cannot take.
     """
+    for option in ("image_size", "channels", "classes"):
+        if getattr(args, option) < 1:
+            raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     names = list(dict.fromkeys([*([args.teacher] if args.teacher else []), *args.models]))
     shape = (args.image_size, args.image_size, args.channels)
-    rows = {name: cost(find(name, kdjax.models, "model")(num_classes=args.classes), shape) for name in names}
+    rows = {name: cost(_model(name, args.classes), shape) for name in names}
     print(table(rows, args.teacher))
     print(
         f"\nOne forward pass on {jax.devices()[0].device_kind}, images {shape[0]}x{shape[1]}x{shape[2]}, "
         f"{args.classes} classes; median ± interquartile range. Bytes are those of the parameters."
+        + (f" ÷ is the compression ratio: {args.teacher}'s figure over the model's." if args.teacher else "")
     )
+
+
+def _model(name: str, classes: int) -> nn.Module:
+    try:
+        return find(name, kdjax.models, "model")(num_classes=classes)
+    except TypeError as error:
+        raise ValueError(f"model {name!r} cannot be made from num_classes alone: {error}") from error
 
 
 def table(rows: dict[str, dict], teacher: str = "") -> str:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import kdjax.models
-from kdjax import cost
+from kdjax import cli, cost
 
 
 def positions(size: int, stride: int) -> int:
@@ -73,3 +73,40 @@ def test_unknown_model_is_named(capsys):
     args = SimpleNamespace(models=["resnet21"], teacher="", image_size=8, classes=10, channels=1)
     with pytest.raises(ValueError, match="did you mean 'resnet"):
         cost.main(args)
+
+
+def test_from_the_command_line(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["cost", "convnet", "tests.tiny.Net", "--teacher=resnet20", "--image-size=16", "--classes=10"])
+    assert exit_.value.code == 0
+    head, _, *lines = [
+        [c.strip() for c in s.split("|")[1:-1]] for s in capsys.readouterr().out.splitlines() if "|" in s
+    ]
+    rows = {line[0]: dict(zip(head, line, strict=True)) for line in lines}
+    assert list(rows) == ["resnet20", "convnet", "tests.tiny.Net"]
+    parameters = int(rows["resnet20"]["parameters"].replace(",", ""))
+    assert parameters == 272_474
+    for width, bytes_ in (("float32", 4), ("bfloat16", 2), ("int8", 1)):
+        assert float(rows["resnet20"][f"MB {width}"]) == round(parameters * bytes_ / 1e6, 2)
+    ratio = parameters / int(rows["convnet"]["parameters"].replace(",", ""))
+    assert rows["convnet"]["parameters ÷"] == f"{ratio:.1f}"
+    assert float(rows["convnet"]["FLOPs ÷"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convnt",), "did you mean 'convnet'"),
+        (("lenet", "--teacher=resnt20"), "did you mean 'resnet20'"),
+        (("lenet", "--classes=0"), "--classes must be at least 1, got 0"),
+        (("lenet", "--image-size=3"), "3x3 are too small"),
+        (("simkd",), "model 'simkd' cannot be made from num_classes alone"),
+    ],
+)
+def test_bad_input_from_the_command_line(capsys, arguments, message):
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["cost", *arguments])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
