@@ -8,6 +8,12 @@ best epoch. The teacher is trained here unless `weights` names a .safetensors fi
     kdjax run --config=configs/cifar10.py:teacher=resnet56,student=resnet20 \
         --config.epochs=2 --config.data.train_examples=2048        # a smoke test: minutes on a CPU
 
+Weights are read into the architecture that is named, and images normalised as the weights were trained; the ResNets of
+akamaster/pytorch_resnet_cifar10, for one, have parameter-free shortcuts and ImageNet's statistics:
+
+    kdjax run --config=configs/cifar10.py:teacher=resnet20,student=resnet8,weights=resnet20_cifar10.safetensors \
+        --config.teacher.kwargs.shortcut=A --config.data.mean=0.485,0.456,0.406 --config.data.std=0.229,0.224,0.225
+
 TFDS_DATA_DIR says where the data lies. Cost: hours for each method and seed on one GPU.
 """
 
