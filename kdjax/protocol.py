@@ -121,17 +121,18 @@ def _teacher(config: dict, records: list[dict]) -> str:
     record, spec = records[0], config.get("teacher") or {}
     name = record["model"] or spec.get("model", "")
     if spec.get("weights"):
-        origin = f"with weights of {_last_part(spec['weights'])}"
+        origin = f"with weights of {_last_parts(spec['weights'], 1)}"
     elif spec.get("run"):
-        origin = "the student of the run " + "/".join(spec["run"].replace("\\", "/").rstrip("/").split("/")[-3:])
+        origin = "the student of " + " and ".join(_last_parts(path, 3) for path in spec["run"].split("+"))
     else:
         epochs = spec.get("epochs") or config.get("epochs")
         origin = f"trained here on all training images, {epochs} epochs, seed {spec.get('seed', 0)}"
     return f"Teacher: {name}, {origin}; its accuracy is measured here."
 
 
-def _last_part(path: str) -> str:
-    return path.replace("\\", "/").rstrip("/").rpartition("/")[2]
+def _last_parts(path: str, number: int) -> str:
+    """The end of a path: where its beginning lies concerns nobody else."""
+    return "/".join(path.strip().replace("\\", "/").rstrip("/").split("/")[-number:])
 
 
 def _statistics(config: dict, students: list[dict], records: list[dict]) -> str:
@@ -252,7 +253,7 @@ def _stages(own: list[dict]) -> list[str]:
     if spec.get("first_stage"):
         found.append(f"Has a first stage of {spec['first_stage'].get('epochs', 1)} epochs more than the others.")
     if spec.get("teacher"):
-        found.append(f"Taught by the student of {spec['teacher']} with the same seed.")
+        found.append(f"Taught by the student of {spec['teacher'].replace('+', ' and ')} with the same seed.")
     if spec.get("optimizer"):
         changes = ", ".join(f"{key} {value}" for key, value in spec["optimizer"].items())
         found.append(f"Has an optimizer of its own: {changes}.")

@@ -189,6 +189,13 @@ def test_protocol_says_what_differs_from_the_papers():
     assert "/home" not in table.markdown(runs)
 
 
+def test_teachers_from_other_runs_are_named():
+    runs = tiny_runs()[1:]
+    for each in runs:
+        each["config"]["teacher"]["run"] = "/home/x/runs/a/teacher/seed0 + runs/b/kd/seed1"
+    assert "the student of a/teacher/seed0 and b/kd/seed1;" in table.markdown(runs)
+
+
 def test_own_method_is_named_as_such():
     runs = [*tiny_runs(), line("mine", 0)]
     assert "; mine: as in the config." in table.markdown(runs)
