@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-import jax
-import numpy as np
-
 from kdjax import checkpoint
 from kdjax.find import nearest
 from kdjax.models import weights
@@ -36,9 +33,10 @@ def export(run, target, format: str = "safetensors") -> dict:
     config, result = run.finished()
     try:
         description = {**_description(config, result), "weights": target.name}
+        fingerprint = result["student_sha256"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
-    variables = _student(run, config, result)
+    variables = checkpoint.student(run.checkpoints, fingerprint)
     _check_target(target, f".{format}")
     try:
         FORMATS[format](target, variables, description)
@@ -83,22 +81,3 @@ def _description(config: dict, result: dict) -> dict:
         "run": {key: result[key] for key in ("experiment", "method", "seed", "revision")},
         "versions": result["versions"],
     }
-
-
-def _student(run: Run, config: dict, result: dict):
-    """The student's variables after the run's last step.
-
-    Raises:
-      ValueError: that checkpoint is missing or damaged, or holds numbers that are not finite.
-    """
-    first_stage = config["spec"].get("first_stage", {}).get("epochs", 0)
-    last = result["steps"] // result["epochs"] * (result["epochs"] + first_stage)
-    if last not in checkpoint.numbers(run.checkpoints):
-        raise ValueError(f"{run.path} is damaged: {run.checkpoints / str(last)}, its last checkpoint, is missing")
-    try:
-        variables = checkpoint.student(run.checkpoints)
-    except Exception as error:  # whatever Orbax raises on files that are not its own
-        raise ValueError(f"{run.path} is damaged: its checkpoint {last} cannot be read: {error}") from error
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
-        raise ValueError(f"{run.path}: the student holds numbers that are not finite")
-    return variables

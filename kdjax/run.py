@@ -84,12 +84,14 @@ class Run:
         Raises:
           ValueError: there is no run here, or it is unfinished, diverged or damaged.
         """
+        if not self.checkpoints.is_dir() and not (self.path / "result.json").exists():
+            raise ValueError(f"{self.path} holds no run; give a directory runs/<experiment>/<method>/seed<k>")
         config, result = self.config(), self.result()
         for name, value in (("config.json", config), ("result.json", result)):
             if value is None and (self.path / name).exists():
                 raise ValueError(f"{self.path} is damaged: {name} cannot be read; the command that made it repairs it")
         if config is None:
-            raise ValueError(f"{self.path} holds no run; give a directory runs/<experiment>/<method>/seed<k>")
+            raise ValueError(f"{self.path} is damaged: config.json is missing; the command that made it repairs it")
         if result is None:
             raise ValueError(f"{self.path} holds no finished run; the command that began it continues it")
         if result["status"] != "done":
