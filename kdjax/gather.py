@@ -41,7 +41,8 @@ def _line(text: str, where: str) -> dict:
     for name, problem in (
         ("config", misfit(line["config"], CONFIG)),
         ("result", damage(line["result"]) if line["result"] is not None else ""),
-        ("history", misfit(line["history"], [{"epoch": int}])),
+        ("result", _stray(line["result"], line["run"]) if line["result"] is not None else ""),
+        ("history", misfit(line["history"], [HISTORY])),
     ):
         if problem:
             raise ValueError(f"{where}: {name} {problem}")
@@ -103,7 +104,7 @@ def _run(directory: Path, name: str, expected: dict) -> dict:
     if config is not None and misfit(config, CONFIG):
         config, config_problem = None, "damaged: config.json"
     result, result_problem = _load(run.path / "result.json")
-    if result is not None and damage(result):
+    if result is not None and (damage(result) or _stray(result, name)):
         result, result_problem = None, "damaged: result.json"
     history = _history(run)
     named = {**_named(name, directory), **expected}
@@ -138,7 +139,7 @@ def _history(run: Run) -> list[dict]:
         return []
     sound = []
     for row in rows:
-        if not (isinstance(row, dict) and isinstance(row.get("epoch"), int) and finite(row)):
+        if misfit(row, HISTORY) or "epoch" not in row or not finite(row):
             break
         sound.append(row)
     return sound
@@ -176,7 +177,28 @@ def damage(result: dict) -> str:
         return f"has status {result['status']!r}; valid: done, diverged"
     scores = [result["last"] or {}] if result["status"] == "done" else []
     scores += [result[name] for name in ("best", "peak") if result.get(name) is not None]
-    return "" if all("top1" in score for score in scores) else "lacks a top1"
+    if not all("top1" in score for score in scores):
+        return "lacks a top1"
+    return _misclassified(result)
+
+
+def _misclassified(result: dict) -> str:
+    """Where the classes of a result do not agree with each other; "" if nowhere."""
+    classes = len(result["classes"])
+    for cell in (result["last"] or {}).get("confusion") or []:
+        if len(cell) != 3 or not (0 <= cell[0] < classes and 0 <= cell[1] < classes and cell[2] > 0):
+            return f"has a cell {cell} in last.confusion; it is [true, predicted, count] of {classes} classes"
+    counts = result.get("train_counts")
+    if counts is not None and (len(counts) != classes or min(counts, default=0) < 0):
+        return f"has {len(counts)} train_counts for {classes} classes, or one below 0"
+    return ""
+
+
+def _stray(result: dict, name: str) -> str:
+    """What is wrong with a result that stands in the directory of another run, as after a careless copy."""
+    method, _, seed = name.rpartition("/seed")
+    own = result.get("method", method), str(result.get("seed", seed))
+    return "" if own == (method, seed) else f"is of {own[0]}/seed{own[1]}, not of {name}"
 
 
 def misfit(value, schema, path: str = "") -> str:
@@ -202,11 +224,14 @@ def _is(value, kind) -> bool:
 
 
 NUMBER = int | float
+HISTORY = {"epoch": int, **dict.fromkeys(("test_top1", "validation_top1"), (None, NUMBER))}
+"""Types of the fields of a row of metrics.jsonl that pictures read."""
 FRACTION = "a number between 0 and 1"
 _COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
 _SCORES = dict.fromkeys(("nll", "precision", "recall", "f1", "ece", "agreement"), (None, NUMBER))
 RESULT = {
     "status": str,
+    "method": str,
     "seed": int,
     "epochs": int,
     "last": (None, {"top1": FRACTION, **_SCORES, "confusion": (None, [[int]])}),

@@ -603,7 +603,7 @@ def shots(runs: list[dict]) -> Figure | None:
     """Top-1 against labelled images a class, a line a method; all images stand at their mean number a class."""
     panels = {}
     for run in _done(runs):
-        if not run["config"].get("ablation"):
+        if not run["config"].get("ablation") and (_shots(run) or run["result"].get("train_counts")):
             panels.setdefault(_same_task(run), []).append(run)
     panels = {key: group for key, group in panels.items() if len({_shots(run) for run in group}) > 1}
     if not panels:
@@ -617,7 +617,8 @@ def shots(runs: list[dict]) -> Figure | None:
 def _same_task(run: dict) -> tuple[str, str, str]:
     """What experiments must share to stand on one axes: data set, teacher and the teacher's accuracy aside, student."""
     teacher = run["config"].get("teacher") or {}
-    return run["result"]["dataset"], str(teacher.get("model")), str(run["result"]["student"].get("model"))
+    student = run["result"].get("student") or {}
+    return str(run["result"].get("dataset")), str(teacher.get("model")), str(student.get("model"))
 
 
 def _shots_panel(axes: Axes, runs: list[dict]) -> None:
