@@ -4,6 +4,7 @@ A checkpoint is a directory: what Orbax writes, copies of the run's own files, a
 `sha256sum -c SHA256SUMS` checks too. It is written under another name and renamed when nothing is missing.
 """
 
+import errno
 import hashlib
 import logging
 import os
@@ -29,24 +30,32 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
     directory = Path(directory).absolute()
     directory.mkdir(parents=True, exist_ok=True)
     part = directory / f"{number}.tmp"
-    shutil.rmtree(part, ignore_errors=True)
+    try:
+        _write(part, tree, files)
+        part.rename(directory / str(number))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # a full disk is not filled further
+    for old in numbers(directory)[:-keep]:
+        shutil.rmtree(directory / str(old), ignore_errors=True)
+
+
+def _write(path: Path, tree, files: dict[str, bytes]) -> None:
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(part, tree)
+            checkpointer.save(path, tree)
     except OSError:
         raise
     except Exception as error:  # tensorstore reports a full disk as a ValueError, for one
-        raise OSError(f"{directory / str(number)}: the checkpoint cannot be written: {error}") from error
+        known = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO)
+        number = next((n for n in known if os.strerror(n) in str(error)), errno.EIO)
+        raise OSError(number, f"{os.strerror(number)} (writing a checkpoint)", path.parent) from error
     for name, content in files.items():
-        (part / name).write_bytes(content)
-    lines = "".join(f"{digest}  {name}\n" for name, digest in _digests(part, sync=True).items())
-    with open(part / SUMS, "w", encoding="utf-8") as file:
+        (path / name).write_bytes(content)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in _digests(path, sync=True).items())
+    with open(path / SUMS, "w", encoding="utf-8") as file:
         file.write(lines)
         file.flush()
         os.fsync(file.fileno())
-    part.rename(directory / str(number))
-    for old in numbers(directory)[:-keep]:
-        shutil.rmtree(directory / str(old), ignore_errors=True)
 
 
 def _digests(path: Path, sync: bool = False) -> dict[str, str]:

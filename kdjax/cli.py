@@ -1,30 +1,56 @@
 """The command line: kdjax run | table | list | check | cost | export."""
 
 import argparse
+import contextlib
 import os
+import shlex
 import signal
 import sys
+import threading
 from pathlib import Path
 
 PROGRAM = "kdjax"
 
 
 def main(argv=None) -> None:
-    """Runs one command and leaves with its exit status; 2 after bad input, with one message that says what is valid."""
+    """Runs one command and leaves with its exit status, after a failure with one message that says what to do.
+
+    0 done, 1 a failure of a program (`--debug` before the command shows the traceback), 2 bad input or a directory
+    that cannot be read or written, 75 other processes are at work on the rest, 130 and 143 stopped by Ctrl-C, SIGTERM.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     if rest and args.command != "run":
         parser.error(f"unknown argument {rest[0]}")
+    args.command_line = shlex.join([PROGRAM, *argv])
     sys.path.insert(0, "")  # losses and models of one's own lie in the working directory
     try:
         status = args.function(args, rest)
-    except (ValueError, OSError) as error:
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    except BrokenPipeError:  # kdjax table ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    except Exception as error:
         if args.debug:
             raise
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        status = 2
+        message, status = _explained(error, args.command)
+        print(f"{PROGRAM}: {message}", file=sys.stderr)
     sys.exit(status or 0)
+
+
+def _explained(error: Exception, command: str) -> tuple[str, int]:
+    """What to tell of an error, and the exit status."""
+    if isinstance(error, OSError):
+        message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        if command == "run":
+            message += "; what is finished is whole, and the same command continues when this is mended"
+        return message, 2
+    if isinstance(error, ValueError):
+        return str(error), 2
+    return f"unexpected {type(error).__name__}: {error} ({PROGRAM} --debug {command} ... shows where)", 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,37 +143,64 @@ def _run(args, rest) -> int:
     parallel.setup()
     from kdjax import experiment, table, train
 
-    received = _catch_signals()
     try:
-        directory = experiment.run(
-            load_config(args.config, rest),
-            args.out,
-            _names(args.only),
-            _integers(args.seeds, "--seeds"),
-            stop_signal=lambda: received[-1] if received else 0,
-        )
+        with _signals() as received:
+            directory = experiment.run(
+                load_config(args.config, rest),
+                args.out,
+                _names(args.only),
+                _integers(args.seeds, "--seeds"),
+                stop_signal=lambda: received[0] if received else 0,
+            )
     except train.Stopped as stopped:
         print(
-            f"{PROGRAM}: stopped by {stopped}; every run is checkpointed, the same command continues", file=sys.stderr
+            f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {args.command_line}",
+            file=sys.stderr,
         )
         return 128 + stopped.signum
+    except experiment.Held as held:
+        print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
+        return os.EX_TEMPFAIL
     _print_table(table.gather(directory))
     return 0
 
 
-def _catch_signals() -> list[int]:
-    """A list that gets the number of a SIGTERM or SIGINT; a second one ends the process at once."""
-    received = []
+@contextlib.contextmanager
+def _signals():
+    """Yields a list that gets the number of the first SIGTERM or SIGINT; the second ends the process at once.
 
-    def handler(signum, _):
-        if received:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-        received.append(signum)
+    A thread reads them from the pipe that the interpreter's C handler writes to: handlers in Python run in the main
+    thread alone, and not while XLA compiles there.
+    """
+    received, (reader, writer) = [], os.pipe()
 
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, handler)
-    return received
+    def watch():
+        while signum := os.read(reader, 1)[0]:
+            if signum in handlers and received:
+                print(
+                    "\x1b[?25h" if sys.stdout.isatty() else "", end="", flush=True
+                )  # the progress bar hides the cursor
+                os._exit(128 + signum)
+            if signum in handlers:
+                received.append(signum)
+                name = signal.Signals(signum).name
+                print(f"{PROGRAM}: {name}: stopping after this step; once more to stop at once", file=sys.stderr)
+
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer)
+    handlers = {signum: signal.signal(signum, lambda *_: None) for signum in (signal.SIGTERM, signal.SIGINT)}
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield received
+    finally:
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        signal.set_wakeup_fd(before)
+        os.write(writer, b"\0")
+        thread.join()
+        os.close(reader)
+        os.close(writer)
 
 
 def _names(text: str) -> tuple[str, ...]:

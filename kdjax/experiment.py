@@ -227,6 +227,10 @@ class Lab:
         self._complete(config, method, spec.seed, self.dataset.train, lambda: None)
         return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
 
+    def _stop_if_asked(self) -> None:
+        if self.stop_signal():
+            raise Stopped(self.stop_signal())
+
     def _complete(self, config, row: Method, seed: int, arrays, teacher: Callable) -> None:
         """Returns when a run that teaches is finished; while another process is at work on it, waits.
 
@@ -239,10 +243,9 @@ class Lab:
             if held.get(run.path, said) != said:
                 said = held[run.path]
                 self.display.message(f"waiting for {run.path}, which teaches: held by {said}")
+            self._stop_if_asked()
             if held:
                 time.sleep(1.0)
-            if self.stop_signal():
-                raise Stopped(self.stop_signal())
 
     def _teacher_config(self) -> ConfigDict:
         """The experiment's config as the teacher's own run has it."""
@@ -303,6 +306,7 @@ class Lab:
         Returns:
           {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
         """
+        self._stop_if_asked()
         held = {}
         with contextlib.ExitStack() as locks:
             learners = []
@@ -465,6 +469,7 @@ class Lab:
         """Traces every method on shapes, before a teacher is trained for hours."""
         taught = self._teacher_shapes()
         for row in rows.values():
+            self._stop_if_asked()
             models = [self._row(name).model for name in row.teachers]
             self._check(row, self.config, self._shapes(*models) if models else taught, arrays)
 

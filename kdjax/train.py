@@ -127,9 +127,11 @@ class Cohort:
         """Trains every learner to the end of `epochs`, continuing each from its newest checkpoint.
 
         Raises:
-          Stopped: `stop_signal()` was not 0; everything has been checkpointed.
+          Stopped: `stop_signal()` was not 0, and stays so; everything has been checkpointed.
         """
         self._start(learners)
+        if self.stop_signal():
+            raise Stopped(self.stop_signal())
         for learner in learners:
             if learner.epoch == self.epochs:  # all but its result had been written
                 self._finish(learner)
@@ -236,6 +238,8 @@ class Cohort:
         learner.saved, learner.saved_at = number, time.monotonic()
 
     def _advance(self, learner, taken, placed, constants):
+        if learner.step + taken < self.feed.steps and self.stop_signal():
+            return  # compiles nothing more; `_pause` saves each learner where it is
         batch, outputs = placed[learner.device]
         step = learner.program.steps[learner.program.stage(learner.epoch)]
         learner.state, losses = step(learner.state, batch, outputs, *constants[learner.device])

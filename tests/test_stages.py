@@ -41,22 +41,10 @@ def test_a_first_stage_trains_its_own_terms_and_hands_its_parameters_on(tmp_path
 
 @pytest.mark.parametrize("calls", [3, 5])
 def test_stages_continue_to_the_same_bits(tmp_path, calls):
-    from kdjax import train
-
     spec = {**LABELS, "hint": HINT, "first_stage": {"epochs": 1, "terms": {"hint": HINT}}}
     whole = results(experiment.run(config(staged=spec), tmp_path / "whole"))
-    count = []
-
-    def stop():
-        count.append(1)
-        return 15 * (len(count) % calls == 0)
-
-    for _ in range(100):
-        try:
-            directory = experiment.run(config(staged=spec), tmp_path / "pieces", stop_signal=stop)
-            break
-        except train.Stopped:
-            pass
+    directory, stops = tiny.in_pieces(config(staged=spec), tmp_path / "pieces", calls)
+    assert stops > 1
     assert_same(whole, results(directory))
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import checkpoint, experiment, train
+from kdjax import checkpoint, experiment
 from kdjax.run import Run
 from tests import tiny
 
@@ -87,19 +87,7 @@ def test_methods_and_seeds_added_later(undisturbed, tmp_path):
 @pytest.mark.parametrize("calls", [2, 7, 11])
 def test_stopped_and_continued(undisturbed, tmp_path, calls):
     """Stopped again and again after so many calls of the step, from the first batch of the teacher on."""
-    counted = []
-
-    def stop_signal():
-        counted.append(1)
-        return 15 if len(counted) % calls == 0 else 0
-
-    stops = 0
-    while True:
-        try:
-            directory = experiment.run(tiny.config(), tmp_path, stop_signal=stop_signal)
-            break
-        except train.Stopped:
-            stops += 1
+    directory, stops = tiny.in_pieces(tiny.config(), tmp_path, calls)
     assert stops > 1
     assert_same(undisturbed, results(directory))
 

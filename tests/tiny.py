@@ -1,10 +1,15 @@
 """The smallest experiment: models and losses of one's own, found by import path, on a few of the digits."""
 
+import io
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from rich.console import Console
 
+from kdjax import experiment, train
 from kdjax.config import default
+from kdjax.progress import Display
 from kdjax.types import Memory, Outputs
 
 
@@ -105,3 +110,17 @@ class FourClasses(nn.Module):
     @nn.compact
     def __call__(self, image, train: bool = False):
         return nn.Dense(4)(image.reshape(len(image), -1))
+
+
+def in_pieces(config, root, calls: int):
+    """Runs an experiment that is stopped whenever it has taken `calls` calls of the step: (directory, stops)."""
+    for stops in range(1000):
+        with Display(Console(file=io.StringIO())) as display:
+            taken = []
+            display.advance = taken.append
+            try:
+                stop = lambda: 15 * (len(taken) >= calls)  # noqa: B023, E731
+                return experiment.run(config, root, display=display, stop_signal=stop), stops
+            except train.Stopped:
+                pass
+    raise AssertionError("it never ends")
