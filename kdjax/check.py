@@ -21,7 +21,18 @@ def examples(seed: int, dtype=jnp.float32) -> Outputs:
         features=tuple(jax.nn.relu(x) for x in maps),
         preacts=maps,
         embedding=jax.random.normal(next(keys), (BATCH, WIDTH), dtype),
+        peers=(Outputs(jax.random.normal(jax.random.key(seed + 100), (BATCH, CLASSES), dtype)),),
     )
+
+
+def teacher_params() -> dict:
+    """Variables as a teacher of kdjax.models has them: a BatchNorm at the end of each stage, a classifier."""
+    stages = {
+        f"layer{i}_0": {"bn2": {"scale": jnp.ones(channels), "bias": jnp.zeros(channels)}}
+        for i, (_, channels) in enumerate(SIZES[1:], start=1)
+    }
+    classifier = {"kernel": jnp.eye(WIDTH, CLASSES), "bias": jnp.zeros(CLASSES)}
+    return {"params": {**stages, "classifier": classifier}}
 
 
 def verify(fn) -> tuple[list[tuple[str, str]], dict]:
@@ -38,7 +49,7 @@ def verify(fn) -> tuple[list[tuple[str, str]], dict]:
         "step": jnp.zeros((), jnp.int32),
         "key": jax.random.key(2),
         "index": index,
-        "teacher_params": {},
+        "teacher_params": teacher_params(),
         "train_labels": jnp.arange(EXAMPLES) % CLASSES,
     }
     module = lift(fn)

@@ -94,6 +94,10 @@ RECIPES = {
     "pkt": {**_LABELS, "pkt": {"weight": 30000.0}},
     "crd": {**_LABELS, "crd": _CRD},
     "crd_kd": {**_LABELS, **_KD, "crd": _CRD},
+    # Zhang et al. 2018: two networks of the student's architecture, temperature 1. No teacher.
+    "mutual": {**_LABELS, "mutual": {"weight": 1.0}, "student": {"model": "peers", "kwargs": {}}},
+    # Zhang et al. 2019, section 4: alpha 0.3, temperature 3. No teacher.
+    "self_distillation": {**_LABELS, "self_distillation": {"weight": 1.0, "alpha": 0.3, "temperature": 3.0}},
 }
 """Method -> its recipe."""
 
@@ -169,7 +173,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     Args:
       name: a key of RECIPES or VARIANTS.
       teacher, student: names in kdjax.models; where a source has no numbers for a pair, the recipe is the general one.
-        That of simkd is complete only with them: its student is made of both.
+        Those of simkd and mutual are complete only with them: their students are made of other networks.
 
     Raises:
       ValueError: no recipe of that name.
@@ -180,8 +184,10 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     found = copy.deepcopy(recipes[name])
     for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
         found[term] = {**found[term], **changes}
-    if "student" in found and teacher and student:
+    if name == "simkd" and teacher and student:
         found["student"]["kwargs"] = {"student": student, "channels": _channels(teacher)}
+    if name == "mutual" and student:
+        found["student"]["kwargs"] = {"members": (student, student)}
     return found
 
 

@@ -22,6 +22,7 @@ class Outputs(struct.PyTreeNode):
     features: tuple[jax.Array, ...] = ()  # ([B, H, W, C], ...) end of each stage, shallow to deep, after activation
     preacts: tuple[jax.Array, ...] = ()  # the same before the activation
     embedding: jax.Array | None = None  # [B, D] input of the classifier
+    peers: tuple["Outputs", ...] = ()  # of networks that train together with this one (kdjax.models.peers)
 
 
 class State(struct.PyTreeNode):

@@ -10,6 +10,7 @@ from kdjax.losses.contrast import crd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target
+from kdjax.losses.peers import mutual, self_distillation
 from kdjax.losses.relation import correlation, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
 from kdjax.losses.soft import binary_kd, ctkd, dist, dkd, kd, kd_standardized, logit_mse, mlkd, nkd, wsld
@@ -24,6 +25,7 @@ FAMILIES = {
         *(reviewkd, srrl, simkd),
     ),
     "relation": (rkd, similarity, correlation, pkt, crd),
+    "without a teacher": (mutual, self_distillation),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
@@ -38,6 +40,8 @@ NEEDS = (
         srrl: ("logits", "embedding"),
         simkd: ("features", "preacts"),
         similarity: ("features",),
+        mutual: ("logits", "peers"),
+        self_distillation: ("logits", "features"),
     }
 )
 """Loss -> the fields of Outputs that it looks at."""

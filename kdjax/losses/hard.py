@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import classes, labelled_mean, logits, wide
+from kdjax.losses.common import classes, logits, wide
 
 
 def cross_entropy(student, teacher, labels, *, label_smoothing=0.0):
@@ -13,19 +13,19 @@ def cross_entropy(student, teacher, labels, *, label_smoothing=0.0):
     Needs no teacher.
 
     Args:
-      labels: classes [B], the mean is over those that are not -1; or probabilities [B, K], as mixup makes them.
+      labels: classes [B], the mean is over those that are not -1; or probabilities [B, K], as mixup makes them, each
+        example counting as much as its probabilities add up to (0 where it is unlabelled).
       label_smoothing: how much of each target is spread evenly over the K classes.
     """
     scores = wide(student.logits)  # [B, K]
-    if labels.ndim == 2:
-        if labels.shape != scores.shape:
-            raise ValueError(f"cross_entropy: labels have shape {labels.shape}, the logits {scores.shape}")
-        targets, labelled = labels.astype(scores.dtype), jnp.ones(len(scores), bool)
-    else:
-        target, labelled = classes("cross_entropy", labels, scores.shape[-1])
-        targets = target.astype(scores.dtype)
-    targets = optax.smooth_labels(targets, label_smoothing)
-    return labelled_mean(optax.softmax_cross_entropy(scores, targets), labelled)
+    if labels.ndim == 2 and labels.shape != scores.shape:
+        raise ValueError(f"cross_entropy: labels have shape {labels.shape}, the logits {scores.shape}")
+    found = labels if labels.ndim == 2 else classes("cross_entropy", labels, scores.shape[-1])[0]
+    targets = found.astype(scores.dtype)
+    counted = targets.sum(-1, keepdims=True)  # [B, 1]
+    targets = (1 - label_smoothing) * targets + label_smoothing * counted / scores.shape[-1]
+    total = counted.sum()
+    return optax.softmax_cross_entropy(scores, targets).sum() / jnp.where(total > 0, total, 1.0)
 
 
 def hard_target(student, teacher, labels):

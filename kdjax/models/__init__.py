@@ -6,7 +6,7 @@ Its last linear layer is params["classifier"]. Layers are named as in the torch 
 (kdjax.models.torch). `kdjax.models.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """
 
-from kdjax.models.compose import ensemble, simkd
+from kdjax.models.compose import ensemble, peers, simkd
 from kdjax.models.mobilenet import efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv2_imagenet
 from kdjax.models.resnet import (
     resnet8,
@@ -42,6 +42,6 @@ FAMILIES = {
         *(resnet18, resnet34, resnet50, resnet101, mobilenetv1, mobilenetv2_imagenet, squeezenet, efficientnet_b0),
         *(deit_tiny, deit_small),
     ),
-    "made of others": (ensemble, simkd),
+    "made of others": (ensemble, peers, simkd),
 }
 """The images that a network is made for -> networks, in the order in which `kdjax list models` shows them."""

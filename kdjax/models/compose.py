@@ -1,4 +1,4 @@
-"""Networks made of networks: an ensemble of teachers, and the student of SimKD."""
+"""Networks made of networks: an ensemble of teachers, peers that teach each other, and the student of SimKD."""
 
 import importlib
 import math
@@ -33,6 +33,22 @@ class Ensemble(nn.Module):
 def ensemble(num_classes: int, members: tuple, weights: tuple[float, ...] = ()) -> Ensemble:
     """Several networks, given as Linen modules or by name, as one teacher; `join` makes its variables of theirs."""
     return Ensemble(tuple(_network(member, num_classes) for member in members), tuple(weights))
+
+
+class Peers(nn.Module):
+    """Networks that train together: the first one's Outputs, those of the others in `peers`. The first one predicts."""
+
+    members: tuple[nn.Module, ...]
+
+    @nn.compact
+    def __call__(self, image, train: bool = False) -> Outputs:
+        first, *others = [member(image, train) for member in self.members]
+        return first.replace(peers=tuple(others))
+
+
+def peers(num_classes: int, members: tuple) -> Peers:
+    """Networks for deep mutual learning, given as Linen modules or by name; what they cost is counted together."""
+    return Peers(tuple(_network(member, num_classes) for member in members))
 
 
 def join(*variables) -> dict:

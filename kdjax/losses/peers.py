@@ -1,0 +1,50 @@
+"""Losses without a teacher of its own: networks that teach each other, and a network that teaches itself."""
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses.common import linear, wide
+from kdjax.losses.hard import cross_entropy
+from kdjax.losses.soft import _kl
+from kdjax.types import Outputs
+
+
+def mutual(student, teacher, labels, *, temperature=1.0):
+    """Deep mutual learning of the networks of kdjax.models.peers. Zhang et al. 2018, arXiv:1706.00384, equation 8.
+
+    The sum over networks of KL(mean over the others || network), each seeing the others as constants, and of the
+    cross-entropy of all but the first, whose own cross-entropy is another term of the method. Needs no teacher.
+
+    Raises:
+      ValueError: the student is a single network.
+    """
+    if not student.peers:
+        raise ValueError("mutual: the student is one network; student.model must be 'peers', of two members or more")
+    networks = (student, *student.peers)
+    scores = [wide(network.logits) for network in networks]
+    fixed = [jax.lax.stop_gradient(s) for s in scores]
+    total = sum(cross_entropy(peer, None, labels) for peer in student.peers)
+    for i, own in enumerate(scores):
+        others = [_kl(own, other, temperature) for j, other in enumerate(fixed) if j != i]
+        total += jnp.mean(jnp.stack(others))
+    return total
+
+
+def self_distillation(student, teacher, labels, *, alpha=0.3, temperature=3.0):
+    """The network teaches classifiers on its own shallower stages. Zhang et al. 2019 (BYOT), arXiv:1905.08094.
+
+    Sum over all feature maps but the last of (1 - alpha) cross-entropy + alpha T^2 KL(network || classifier), where
+    the classifier is linear on the map's mean. The paper's bottleneck layers before the classifiers and its third
+    term, a hint on the maps, are left out. Needs no teacher.
+
+    Raises:
+      ValueError: fewer than two feature maps.
+    """
+    if len(student.features) < 2:
+        raise ValueError(f"self_distillation: needs two feature maps or more, the student has {len(student.features)}")
+    final, total = jax.lax.stop_gradient(wide(student.logits)), 0.0
+    for i, x in enumerate(student.features[:-1]):
+        scores = linear(wide(x).mean((1, 2)), final.shape[-1], f"classifier{i}")
+        total += (1 - alpha) * cross_entropy(Outputs(scores), None, labels)
+        total += alpha * jnp.mean(_kl(scores, final, temperature))
+    return total
