@@ -34,7 +34,8 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
         _write(part, tree, files)
         part.rename(directory / str(number))
     finally:
-        shutil.rmtree(part, ignore_errors=True)  # a full disk is not filled further
+        for leftover in directory.glob(f"{part.name}*"):  # a full disk is not filled further
+            shutil.rmtree(leftover, ignore_errors=True)
     for old in numbers(directory)[:-keep]:
         shutil.rmtree(directory / str(old), ignore_errors=True)
 

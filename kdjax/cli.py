@@ -44,7 +44,8 @@ def main(argv=None) -> None:
 def _explained(error: Exception, command: str) -> tuple[str, int]:
     """What to tell of an error, and the exit status."""
     if isinstance(error, OSError):
-        message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        path = error.filename2 or error.filename  # filename2: what a temporary file was to be renamed to
+        message = f"{path}: {error.strerror}" if path and error.strerror else str(error)
         if command == "run":
             message += "; what is finished is whole, and the same command continues when this is mended"
         return message, 2

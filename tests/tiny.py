@@ -124,3 +124,9 @@ def in_pieces(config, root, calls: int):
             except train.Stopped:
                 pass
     raise AssertionError("it never ends")
+
+
+def bad_gradient(student, teacher, labels, *, step, at=3):
+    """Finite, with a gradient that is not, at one step."""
+    x = jnp.sum(jnp.square(student.logits)) * jnp.where(step == at, 0.0, 1.0)
+    return jnp.where(step == at, jnp.sqrt(x), 0.0)
