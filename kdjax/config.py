@@ -1,5 +1,6 @@
 """Every field of an experiment with its default and unit, and the check that says what is wrong with one."""
 
+import math
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
@@ -86,6 +87,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """
     resolved = default()
     _merge(resolved, config, "config")
+    _check_json(plain(resolved), "config")
     _check_values(resolved)
     return resolved
 
@@ -98,14 +100,31 @@ def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
         if field.removeprefix("config.") in (*FREE, "methods", "ablate"):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
-            for name in value:  # one by one, so that their order is kept
-                base[key][name] = value[name]
+            with base[key].ignore_type():  # whoever uses a field checks its type
+                for name in value:  # one by one, so that their order is kept
+                    base[key][name] = value[name]
         elif isinstance(base[key], ConfigDict):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
             _merge(base[key], value, field)
         else:
             base[key] = typed(value, base[key], field)
+
+
+def _check_json(value, field: str) -> None:
+    """Refuses what config.json could not hold, or what no field can mean."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(value, dict) and not isinstance(key, str):
+                raise ValueError(f"{field}: a field's name must be a string, got {key!r}")
+            _check_json(inner, f"{field}.{key}" if isinstance(value, dict) else field)
+        return
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"{field} holds a null character: {value!r}")
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**53):
+        raise ValueError(f"{field} must be a finite number below 2^53, got {value!r}")
+    if not isinstance(value, str | int | float | None):
+        raise ValueError(f"{field} must be a number, a string, a tuple or a dictionary of them, got {value!r}")
 
 
 def typed(value, like, field: str):

@@ -12,6 +12,8 @@ def find(name: str, module: ModuleType, kind: str):
     Raises:
       ValueError: nothing has that name; the message says what was looked for, with the nearest spelling.
     """
+    if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(f"{kind} must be a name or an import path like my_file.my_name, got {name!r}")
     if "." not in name:
         if name in names(module):
             return getattr(module, name)

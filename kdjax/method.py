@@ -87,19 +87,30 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     where = f"config.methods.{name}"
     if not isinstance(spec, dict):
         raise ValueError(f"{where} must be a dictionary of terms, got {spec!r}")
-    if name in ("teacher", "") or any(c in name for c in "/\\\0\n"):
+    if name in ("teacher", "", ".", "..") or any(c in name for c in "/\\\0\n"):
         raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
     student |= _known(spec.get("student", {}), student, f"{where}.student")
+    _check_reserved(spec, where)
     if "first_stage" in spec:
         stage = configs.plain({**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")})
         spec = {**spec, "first_stage": stage}
         if configs.typed(stage["epochs"], 1, f"{where}.first_stage.epochs") < 1:
             raise ValueError(f"{where}.first_stage.epochs must be at least 1, got {stage['epochs']}")
+        _check_reserved(stage, f"{where}.first_stage")
     method = Method(name, name, spec, None, student, ablation or {}, spec.get("teacher", ""))
     if not method.terms:
         raise ValueError(f"{where} has no loss; give at least one term, as cross_entropy=dict(weight=1.0)")
     return method
+
+
+def _check_reserved(spec: dict, where: str) -> None:
+    """The types of what is no loss term, in a method or in its first stage."""
+    for key, like in {"optimizer": {}, "student": {}, "terms": {}, "freeze": (), "teacher": ""}.items():
+        configs.typed(spec.get(key, like), like, f"{where}.{key}")
+    configs.typed(spec.get("student", {}).get("kwargs", {}), {}, f"{where}.student.kwargs")
+    for path in spec.get("freeze", ()):
+        configs.typed(path, "student/fc", f"{where}.freeze")
 
 
 def _known(given, valid, where):

@@ -41,7 +41,14 @@ def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, 
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay))
-    optimizer = optax.chain(*parts, _named(config)(rate, **config.kwargs))
+    try:
+        optimizer = optax.chain(*parts, _named(config)(rate, **config.kwargs))
+        jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), jax.ShapeDtypeStruct((2, 2), jnp.float32))
+    except (TypeError, AttributeError) as error:
+        given = dict(config.kwargs)
+        raise ValueError(
+            f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
+        ) from error
     if not freeze:
         return optimizer
     return optax.multi_transform(

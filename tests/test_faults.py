@@ -361,7 +361,10 @@ def test_an_error_in_a_users_loss_is_one_line(kdjax, tmp_path, monkeypatch):
 
 
 def test_a_lock_is_held_once_and_dies_with_its_holder(tmp_path):
-    script = "import sys; from kdjax.lock import Lock; a = Lock('lock'); print(repr(a.acquire()), flush=True); sys.stdin.read()"
+    script = (
+        "import sys; from kdjax.lock import Lock; lock = Lock('lock')\n"
+        "print(repr(lock.acquire()), flush=True); sys.stdin.read()"
+    )
     environment = {**os.environ, "PYTHONPATH": str(CONFIG.parent.parent)}
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment)
     with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
