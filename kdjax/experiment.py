@@ -346,7 +346,7 @@ class Lab:
             checkpoint_seconds=config.execution.checkpoint_seconds,
             on_epoch=functools.partial(self._on_epoch, config),
             on_finish=functools.partial(self._on_finish, config, arrays, teacher),
-            on_step=lambda ready, steps: self.display.advance(steps * len(ready)),
+            on_step=functools.partial(self._on_step, config),
             stop_signal=self.stop_signal,
         ).train(learners)
 
@@ -393,6 +393,11 @@ class Lab:
             for learner, n in zip(learners, done, strict=True)
         )
 
+    def _on_step(self, config, ready: list[Learner], steps: int) -> None:
+        self.display.advance(steps * len(ready))
+        epoch, step = ready[0].epoch + 1, ready[0].step
+        self.display.status(f"{len(ready)} students, epoch {epoch}/{config.epochs}, step {step}")
+
     def _on_epoch(self, config, learner: Learner, losses: dict) -> None:
         """Evaluates where it is due and appends the epoch's row to metrics.jsonl."""
         stage, step = learner.program.stages[learner.program.stage(learner.epoch - 1)], int(learner.state.step)
@@ -401,8 +406,10 @@ class Lab:
         if not learner.diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
             variables = student_variables(learner.state)
             for split in self.evaluator.splits:
-                _, means = learner.program.evaluate(variables, split, learner.device)
+                logits, means = learner.program.evaluate(variables, split, learner.device)
                 row |= {f"{split}_{name}": value for name, value in means.items()}
+                if last and split == "test":
+                    learner.logits = logits
             self.display.status(
                 f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, "
                 f"{100 * row['test_top1']:.1f} %"
@@ -438,8 +445,10 @@ class Lab:
             result["diverged"] = learner.diverged
         else:
             result["student_sha256"] = checkpoint.fingerprint(student_variables(learner.state))
-            logits, _ = learner.program.evaluate(student_variables(learner.state), "test", learner.device)
-            report = metrics.report(logits, self.dataset.test.label, teacher.logits if teacher else None)
+            if learner.logits is None:  # the run was stopped between its last epoch and its result
+                variables = student_variables(learner.state)
+                learner.logits, _ = learner.program.evaluate(variables, "test", learner.device)
+            report = metrics.report(learner.logits, self.dataset.test.label, teacher.logits if teacher else None)
             result["last"] = {"epoch": config.epochs, **report}
         learner.run.finish(result)
         shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {learner.diverged}"

@@ -98,6 +98,7 @@ class Learner:
     saved: int = -1  # the newest checkpoint's number
     saved_at: float = field(default_factory=time.monotonic)
     diverged: dict | None = None
+    logits: np.ndarray | None = None  # [N, K] on the test split after the last epoch
 
     def position(self, steps: int) -> int:
         """Steps taken since the run began, all stages together; `steps` is an epoch's."""
