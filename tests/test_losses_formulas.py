@@ -154,7 +154,7 @@ def vid(s, t, y, p):
     return total
 
 
-def kdsvd(s, t, y, p, rank=2):
+def kdsvd(s, t, y, p, rank=1):
     def decompose(x):
         _, values, rows = np.linalg.svd(x.reshape(len(x), -1, x.shape[-1]), full_matrices=False)
         return values, rows.transpose(0, 2, 1)
@@ -287,7 +287,7 @@ CASES = [
     (losses.fitnet, {"layer": 1, "kernel": 1}, fitnet(1)),
     (losses.attention, {"layers": (0, (1, 2), -1), "power": 4}, attention_power),
     (losses.vid, {}, vid),
-    (losses.kdsvd, {"rank": 2}, kdsvd),
+    (losses.kdsvd, {}, kdsvd),
     (losses.paraphraser, {}, paraphraser),
     (losses.factor_transfer, {}, factor_transfer),
     (losses.activation_boundary, {}, activation_boundary),

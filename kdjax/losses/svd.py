@@ -1,4 +1,8 @@
-"""Distillation of singular vectors, with a derivative of the decomposition that stays finite."""
+"""Distillation of singular vectors, the largest found by products alone.
+
+Batched LAPACK routines inside a training step stall XLA's CPU thread pool, run one matrix after the other on GPUs, and
+have derivatives that are infinite where singular values coincide.
+"""
 
 import functools
 import itertools
@@ -7,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import dot, maps, positions, same_channels, unit
+from kdjax.losses.common import dot, maps, norm, positions, same_channels, unit
+
+STEPS = 60  # of the iterations below
 
 
 def kdsvd(student, teacher, labels, *, layers=None, rank=1):
@@ -44,7 +50,7 @@ def _aligned(s, t, rank):
     cosine = jax.lax.stop_gradient(dot("bcm,bcn->bmn", offered, vectors))
     best = jax.nn.one_hot(jnp.argmax(jnp.abs(cosine), 1), cosine.shape[1], axis=1, dtype=s.dtype)
     chosen = dot("bcm,bmn->bcn", offered, best * jnp.sign(cosine))
-    scale = unit(values)[:, None, :]
+    scale = unit(jax.lax.stop_gradient(values))[:, None, :]
     return chosen * scale, vectors * scale
 
 
@@ -53,33 +59,72 @@ def _kernel(a, b):
     return jnp.exp(-jnp.square(a[:, :, None, :] - b[:, None, :, :]) / 8)
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def _decompose(x, rank):
-    """The largest singular values [B, n] and their right singular vectors [B, C, n] of x [B, M, C]; n at most rank."""
-    _, values, rows = jnp.linalg.svd(x, full_matrices=False)
-    return values[:, :rank], jnp.swapaxes(rows, 1, 2)[:, :, :rank]
+    """The largest singular values [B, n] and right singular vectors [B, C, n] of x [B, M, C]; n at most rank.
+
+    Values are in units of the norm of x.
+    """
+    rank = min(rank, *x.shape[1:])
+    if x.shape[1] >= x.shape[2]:
+        squares, vectors = _eigenvectors(dot("bmc,bmd->bcd", x, x), rank)
+    else:
+        squares, left = _eigenvectors(dot("bmc,bnc->bmn", x, x), rank)
+        vectors = unit(dot("bmc,bmn->bcn", x, left), axis=1)
+    return jnp.sqrt(jnp.maximum(squares, 0.0)), vectors
 
 
-@_decompose.defjvp
-def _decompose_jvp(rank, primals, tangents):
-    """Derivative of the thin decomposition, 1/x regularised to x / (x^2 + e^2).
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _eigenvectors(x, count):
+    """The largest eigenvalues [B, count] and their eigenvectors [B, N, count] of positive semidefinite x [B, N, N].
 
-    Equal singular values, as those of a map that is 0, have no derivative: there it would be infinite.
+    Eigenvalues are in units of their sum. Orthogonal iteration: an error falls by the ratio of the next eigenvalue to
+    this one a step. Maps are rectified, so the first eigenvalue stands far out and its vector is exact after a few
+    steps; later ones, to which the student's may be matched, are as good as their distance from each other.
+    """
+    x = x / jnp.maximum(jnp.trace(x, axis1=1, axis2=2), 1e-24)[:, None, None]
+    start = jax.random.normal(jax.random.key(0), (x.shape[1], count), x.dtype)
+    start = jnp.broadcast_to(start, (len(x), *start.shape))
+    vectors = jax.lax.fori_loop(0, STEPS, lambda _, v: _orthonormal(_times(x, v)), start)
+    return jnp.sum(vectors * _times(x, vectors), 1), vectors
+
+
+def _orthonormal(x):
+    """Gram-Schmidt on the columns of x [B, N, n]; a column that depends on those before becomes 0, not noise."""
+    columns = []
+    for i in range(x.shape[-1]):
+        column = unit(x[:, :, i : i + 1], axis=1)
+        for _ in range(2):  # once leaves errors where little of a column is left
+            for other in columns:
+                column = column - other * jnp.sum(other * column, 1, keepdims=True)
+            column = jnp.where(norm(column, axis=1) > 1e-5, unit(column, axis=1), 0.0)
+        columns.append(column)
+    return jnp.concatenate(columns, -1)
+
+
+@_eigenvectors.defjvp
+def _eigenvectors_jvp(count, primals, tangents):
+    """First-order perturbation, finite everywhere.
+
+    Along the vectors found, 1/gap of two eigenvalues is gap / (gap^2 + 1e-10). Along the others, the inverse of
+    (eigenvalue - x) is its Neumann series, cut off.
     """
     (x,), (dx,) = primals, tangents
-    u, s, vt = jnp.linalg.svd(x, full_matrices=False)
-    scale = jnp.maximum(s[:, :1], 1e-12)
-    s, dx = s / scale, dx / scale[..., None]
-    dp = dot("bmi,bmj->bij", u, dot("bmc,bjc->bmj", dx, vt))
-    gap = jnp.square(s)[:, None, :] - jnp.square(s)[:, :, None]
-    inner = _inverse(gap) * (s[:, :, None] * dp + jnp.swapaxes(dp, 1, 2) * s[:, None, :])
-    outer = dot("bmc,bmj->bcj", dx, u)
-    outer = (outer - dot("bic,bij->bcj", vt, dot("bic,bcj->bij", vt, outer))) * _inverse(s)[:, None, :]
-    dv = dot("bic,bij->bcj", vt, inner) + outer
-    ds = jnp.diagonal(dp, axis1=1, axis2=2) * scale
-    v = jnp.swapaxes(vt, 1, 2)
-    return ((s * scale)[:, :rank], v[:, :, :rank]), (ds[:, :rank], dv[:, :, :rank])
+    values, vectors = _eigenvectors(x, count)
+    scale = jnp.maximum(jnp.trace(x, axis1=1, axis2=2), 1e-24)[:, None, None]
+    x, pushed = x / scale, _times(dx / scale, vectors)
+    inner = dot("bin,bim->bnm", vectors, pushed)
+    gap = values[:, None, :] - values[:, :, None]
+    along = _times(vectors, inner * gap / (jnp.square(gap) + 1e-10))
+    floor = jnp.maximum(values, 1e-4)[:, None, :]
+
+    def outside(y):
+        return y - _times(vectors, dot("bin,bim->bnm", vectors, y))
+
+    right = outside(pushed) / floor
+    across = jax.lax.fori_loop(0, STEPS, lambda _, y: outside(_times(x, y)) / floor + right, right)
+    slopes = jnp.diagonal(inner, axis1=1, axis2=2)
+    return (values, vectors), (slopes, along + across)
 
 
-def _inverse(x):
-    return x / (jnp.square(x) + 1e-10)
+def _times(a, b):
+    return dot("bij,bjn->bin", a, b)
