@@ -116,6 +116,7 @@ def load_config(file_and_arg: str, overrides: list[str]):
     config_flags.DEFINE_config_file("config", flag_values=values, **new_keys)
     argv = [PROGRAM, f"--config={file_and_arg}", *overrides]
     before, sys.argv = sys.argv, argv  # config_flags looks for overrides there
+    sys.modules.pop("config_config", None)  # where config_flags loads the file: what an earlier one defined stays there
     try:
         left = values(argv)
         config = values.config

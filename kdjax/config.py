@@ -85,6 +85,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     Raises:
       ValueError: an unknown field (with the nearest spelling), a wrong type, or a value out of range.
     """
+    if not isinstance(config, ConfigDict | Mapping):
+        raise ValueError(f"a config is a ConfigDict, kdjax.config.default() with some fields changed; got {config!r}")
     resolved = default()
     _merge(resolved, config, "config")
     _check_json(plain(resolved), "config")
@@ -172,8 +174,7 @@ def _check_values(config: ConfigDict) -> None:
             raise ValueError(f"config.{field} must be at least {least}, got {value!r}")
     if not 0 <= config.data.validation < 1:
         raise ValueError(f"config.data.validation is a fraction, 0 <= f < 1, got {config.data.validation!r}")
-    if not config.seeds or len(set(config.seeds)) != len(config.seeds) or not all(_is_seed(s) for s in config.seeds):
-        raise ValueError(f"config.seeds must be different integers >= 0, at least one, got {config.seeds!r}")
+    check_seeds(config.seeds, "config.seeds")
     if not _is_seed(config.teacher.seed):
         raise ValueError(f"config.teacher.seed must be an integer >= 0, got {config.teacher.seed!r}")
     _one_of(config, "dtype", ("float32", "bfloat16"))
@@ -182,6 +183,11 @@ def _check_values(config: ConfigDict) -> None:
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
     if config.teacher.weights and config.teacher.run:
         raise ValueError("config.teacher.weights and config.teacher.run are both set; give one of them")
+
+
+def check_seeds(seeds, field: str) -> None:
+    if not seeds or not all(_is_seed(seed) for seed in seeds) or len(set(seeds)) != len(seeds):
+        raise ValueError(f"{field} must be different integers from 0 to 2^32 - 1, at least one, got {seeds!r}")
 
 
 def _is_seed(seed) -> bool:

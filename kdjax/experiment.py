@@ -54,6 +54,7 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
     rows = methods.expand(config)
     chosen = _select(rows, only, config.ablate)
     seeds = tuple(seeds) or config.seeds
+    configs.check_seeds(seeds, "--seeds")
     directory = Path(root) / config.experiment
     missing = [
         (seed, row)

@@ -86,6 +86,8 @@ BAD_INPUT = {
     "config argument": ((f"--config={CONFIG}:epoch=3",), "did you mean 'epochs'"),
     "unknown method": (("--only=stateles",), "there is no method 'stateles'; did you mean 'stateless'"),
     "seeds": (("--seeds=a",), "--seeds takes integers"),
+    "negative seed": (("--seeds=-1",), "--seeds must be different integers from 0"),
+    "a seed twice": (("--seeds=0,0",), "--seeds must be different integers from 0"),
     "unknown model": (("--config.student.model=convnt",), "config.student.model 'convnt'; did you mean 'convnet'"),
     "model's module": (("--config.student.model=no.such.Net",), "there is no module 'no.such'"),
     "model's attribute": (("--config.student.model=tests.tiny.Nett",), "no 'Nett'; did you mean 'Net'"),
@@ -141,6 +143,55 @@ def test_bad_methods(case, tmp_path):
     with pytest.raises(ValueError, match=message):
         experiment.run(config, tmp_path)
     assert not list(tmp_path.glob("*/*/*/checkpoints"))
+
+
+CONFIG_FILES = {
+    "no get_config": ("x = 1", 2, "no attribute 'get_config'"),
+    "no config": ("def get_config(): return 3", 2, "a config is a ConfigDict"),
+    "syntax": ("def get_config( return", 2, "invalid syntax (own.py, line 1)"),
+    "an error of its own": ("raise RuntimeError('mine')", 1, "unexpected RuntimeError: mine (kdjax --debug run"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIG_FILES)
+def test_bad_config_files(kdjax, tmp_path, case):
+    text, expected, message = CONFIG_FILES[case]
+    (tmp_path / "own.py").write_text(text)
+    status, _, err = kdjax("run", f"--config={tmp_path / 'own.py'}", f"--out={tmp_path}")
+    assert (status, err.count("\n")) == (expected, 1)
+    assert message in err
+
+
+COMMANDS = {
+    "no command": ((), "the following arguments are required: command"),
+    "unknown command": (("frobnicate",), "invalid choice: 'frobnicate'"),
+    "run without config": (("run",), "the following arguments are required: --config"),
+    "run of a directory": (("run", "--config=tests"), "there is no file 'tests'"),
+    "run of no Python": (("run", "--config=README.md"), "README.md"),
+    "table of nothing": (("table",), "the following arguments are required: runs"),
+    "table of no path": (("table", "{tmp}/none"), "there is no such directory or file"),
+    "table of an empty directory": (("table", "{tmp}"), "holds no runs"),
+    "table of another file": (("table", "pyproject.toml"), "pyproject.toml, line 1 is no JSON"),
+    "table into a file": (("table", "{finished}/tiny", "--out={tmp}/file"), "{tmp}/file: File exists"),
+    "table with a wrong option": (("table", "{finished}/tiny", "--into=x"), "unknown argument --into=x"),
+    "list of what": (("list", "los"), "invalid choice: 'los'"),
+    "check of an unknown loss": (("check", "kdd"), "unknown loss 'kdd'; did you mean 'kd'"),
+    "check of no module": (("check", "no.such"), "there is no module 'no'"),
+    "cost of an unknown model": (("cost", "resnet21"), "unknown model 'resnet21'"),
+    "cost of no pixels": (("cost", "resnet20", "--image-size=0"), "--image-size must be at least 1"),
+    "export of no run": (("export", "{tmp}", "{tmp}/x.safetensors"), "holds no run"),
+    "export into nowhere": (("export", "{finished}/tiny/student/seed0", "{tmp}/none/x.safetensors"), "{tmp}/none"),
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_bad_commands(kdjax, finished, tmp_path, case):
+    (tmp_path / "file").write_text("x")
+    argv, message = COMMANDS[case]
+    status, _, err = kdjax(*(part.format(tmp=tmp_path, finished=finished) for part in argv))
+    assert status == 2
+    assert message.format(tmp=tmp_path) in err
+    assert "Traceback" not in err
 
 
 def test_a_directory_of_another_config(kdjax, finished):
