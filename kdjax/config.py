@@ -75,7 +75,7 @@ def default() -> ConfigDict:
     config.execution.devices = "auto"
     config.execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     config.execution.eval_batch_size = 500
-    config.execution.checkpoint_seconds = 60.0  # at least so long between two checkpoints of a run; 0: every step
+    config.execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
     return config
 
 
