@@ -84,6 +84,10 @@ class Held(Exception):
         super().__init__(f"{len(holders)} runs are being run elsewhere: {shown}")
 
 
+class Diverged(Exception):
+    """A run that teaches others has diverged: they cannot be trained."""
+
+
 def _lasting(stop_signal: Callable) -> Callable:
     """`stop_signal` that keeps on saying what it once has said."""
     received = []
@@ -199,7 +203,11 @@ class Lab:
                 source = rows[0].teacher
                 group = [row for row in rows if row.teacher == source]
                 rows = [row for row in rows if row not in group]
-                taught = self.student_teacher(group[0], seed, arrays, teacher) if source else teacher
+                try:
+                    taught = self.student_teacher(group[0], seed, arrays, teacher) if source else teacher
+                except Diverged as error:
+                    self.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
+                    continue
                 self.held |= self.cohort(self.config, group, seed, arrays, taught)
 
     def _describe(self, rows, examples: int) -> str:
@@ -267,6 +275,9 @@ class Lab:
                 above = functools.partial(self.student_teacher, source, seed, arrays, teacher)
                 self._complete(self.config, source, seed, arrays, above if source.teacher else lambda: teacher)
             paths = [run_path(self.directory, part, seed) for part in row.teachers]
+            for path in paths:
+                if Run(path).result()["status"] == "diverged":
+                    raise Diverged(f"{path}, which teaches, has diverged")
             self.teachers[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
         return self.teachers[name, seed]
 

@@ -222,6 +222,19 @@ def test_a_gradient_that_is_not_finite_at_the_last_step(tmp_path):
     assert Run(directory / "student/seed0").result()["status"] == "done"
 
 
+def test_what_a_diverged_run_would_have_taught_is_left_out(tmp_path):
+    config = tiny.config(methods=("explodes", "student"), epochs=1)
+    config.methods.taught = {"stateless": {"fn": "tests.tiny.stateless", "weight": 1.0}, "teacher": "explodes"}
+    config.methods.last = {"stateless": {"fn": "tests.tiny.stateless", "weight": 1.0}, "teacher": "taught"}
+    printed = io.StringIO()
+    directory = experiment.run(config, tmp_path, display=Display(Console(file=printed, width=500)))
+    for seed in (0, 1):
+        assert f"seed {seed}, not trained: taught: " in printed.getvalue()
+        assert f"seed {seed}, not trained: last: " in printed.getvalue()
+        assert Run(directory / f"student/seed{seed}").result()["status"] == "done"
+    assert not (directory / "taught").exists()
+
+
 # ---- the system says no
 
 
