@@ -234,6 +234,15 @@ def test_bfloat16_inputs_are_computed_in_float32(case):
     np.testing.assert_allclose(value, run(case, *rounded)[0], rtol=1e-5, atol=1e-6)
 
 
+@every_case
+def test_traces_with_64_bit_numbers_enabled(case):
+    with jax.enable_x64(True):
+        value, _ = jax.eval_shape(
+            lift(case.fn, **case.hyper).init_with_output, jax.random.key(0), *pair(case), labels(), **context()
+        )
+    assert value.dtype == jnp.float32
+
+
 @cases(lambda case: case.matched is not None)
 def test_minimum_at_the_teacher(case):
     teacher = outputs("teacher")

@@ -23,11 +23,11 @@ batch_norm = dict(use_running_average=False, momentum=0.9, epsilon=1e-5)
 
 
 class Parameter(nn.Module):
-    """A trained array that belongs to no layer: `Parameter(name="scale")(jnp.zeros, (3,))` starts from zeros."""
+    """A trained float32 array of no layer: `Parameter(name="scale")(jnp.zeros, (3,))` starts from zeros."""
 
     @nn.compact
     def __call__(self, init, *args) -> jax.Array:
-        return self.param("value", lambda _: init(*args))
+        return self.param("value", lambda _: init(*args).astype(jnp.float32))
 
 
 def wide(x: jax.Array) -> jax.Array:

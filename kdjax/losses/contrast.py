@@ -72,8 +72,8 @@ def _negatives(key, index, ids, order, count):
     size, own = len(ids), ids[index]
     start, end = (jnp.searchsorted(ids[order], own, side=side) for side in ("left", "right"))
     others = jnp.maximum(size - (end - start), 1)[:, None]
-    drawn = jax.random.randint(key, (len(index), count), 0, others)
-    return order[(end[:, None] + drawn) % size]
+    drawn = jax.random.randint(key, (len(index), count), 0, others, dtype=end.dtype)
+    return order[(end[:, None] + drawn) % size].astype(index.dtype)
 
 
 def _scores(anchors, bank, chosen):

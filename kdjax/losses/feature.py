@@ -152,7 +152,7 @@ def srrl(student, teacher, labels, *, teacher_params, classifier="classifier"):
         raise ValueError(f"srrl: {classifier!r} is no linear layer on the teacher's embedding of width {t.shape[-1]}")
     s = nn.Dense(t.shape[-1], use_bias=False, kernel_init=torch_default, name="regressor")(s)
     s = nn.relu(nn.BatchNorm(**batch_norm, name="norm")(s))
-    predicted = dot("bd,dk->bk", s, wide(layer["kernel"])) + wide(layer["bias"])[None]
+    predicted = dot("bd,dk->bk", s, layer["kernel"].astype(s.dtype)) + layer["bias"].astype(s.dtype)[None]
     return jnp.mean(optax.squared_error(s, t)) + jnp.mean(optax.squared_error(predicted, wide(teacher.logits)))
 
 
