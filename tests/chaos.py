@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree
 from pathlib import Path
 
-from kdjax import checkpoint, experiment, parallel
+from kdjax import checkpoint, experiment
 from kdjax.run import Run, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,7 +125,7 @@ def finish(process: subprocess.Popen, out: Path) -> None:
 
 
 def chaos(folder: Path, kills: int, methods: str, epochs: int, seed: int) -> dict:
-    """Runs the experiment, disturbed, until it has been killed so many times; what happened, as JSON.
+    """Runs the experiment, disturbed, until its process has been killed so many times; what happened, as JSON.
 
     Raises:
       AssertionError: a disturbed run ended with other bits.
@@ -164,7 +164,7 @@ def chaos(folder: Path, kills: int, methods: str, epochs: int, seed: int) -> dic
         "seed": seed,
         "undisturbed_seconds": round(seconds, 1),
         "versions": experiment.versions(),
-        "device": parallel.describe(),
+        "device": next(iter(expected.values()))["result"]["device"],
         "revision": experiment.revision(),
     }
 
