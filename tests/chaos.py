@@ -178,7 +178,7 @@ def counted(folder: Path) -> dict:
     report = Path(folder) / "report.xml"
     tests = ["tests/test_faults.py", "tests/test_fuzz.py"]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *tests],
+        [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--override-ini=junit_family=xunit1", *tests],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -201,8 +201,10 @@ def section(measured: dict) -> str:
         f"time by the same command: {killed['runs_compared']} finished runs compared with undisturbed ones, "
         f"{killed['runs_different']} differ in a bit of the parameters, the learning curve or the result "
         f"({moments}).",
-        f"- **Damaged** in {counts['damages']} ways (files truncated, emptied, bits flipped, missing): continued from "
-        "the newest whole checkpoint to the same bits, and said so.",
+        f"- **Damaged**: {counts['damaged_files']} times a file of a checkpoint was truncated, emptied, changed in a bit "
+        "or removed; each time that was seen and the older checkpoint taken. "
+        f"{counts['damages']} experiments with damaged checkpoints, metrics.jsonl, config.json or result.json were "
+        "continued: the damage was told, the result had the same bits.",
         f"- **Failures of the system** injected: {counts['failures']} (full disk, files in the way, no permission, no "
         "locks): one message, what was finished readable, the same command continued.",
         f"- **Signals and rivals**: {counts['processes']} scenes with real processes (SIGTERM, Ctrl-C, twice, while "

@@ -107,7 +107,7 @@ def test_every_file_of_a_checkpoint_is_watched(tmp_path, damage, counted):
         assert len(said) == 1
         assert "is damaged" in said[0]
         assert checkpoint.numbers(tmp_path / "hurt") == [3]
-        counted("damages")
+        counted("damaged_files")
 
 
 def test_lines_that_digests_do_not_know(tmp_path):

@@ -83,25 +83,35 @@ def names_one(message: str, changes: dict) -> bool:
     return any(word in message for word in words)
 
 
-def test_each_config_trains_or_is_refused(record_property):
-    counts = {"trained": 0, "refused": 0}
+@pytest.fixture
+def tell(record_property):
+    """Counts what became of a config, for results/reliability; at the end of the test."""
+    counts = {"configs": 0, "trained": 0, "refused": 0}
 
+    def count(result: str) -> None:
+        counts["configs"] += 1
+        counts["trained" if result == "trained" else "refused"] += 1
+
+    yield count
+    for name, number in counts.items():
+        record_property(name, number)
+
+
+def test_each_config_trains_or_is_refused(tell):
     @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(VALUES), min_size=1, max_size=2))
     def run(changes):
         result = attempt(changes)
         assert result == "trained" or names_one(result, changes), result
-        counts["trained" if result == "trained" else "refused"] += 1
+        tell(result)
 
     run()
-    assert all(counts.values())
-    for name, number in {"configs": sum(counts.values()), **counts}.items():
-        record_property(name, number)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("field", FIELDS)
-def test_every_value_of_a_field(field):
+def test_every_value_of_a_field(field, tell):
     for value in VALUES:
         result = attempt({field: value})
         assert result == "trained" or names_one(result, {field: value}), (value, result)
+        tell(result)
