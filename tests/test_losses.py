@@ -114,6 +114,10 @@ def labels(batch: int = B) -> jax.Array:
     return jnp.arange(batch) * 3 % K
 
 
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""Compiles in half the time; the tests against golden values and formulas run the optimized code."""
+
+
 @functools.cache
 def _compiled(number: int):
     """(init, step) of a case; step: (variables, student, teacher, labels, context) -> value, updates, gradients."""
@@ -125,7 +129,7 @@ def _compiled(number: int):
         held = {"params": params, **state}
         return module.apply(held, student, jax.lax.stop_gradient(teacher), labels, **context, mutable=list(state))
 
-    @jax.jit
+    @jit
     def step(variables, student, teacher, labels, context):
         state = dict(variables)
         params = state.pop("params", {})
@@ -133,7 +137,7 @@ def _compiled(number: int):
         (loss, state), grads = run((params, student), state, teacher, labels, context)
         return loss, state, grads
 
-    @jax.jit
+    @jit
     def init(student, teacher, labels, context):
         return module.init(jax.random.key(1), student, teacher, labels, **context)
 
@@ -228,7 +232,7 @@ def test_bare_equals_lifted_and_eager_equals_jit(case):
 @cases(lambda case: not case.trained)
 def test_bfloat16_inputs_are_computed_in_float32(case):
     student, teacher = jax.tree.map(lambda x: x.astype(jnp.bfloat16), pair(case))
-    value = jax.jit(functools.partial(case.fn, **case.hyper))(student, teacher, labels())
+    value = jit(functools.partial(case.fn, **case.hyper))(student, teacher, labels())
     assert value.dtype == jnp.float32
     rounded = jax.tree.map(lambda x: x.astype(jnp.float32), (student, teacher))
     np.testing.assert_allclose(value, run(case, *rounded)[0], rtol=1e-5, atol=1e-6)
