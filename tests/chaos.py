@@ -201,8 +201,8 @@ def section(measured: dict) -> str:
         f"time by the same command: {killed['runs_compared']} finished runs compared with undisturbed ones, "
         f"{killed['runs_different']} differ in a bit of the parameters, the learning curve or the result "
         f"({moments}).",
-        f"- **Damaged**: {counts['damaged_files']} times a file of a checkpoint was truncated, emptied, changed in a bit "
-        "or removed; each time that was seen and the older checkpoint taken. "
+        f"- **Damaged**: {counts['damaged_files']} times a file of a checkpoint was truncated, emptied, changed in a "
+        "bit or removed; each time that was seen and the older checkpoint taken. "
         f"{counts['damages']} experiments with damaged checkpoints, metrics.jsonl, config.json or result.json were "
         "continued: the damage was told, the result had the same bits.",
         f"- **Failures of the system** injected: {counts['failures']} (full disk, files in the way, no permission, no "
