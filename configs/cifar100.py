@@ -28,7 +28,20 @@ TABLE_2 = (
 )
 METHODS = (
     *("student", "kd", "fitnet", "attention", "similarity", "correlation", "vid", "rkd", "pkt", "activation_boundary"),
-    *("factor_transfer", "fsp", "nst", "kdsvd", "crd", "crd_kd", "overhaul", "reviewkd", "srrl", "dkd", "dist"),
+    *(
+        "factor_transfer",
+        "fsp",
+        "nst",
+        "kdsvd",
+        "crd",
+        "crd_kd",
+        "overhaul",
+        "reviewkd",
+        "srrl",
+        "simkd",
+        "dkd",
+        "dist",
+    ),
     *("nkd", "wsld", "kd_standardized", "mlkd", "ctkd", "hard_target", "binary_kd", "logit_mse"),
 )
 SAME_WIDTHS = ("fsp", "kdsvd")

@@ -6,7 +6,7 @@ spread over seeds holds the luck of the draw; the methods of one seed see the sa
     kdjax run --config=configs/digits_fewshot.py            # 10 images a class
     kdjax run --config=configs/digits_fewshot.py:shots=20
 
-Cost: about a minute on two CPU cores. Expected: results/digits_fewshot/table.md.
+Cost: about a minute on two CPU cores. Expected: results/digits_fewshot10/table.md.
 """
 
 import digits

@@ -52,8 +52,10 @@ def _losses():
         yield f" {family}"
         for loss in losses:
             defaults = ", ".join(f"{key}={value!r}" for key, value in hyperparameters(loss).items())
+            needs = f"needs {', '.join(kdjax.losses.NEEDS[loss])}"
             asks = ", ".join(context_names(loss))
-            yield _entry(f"{loss.__name__}({defaults})", summary(loss), asks and f"asks the step for {asks}")
+            needs += f"; asks the step for {asks}" if asks else ""
+            yield _entry(f"{loss.__name__}({defaults})", summary(loss), needs)
 
 
 def _models():

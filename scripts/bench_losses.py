@@ -112,7 +112,7 @@ def loss_call(fn, learned, taught, labels) -> Call:
 
 
 def match(fn, learned, taught):
-    """The student's Outputs; of the teacher's shapes for a loss that compares equal ones, as simkd's projector gives."""
+    """The student's Outputs; for simkd, whose student projects, Outputs of the teacher's shapes."""
     return taught if fn is kdjax.losses.simkd else learned
 
 

@@ -4,7 +4,7 @@ Seeds that configs/digits.py does not use; the choice is made by accuracy on the
 
     kdjax run --config=configs/ablations/digits_weights.py
 
-Cost: two minutes on two CPU cores. Expected: results/digits_weights/table.md.
+Cost: two minutes on two CPU cores.
 """
 
 import digits

@@ -2,7 +2,7 @@
 
     kdjax run --config=configs/ablations/weight.py
 
-Cost: about a minute on two CPU cores. Expected: results/weight/table.md and ablation.png.
+Cost: about a minute on two CPU cores.
 """
 
 import digits
