@@ -7,7 +7,7 @@ resnet20 teaches resnet8 for two epochs over 6,144 images, one seed. The papers'
     kdjax run --config=configs/cifar10_short.py:weights=resnet20_cifar10.safetensors
 
 `weights` are those of github.com/akamaster/pytorch_resnet_cifar10 as safetensors; without them the teacher is trained
-here, for two epochs too. Cost: twenty minutes on two CPU cores. Expected: results/cifar10_short/table.md.
+here, for two epochs too. Cost: twenty minutes on two CPU cores. No result of it is committed yet.
 """
 
 from kdjax import methods
