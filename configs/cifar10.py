@@ -6,7 +6,7 @@ best epoch. The teacher is trained here unless `weights` names a .safetensors fi
 
     kdjax run --config=configs/cifar10.py:teacher=resnet56,student=resnet20
     kdjax run --config=configs/cifar10.py:teacher=resnet56,student=resnet20 \
-        --config.epochs=2 --config.data.train_examples=2048        # a smoke test: minutes on a CPU
+        --config.epochs=2 --config.data.train_examples=2048 --seeds=0 --only=student,kd  # minutes on a CPU
 
 Weights are read into the architecture that is named, and images normalised as the weights were trained; the ResNets of
 akamaster/pytorch_resnet_cifar10, for one, have parameter-free shortcuts and ImageNet's statistics:
@@ -31,6 +31,7 @@ def get_config(arg: str = ""):
     config.epochs = 240
     config.batch_size = 64
     config.keep_last_batch = True
+    config.eval_every_epochs = 10
     config.data.source = "tfds"
     config.data.name = "cifar10"
     config.data.mean, config.data.std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
