@@ -13,20 +13,6 @@ from kdjax import cli
 CONFIG = Path(__file__).with_name("tiny_config.py")
 
 
-@pytest.fixture
-def kdjax(capsys, monkeypatch):
-    """Runs a command in this process: (exit status, what it printed, its error messages)."""
-    monkeypatch.chdir(CONFIG.parent.parent)
-
-    def call(*argv):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main([str(a) for a in argv])
-        printed = capsys.readouterr()
-        return exit_.value.code, printed.out, printed.err
-
-    return call
-
-
 def run(kdjax, out, *overrides, arg=""):
     return kdjax("run", f"--config={CONFIG}{arg}", f"--out={out}", *overrides)
 

@@ -16,20 +16,6 @@ from tests import tiny
 CONFIG = Path(__file__).with_name("tiny_config.py")
 
 
-@pytest.fixture
-def kdjax(capsys, monkeypatch):
-    """Runs a command in this process: (exit status, what it printed, its error messages)."""
-    monkeypatch.chdir(CONFIG.parent.parent)
-
-    def call(*argv):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main([str(a) for a in argv])
-        printed = capsys.readouterr()
-        return exit_.value.code, printed.out, printed.err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A finished experiment: a student of one's own by import path and one of kdjax's, distinct from their teacher."""

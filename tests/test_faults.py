@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from kdjax import checkpoint, cli, experiment, train
+from kdjax import checkpoint, experiment, train
 from kdjax.lock import Lock
 from kdjax.progress import Display
 from kdjax.run import Run
@@ -236,21 +236,6 @@ def test_what_a_diverged_run_would_have_taught_is_left_out(tmp_path):
 
 
 # ---- the system says no
-
-
-@pytest.fixture
-def kdjax(capsys, monkeypatch):
-    """Runs a command in this process: (exit status, what it printed, its error messages)."""
-    monkeypatch.chdir(CONFIG.parent.parent)
-
-    def call(*argv):
-        with pytest.raises(SystemExit) as exit_:
-            cli.main([str(a) for a in argv])
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err
-        return exit_.value.code, printed.out, printed.err
-
-    return call
 
 
 def run(kdjax, out, *overrides):

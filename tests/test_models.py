@@ -11,6 +11,7 @@ import kdjax.models
 from kdjax import find
 from kdjax.models import FAMILIES, compose
 from kdjax.models.norms import stage_norms
+from kdjax.step import adopt
 
 # name: parameters at 100 classes; (channels, side) of the features for 32x32; width of the embedding
 CIFAR = {
@@ -348,10 +349,11 @@ def test_simkd_ends_in_the_teachers_classifier():
     teacher, model = build("resnet8x4"), build("simkd", student="resnet8", channels=256, side=2)
     theirs, variables = drawn(teacher, x)["params"], drawn(model, x, seed=1)
     assert "classifier" not in variables["params"]["student"]
-    params = compose.adopt_classifier(variables["params"], theirs)
+    params = adopt(variables["params"], ["classifier"], theirs, "classifier")
     outputs = jax.jit(model.apply)({**variables, "params": params}, x)
     assert outputs.features[-1].shape == (4, 2, 2, 256)
     head = theirs["classifier"]
     np.testing.assert_allclose(outputs.embedding @ head["kernel"] + head["bias"][None], outputs.logits, atol=1e-4)
-    with pytest.raises(ValueError, match="the classifier of the teacher is"):
-        compose.adopt_classifier(params, {"classifier": {"kernel": jnp.zeros((3, 10)), "bias": jnp.zeros(10)}})
+    other = {"classifier": {"kernel": jnp.zeros((3, 10)), "bias": jnp.zeros(10)}}
+    with pytest.raises(ValueError, match=r"'classifier' of the student is .* 'classifier' of the teacher"):
+        adopt(params, ["classifier"], other, "classifier")

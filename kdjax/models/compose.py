@@ -64,7 +64,7 @@ class SimKD(nn.Module):
     """A student's layers, a projector to the teacher's last features, and the teacher's classifier on their mean.
 
     Chen et al. 2022, arXiv:2203.14001. The last of `features` is the projector's result, to be compared with
-    relu(teacher.preacts[-1]); `classifier` takes the teacher's parameters (`adopt_classifier`) and stays as it is.
+    relu(teacher.preacts[-1]); `classifier` takes the teacher's parameters (a method's `from_teacher`) and stays.
     """
 
     num_classes: int
@@ -96,20 +96,6 @@ def simkd(num_classes: int, student, channels: int, **fields) -> SimKD:
     """
     own = {key: fields.pop(key) for key in ("side", "factor") if key in fields}
     return SimKD(num_classes, _network(student, 0, **fields), channels, **own)
-
-
-def adopt_classifier(params, teacher_params) -> dict:
-    """The parameters of a SimKD network with its classifier replaced by the teacher's.
-
-    Raises:
-      ValueError: the teacher has no `classifier` or one of another shape.
-    """
-    if "classifier" not in teacher_params:
-        raise ValueError(f"the teacher has no layer named 'classifier', only {', '.join(sorted(teacher_params))}")
-    shapes = [jax.tree.map(jnp.shape, dict(tree["classifier"])) for tree in (params, teacher_params)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"the classifier of the teacher is {shapes[1]}, that of the SimKD student {shapes[0]}")
-    return {**params, "classifier": teacher_params["classifier"]}
 
 
 def _network(given, num_classes: int, **fields) -> nn.Module:
