@@ -21,8 +21,10 @@ from kdjax.step import make_init
 from kdjax.types import Outputs
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
-RESERVED = ("first_stage", "freeze", "from_teacher", "optimizer", "student", "teacher")
+RESERVED = ("data", "first_stage", "freeze", "from_teacher", "optimizer", "student", "teacher")
 """Keys of a method that are no loss terms; see kdjax/methods.py."""
+VIEW = ("unlabelled", "augment")
+"""Fields of config.data that a method may have for itself: they change what its student sees, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Method:
         return self.teacher.split("+") if self.teacher else []
 
     @property
+    def data(self) -> dict:
+        """Fields of config.data that differ for this method."""
+        return self.spec.get("data", {})
+
+    @property
     def first_epoch(self) -> int:
         """0, or minus the epochs of the first stage: the main stage starts at epoch 0 for every method."""
         return -self.spec["first_stage"]["epochs"] if "first_stage" in self.spec else 0
@@ -92,6 +99,8 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
     student |= _known(spec.get("student", {}), student, f"{where}.student")
     _check_reserved(spec, where)
+    for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
+        configs.typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
     if "first_stage" in spec:
         stage = configs.plain({**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")})
         spec = {**spec, "first_stage": stage}
@@ -106,7 +115,7 @@ def _method(config, name: str, spec, ablation=None) -> Method:
 
 def _check_reserved(spec: dict, where: str) -> None:
     """The types of what is no loss term, in a method or in its first stage."""
-    for key, like in {"optimizer": {}, "student": {}, "terms": {}, "freeze": (), "teacher": ""}.items():
+    for key, like in {"data": {}, "optimizer": {}, "student": {}, "terms": {}, "freeze": (), "teacher": ""}.items():
         configs.typed(spec.get(key, like), like, f"{where}.{key}")
     configs.typed(spec.get("student", {}).get("kwargs", {}), {}, f"{where}.student.kwargs")
     for path in spec.get("freeze", ()):
@@ -190,6 +199,20 @@ def with_model(method: Method, config, classes: int) -> Method:
     if not method.model_config["model"]:
         raise ValueError(f"{field}.model names no model; a name in kdjax.models or an import path")
     return replace(method, model=build_model(method.model_config, classes, config.dtype, field))
+
+
+def with_view(config: ConfigDict, method: Method) -> ConfigDict:
+    """The experiment's config as a method has it: with its own view of the training images.
+
+    Its augmentations come after the experiment's, or take the place of those that they share a name with.
+    """
+    if not method.data:
+        return config
+    own = configs.resolve(config)  # a copy that keeps the order of augmentations
+    own.data.unlabelled = method.data.get("unlabelled", own.data.unlabelled)
+    for name, hyper in method.data.get("augment", {}).items():
+        own.data.augment[name] = hyper
+    return own
 
 
 def stages(method: Method, config: ConfigDict, steps_per_epoch: int) -> list[Stage]:
