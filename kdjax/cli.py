@@ -76,6 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", help="methods to run, kd,rkd; all when left out")
     sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2; those of the config when left out")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
+    sub.add_argument(
+        "--launcher",
+        choices=("slurm", "local"),
+        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
+    )
+    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
@@ -145,15 +151,20 @@ def _run(args, rest) -> int:
     parallel.setup()
     from kdjax import experiment, table, train
 
+    status, given = 0, [argument for argument in rest if argument.startswith("--launcher.")]
+    config = load_config(args.config, [argument for argument in rest if argument not in given])
+    chosen = (config, args.out, _names(args.only), _integers(args.seeds, "--seeds"))
+    if (given or args.wait) and not args.launcher:
+        raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
     try:
         with _signals() as received:
-            directory = experiment.run(
-                load_config(args.config, rest),
-                args.out,
-                _names(args.only),
-                _integers(args.seeds, "--seeds"),
-                stop_signal=lambda: received[0] if received else 0,
-            )
+            asked = lambda: received[0] if received else 0  # noqa: E731
+            if args.launcher:
+                from kdjax import launch
+
+                status, directory = launch.main(args.launcher, *chosen, given, args.wait, asked)
+            else:
+                directory = experiment.run(*chosen, stop_signal=asked)
     except train.Stopped as stopped:
         print(
             f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {args.command_line}",
@@ -163,8 +174,9 @@ def _run(args, rest) -> int:
     except experiment.Held as held:
         print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
         return os.EX_TEMPFAIL
-    _print_table(table.gather(directory))
-    return 0
+    if (args.wait or args.launcher != "slurm") and (directory / "config.json").is_file():
+        _print_table(table.gather(directory))
+    return status
 
 
 @contextlib.contextmanager

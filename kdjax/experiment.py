@@ -34,7 +34,16 @@ TEACHER = "teacher"
 """The method name of the teacher's own run."""
 
 
-def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_signal: Callable = lambda: 0) -> Path:
+def run(
+    config: ConfigDict,
+    root="runs",
+    only=(),
+    seeds=(),
+    display=None,
+    stop_signal: Callable = lambda: 0,
+    exact=False,
+    teacher_only=False,
+) -> Path:
     """Runs what is missing of an experiment and returns its directory.
 
     Args:
@@ -43,6 +52,8 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
       only: names of methods to run, () for all; `seeds`: likewise.
       display: where progress is shown.
       stop_signal: returns the number of a signal that asks to stop, or 0.
+      exact: names in `only` do not stand for ablated rows.
+      teacher_only: check all that is missing, but train no more than the experiment's teacher.
 
     Raises:
       ValueError: something in the config, the data or the directory is wrong; raised before any training.
@@ -51,29 +62,37 @@ def run(config: ConfigDict, root="runs", only=(), seeds=(), display=None, stop_s
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
-    rows = methods.expand(config)
-    chosen = _select(rows, only, config.ablate)
-    seeds = tuple(seeds) or config.seeds
-    configs.check_seeds(seeds, "--seeds")
+    rows, seeds = methods.expand(config), tuple(seeds) or config.seeds
     directory = Path(root) / config.experiment
-    missing = [
+    wanted = missing(config, directory, rows, only, seeds, exact)
+    describe = functools.partial(write_json, directory / "config.json", experiment_config(config, rows, seeds))
+    if not wanted:
+        describe()
+        return directory
+    with display or Display() as shown:
+        lab = Lab(config, directory, shown, _lasting(stop_signal))
+        planned = lab.plan(wanted)
+        describe()  # not before everything is known to be right
+        lab.teacher() if teacher_only else lab.train(planned)
+    if lab.held:
+        raise Held(lab.held)
+    return directory
+
+
+def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> list[tuple[int, Method]]:
+    """(seed, row) of all runs that are not finished, in the order in which they are trained.
+
+    Raises:
+      ValueError: an unknown name in `only`, wrong seeds, or a directory that holds a run of another config.
+    """
+    configs.check_seeds(seeds, "--seeds")
+    chosen = [row for row in rows if row.name in only] if exact else _select(rows, only)
+    return [
         (seed, row)
         for seed in seeds
         for row in chosen
         if not _finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), _teaches(row, rows))
     ]
-    describe = functools.partial(write_json, directory / "config.json", experiment_config(config, rows, seeds))
-    if not missing:
-        describe()
-        return directory
-    with display or Display() as shown:
-        lab = Lab(config, directory, shown, _lasting(stop_signal))
-        planned = lab.plan(missing)
-        describe()  # not before everything is known to be right
-        lab.train(planned)
-    if lab.held:
-        raise Held(lab.held)
-    return directory
 
 
 class Held(Exception):
@@ -139,7 +158,7 @@ def _finished(run: Run, config: dict, teaches: bool) -> bool:
     return True
 
 
-def _select(rows: list[Method], only, ablate) -> list[Method]:
+def _select(rows: list[Method], only) -> list[Method]:
     """The rows named in `only`; a method's name stands for its ablated rows too."""
     chosen = [row for row in rows if not only or row.name in only or row.name.partition(",")[0] in only]
     for name in only:
