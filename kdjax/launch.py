@@ -47,7 +47,7 @@ def main(launcher: str, config: ConfigDict, root, only, seeds, given, wait: bool
 
     Raises:
       ValueError: the config, an option, or what this machine lacks; raised before anything is submitted.
-      kdjax.train.Stopped: after a signal; jobs on this machine have been stopped, those of a cluster go on.
+      kdjax.train.Stopped: after a signal, when the jobs of this machine have been stopped.
     """
     submitit = _submitit(launcher)
     options = parse_options(launcher, given, submitit)
@@ -62,7 +62,8 @@ def main(launcher: str, config: ConfigDict, root, only, seeds, given, wait: bool
     _tell(directory, jobs, submitted)
     while wait and not all(job.done() for job in submitted):
         if stop_signal():
-            raise train.Stopped(stop_signal())
+            print("kdjax: the jobs go on", file=sys.stderr)
+            return 128 + stop_signal(), directory
         time.sleep(1.0)
     return _report(submitted) if wait else 0, directory
 
@@ -182,13 +183,14 @@ def _groups(unfinished: list[Method], wanted: list[str], size: int) -> list[list
         family = {row.name, *row.teachers} & {row.name for row in unfinished}
         touched = [other for other in families if other & family]
         families = [other for other in families if other not in touched] + [family.union(*touched)]
-    groups = [[]]
-    for family in sorted(families, key=lambda family: min(map([row.name for row in unfinished].index, family))):
-        names = [name for name in wanted if name in family]
-        if size and groups[-1] and len(groups[-1] + names) > size:
-            groups.append([])
-        groups[-1] += names
-    return [group for group in groups if group]
+    order = [row.name for row in unfinished]
+    groups: list[set] = [set()]
+    for family in sorted(families, key=lambda family: min(map(order.index, family))):
+        names = family & {*wanted}
+        if size and groups[-1] and len(groups[-1]) + len(names) > size:
+            groups.append(set())
+        groups[-1] |= names
+    return [[name for name in wanted if name in group] for group in groups if group]
 
 
 def _check(config: ConfigDict, rows: list[Method]) -> None:
