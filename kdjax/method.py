@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 import kdjax.losses
 import kdjax.models
+from kdjax import compress
 from kdjax import config as configs
 from kdjax.find import find, nearest
 from kdjax.objective import CONTEXT, Lift, Objective, Term, as_outputs, context_names, hyperparameters
@@ -21,7 +22,10 @@ from kdjax.step import make_init
 from kdjax.types import Outputs
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
-RESERVED = ("data", "first_stage", "freeze", "from_teacher", "optimizer", "student", "teacher")
+RESERVED = (
+    *("data", "first_stage", "freeze", "from_teacher", "optimizer"),
+    *("prune", "quantize", "start", "student", "teacher"),
+)
 """Keys of a method that are no loss terms; see kdjax/methods.py."""
 VIEW = ("unlabelled", "augment")
 """Fields of config.data that a method may have for itself: they change what its student sees, and nothing else."""
@@ -36,7 +40,7 @@ class Stage:
     optimizer: optax.GradientTransformation
     rate: optax.Schedule
     init: Callable  # (key, batch, teacher Outputs, teacher_params, train_labels) -> State
-    changes_parameters: bool = False  # some of them are frozen, or taken from the teacher
+    changes_parameters: bool = False  # some of them are frozen, pruned, or taken from the teacher
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,16 @@ class Method:
     def teachers(self) -> list[str]:
         """The methods whose students teach this one."""
         return self.teacher.split("+") if self.teacher else []
+
+    @property
+    def start(self) -> str:
+        """The method whose finished student of the same seed this one begins as; "": none."""
+        return self.spec.get("start", "")
+
+    @property
+    def sources(self) -> set[str]:
+        """The methods that must be finished before this one begins: its teachers, and its start."""
+        return {*self.teachers, *([self.start] if self.start else [])}
 
     @property
     def data(self) -> dict:
@@ -87,7 +101,21 @@ def expand(config: ConfigDict) -> list[Method]:
         for teacher in method.teachers:
             if teacher not in known:
                 raise ValueError(f"config.methods.{method.name}.teacher {teacher!r}{nearest(teacher, known)}")
+        _check_start(method, {other.name: other for other in methods})
     return _by_dependence(methods)
+
+
+def _check_start(method: Method, methods: dict[str, Method]) -> None:
+    """Raises a ValueError if there is no such method to begin from, or its student is another network."""
+    where = f"config.methods.{method.name}.start {method.start!r}"
+    if not method.start:
+        return
+    if method.start not in methods:
+        raise ValueError(f"{where}{nearest(method.start, methods)}")
+    own, other = method.model_config, methods[method.start].model_config
+    if own != other:
+        shown = [f"{spec['model']} {spec['kwargs']}" for spec in (own, other)]
+        raise ValueError(f"{where}: the student here is {shown[0]}, that one is {shown[1]}; they must be the same")
 
 
 def _method(config, name: str, spec, ablation=None) -> Method:
@@ -115,11 +143,25 @@ def _method(config, name: str, spec, ablation=None) -> Method:
 
 def _check_reserved(spec: dict, where: str) -> None:
     """The types of what is no loss term, in a method or in its first stage."""
-    for key, like in {"data": {}, "optimizer": {}, "student": {}, "terms": {}, "freeze": (), "teacher": ""}.items():
+    kinds = {"data": {}, "optimizer": {}, "prune": {}, "student": {}, "terms": {}, "freeze": ()}
+    for key, like in {**kinds, "quantize": "", "start": "", "teacher": ""}.items():
         configs.typed(spec.get(key, like), like, f"{where}.{key}")
+    if spec.get("quantize") and spec["quantize"] not in compress.QUANTIZE:
+        raise ValueError(f"{where}.quantize {spec['quantize']!r}{nearest(spec['quantize'], compress.QUANTIZE)}")
+    _check_prune(spec.get("prune", {}), f"{where}.prune")
     configs.typed(spec.get("student", {}).get("kwargs", {}), {}, f"{where}.student.kwargs")
     for path in spec.get("freeze", ()):
         configs.typed(path, "student/fc", f"{where}.freeze")
+
+
+def _check_prune(given: dict, where: str) -> None:
+    for key, value in _known(given, compress.PRUNE, where).items():
+        configs.typed(value, compress.PRUNE[key], f"{where}.{key}")
+    spec = {**compress.PRUNE, **given}
+    if not 0 < spec["sparsity"] < 1:
+        raise ValueError(f"{where}.sparsity is the fraction of zeros, above 0 and below 1; got {spec['sparsity']}")
+    if spec["every_steps"] < 1 or min(spec["begin_epochs"], spec["end_epochs"]) < 0:
+        raise ValueError(f"{where}: every_steps is at least 1, begin_epochs and end_epochs at least 0; got {given}")
 
 
 def _known(given, valid, where):
@@ -153,12 +195,12 @@ def _ablation(config, path: str, values) -> list[Method]:
 
 
 def _by_dependence(methods: list[Method]) -> list[Method]:
-    """The same rows, each after the one that teaches it."""
+    """The same rows, each after those that teach it and the one that it begins from."""
     done, rest = [], list(methods)
     while rest:
-        ready = [m for m in rest if {*m.teachers} <= {d.name for d in done}]
+        ready = [m for m in rest if m.sources <= {d.name for d in done}]
         if not ready:
-            raise ValueError(f"methods teach each other in a circle: {', '.join(m.name for m in rest)}")
+            raise ValueError(f"methods need each other in a circle: {', '.join(m.name for m in rest)}")
         done += ready
         rest = [m for m in rest if m not in ready]
     return done
@@ -198,7 +240,8 @@ def with_model(method: Method, config, classes: int) -> Method:
     field = f"config.methods.{method.name}.student" if "student" in method.spec else "config.student"
     if not method.model_config["model"]:
         raise ValueError(f"{field}.model names no model; a name in kdjax.models or an import path")
-    return replace(method, model=build_model(method.model_config, classes, config.dtype, field))
+    model = build_model(method.model_config, classes, config.dtype, field)
+    return replace(method, model=compress.Int8(model) if method.spec.get("quantize") else model)
 
 
 def with_view(config: ConfigDict, method: Method) -> ConfigDict:
@@ -223,6 +266,7 @@ def stages(method: Method, config: ConfigDict, steps_per_epoch: int) -> list[Sta
         "freeze": method.spec.get("freeze", ()),
         "optimizer": method.spec.get("optimizer", {}),
         "terms": method.terms,
+        "prune": method.spec.get("prune"),
     }
     result = [_stage(method, config, main, steps_per_epoch, where)]
     if "first_stage" in method.spec:
@@ -235,10 +279,26 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     rate = learning_rate(optimizer, steps_per_epoch, spec["epochs"])
     terms = tuple(make_term(n, t, steps_per_epoch, f"{where}.{n}") for n, t in spec["terms"].items())
     freeze = tuple(spec["freeze"])
-    objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze)
+    last = _prune(spec.get("prune"), steps_per_epoch, spec["epochs"], f"{where}.prune")
+    objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze, last)
     from_teacher = _known(method.spec.get("from_teacher", {}), method.spec.get("from_teacher", {}), where)
     init = make_init(objective, update, from_teacher)
-    return Stage(spec["epochs"], objective, update, rate, init, bool(freeze or from_teacher))
+    return Stage(spec["epochs"], objective, update, rate, init, bool(freeze or from_teacher or last))
+
+
+def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.GradientTransformation, ...]:
+    """The pruning of a stage; () if there is none."""
+    if spec is None:
+        return ()
+    spec = {**compress.PRUNE, **spec}
+    begin = round(spec["begin_epochs"] * steps_per_epoch)
+    end = round((spec["end_epochs"] or epochs / 2) * steps_per_epoch)
+    if not begin <= end < epochs * steps_per_epoch:
+        raise ValueError(
+            f"{where}: pruning begins at epoch {spec['begin_epochs']:g} and ends at {end / steps_per_epoch:g}; it must "
+            f"end after it begins and before the {epochs} epochs are over, so that what is left is fine-tuned"
+        )
+    return (compress.prune(spec["sparsity"], begin, end, spec["every_steps"]),)
 
 
 def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:

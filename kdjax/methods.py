@@ -8,6 +8,9 @@ Besides terms a recipe may hold
   freeze       paths of parameters that the main stage leaves as they are
   from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
   optimizer    fields of config.optimizer that differ
+  prune        magnitude pruning, see kdjax.compress.PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}
+  quantize     "int8": the forward pass is rounded to int8 while training and when evaluated
+  start        the method whose finished student of the same seed this one begins as
   student      another network than config.student
 
 Numbers are those of the CRD benchmark on CIFAR-100 (Tian et al. 2020; RepDistiller, scripts/run_cifar_distill.sh and

@@ -29,8 +29,10 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> opta
     return lambda step: schedule(jnp.asarray(step, jnp.float32))
 
 
-def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = ()):
+def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = (), last: tuple = ()):
     """The optax transformation of `config` (config.optimizer's fields); `freeze` lists paths that stay as they are.
+
+    `last` are transformations of the updates themselves, after the learning rate.
 
     Weight decay enters the gradient before momentum, as in torch.optim.SGD. A path is "student" or
     "fitnet/regressor": every parameter at or below it.
@@ -49,6 +51,8 @@ def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, 
         raise ValueError(
             f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
         ) from error
+    if last:
+        optimizer = optax.chain(optimizer, *last)
     if not freeze:
         return optimizer
     return optax.multi_transform(
