@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | list | check | cost | export."""
+"""The command line: kdjax run | table | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
@@ -97,8 +97,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--classes", type=int, default=100)
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
-    sub.add_argument("target", help="the file to write, student.safetensors; student.json beside it describes it")
-    sub.add_argument("--format", default="safetensors", help="safetensors (default)")
+    sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
+    sub.add_argument("--format", default="", help="onnx, stablehlo or safetensors (default: as the target's name ends)")
+    sub = command("predict", _predict, "name the classes of images by an exported model")
+    sub.add_argument("model", help="an exported .onnx, .stablehlo or .safetensors file")
+    sub.add_argument("images", nargs="+", help="JPEG and PNG files, and folders of them")
+    sub.add_argument("--top", type=int, default=3, help="classes to print for each image (default: 3)")
+    sub.add_argument("--batch-size", type=int, default=32, help="images predicted at once (default: 32)")
+    sub.add_argument("--json", action="store_true", help="print a JSON object for each image")
+    sub = command("sizes", _sizes, "export runs in float and int8 and measure accuracy, bytes, FLOPs, time of the files")
+    sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
+    sub.add_argument("--out", help="write sizes.md and sizes.csv here")
+    sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
     return parser
 
 
@@ -267,11 +277,38 @@ def _cost(args, _) -> None:
 
 
 def _export(args, _) -> None:
+    from kdjax import parallel
+
+    parallel.setup()
     from kdjax import export
 
     written = export.export(args.run, args.target, args.format)
     accuracy = f"{100 * written['accuracy']['top1']:.2f} % on the test split of {written['dataset']}"
-    print(f"{args.target}: {written['model']}, {written['parameters']:,} parameters, {accuracy}")
+    verified, latency = written["verified"], written["latency_1"]
+    print(
+        f"{args.target or written['weights']}: {written['model']}, {written['parameters']:,} parameters, {accuracy}; "
+        f"logits differ from the network's by at most {verified['largest_difference']:.2g} ({verified['images']}); "
+        f"{latency['median_ms']:.2f} ms an image on this CPU, one at a time"
+    )
+
+
+def _predict(args, _) -> int:
+    if not args.model.endswith(".onnx"):  # what runs without JAX starts without it
+        from kdjax import parallel
+
+        parallel.setup()
+    from kdjax import predict
+
+    return predict.main(args)
+
+
+def _sizes(args, _) -> None:
+    from kdjax import parallel
+
+    parallel.setup()
+    from kdjax import sizes
+
+    sizes.main(args)
 
 
 if __name__ == "__main__":

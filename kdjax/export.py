@@ -1,52 +1,163 @@
-"""A finished run's student as a file that can be moved: weights, and a JSON that says what they are."""
+"""A finished run's student as a file that ships: a function from photographs to logits, and what it is."""
 
+import os
+import tempfile
 from pathlib import Path
 
-from kdjax import checkpoint
+import jax
+import jax.export
+import numpy as np
+from ml_collections import ConfigDict
+
+from kdjax import checkpoint, data, inference, serve
+from kdjax.data.images import Encoded
 from kdjax.find import nearest
 from kdjax.models import weights
 from kdjax.run import Run
 
+TOLERANCE = 1e-4
+"""Largest difference of logits that lie within +-1, and of larger ones in proportion, between file and network."""
 
-def export(run, target, format: str = "safetensors") -> dict:
-    """Writes the student of a finished run to `target` and its description to <target with .json>.
+SAMPLE = 256
+"""Images of the test split that a file is checked with, evenly spaced."""
 
-    An earlier export to the same name is replaced. What kdjax.models.torch.load reads back are the same bits. The
-    description names model and kwargs (the architecture), dtype, classes, image_shape, normalisation (of pixels scaled
-    to 0..1), dataset, accuracy (measured after the last epoch), parameters, run (where they come from) and versions.
+
+def export(run, target="", format: str = "") -> dict:
+    """Writes the student of a finished run to `target`, runs the file, and describes it.
+
+    The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
+    normalisation are inside (`kdjax.inference.predictor`; .safetensors holds the weights alone, and kdjax the rest).
+    It is loaded again and must predict what the network does before it takes its place; an earlier export to the
+    same name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, and beside
+    others, in student.json for student.safetensors and in student.stablehlo.json for student.stablehlo: model and
+    kwargs (the architecture), dtype (of the training; exports compute in float32), classes, image_shape,
+    normalisation (of pixels scaled to 0..1), dataset, accuracy (measured after the last epoch), parameters, run (where
+    they come from), versions, weights (the file's name), verified and latency_1 (see `serve.latency`).
 
     Args:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
-      target: the file to write; its name ends in .safetensors and its folder exists.
-      format: a key of FORMATS.
+      target: the file to write, in a folder that exists; "": <experiment>-<method>-seed<k>.<format> here.
+      format: a key of FORMATS, and the suffix of the file; "": what the target's name says, or else safetensors.
 
     Returns:
       The description.
 
     Raises:
       ValueError: unknown format; no run, or one that is unfinished, diverged or damaged; a target that cannot be
-        written or that is a file of something else.
+        written or that is a file of something else; a network that the format cannot express, or a file that
+        predicts otherwise.
     """
+    format = format or _format(Path(target))
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
-    run, target = Run(run), Path(target)
+    run = Run(run)
     config, result = run.finished()
     try:
+        target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
         description = {**_description(config, result), "weights": target.name}
         fingerprint = result["student_sha256"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
     variables = checkpoint.student(run.checkpoints, fingerprint)
     _check_target(target, f".{format}")
+    images, source = _images(config, description["image_shape"])
+    return write(target, format, variables, description, images, source)
+
+
+def write(target: Path, format: str, variables, description: dict, images: list, source: str) -> dict:
+    """Writes a model file that passes its check, see `check`, or none; the description as completed.
+
+    Args:
+      variables, description: of the network, see `inference.predictor`.
+      images, source: arrays [B, H, W, C] uint8 to check it with, and what they are.
+    """
     try:
-        FORMATS[format](target, variables, description)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            part = Path(folder) / target.name
+            FORMATS[format](part, variables, description)
+            serve.describe(part, description)
+            with jax.default_device(jax.local_devices(backend="cpu")[0]):
+                served = serve.load(part)
+                reference = jax.jit(inference.predictor(description, variables))
+                difference = check(target, served, reference, images)
+                latency = serve.latency(served)
+            verified = {"images": source, "largest_difference": difference}
+            description = {**description, "verified": verified, "latency_1": latency}
+            serve.describe(part, description)
+            for path in sorted(Path(folder).iterdir()):
+                os.replace(path, target.parent / path.name)
     except OSError as error:
         raise ValueError(f"{target}: cannot be written: {error.strerror or error}") from error
     return description
 
 
-FORMATS = {"safetensors": weights.save}
+def check(target, served: serve.Served, reference, images: list, batch_size: int = 64) -> float:
+    """The largest difference of the logits of a model file to the network's own.
+
+    Args:
+      served: the file.
+      reference: fn(images) -> logits, the network.
+      images: arrays [B, H, W, C] uint8.
+
+    Raises:
+      ValueError: it exceeds TOLERANCE, or the file names another class where the network's choice is no tie.
+    """
+    largest = 0.0
+    for array in images:
+        for start in range(0, len(array), batch_size):
+            batch = array[start : start + batch_size]
+            expected, found = np.asarray(reference(batch)), served.predict(batch)
+            difference, allowed = np.abs(found - expected).max(), TOLERANCE * max(1.0, np.abs(expected).max())
+            lost = expected.max(axis=1) - np.take_along_axis(expected, found.argmax(axis=1)[:, None], 1)[:, 0]
+            if not difference <= allowed or lost.max() > 2 * allowed:
+                raise ValueError(
+                    f"{target}: not written, the file would predict otherwise than the network: logits differ by "
+                    f"{difference:.2g} where {allowed:.2g} is allowed"
+                )
+            largest = max(largest, float(difference))
+    return largest
+
+
+def _stablehlo(target: Path, variables, description: dict) -> None:
+    serve.needs("flatbuffers", target.name)
+    function = jax.jit(inference.predictor(description, variables))
+    sizes = jax.export.symbolic_shape("batch, height, width")
+    image = jax.ShapeDtypeStruct((*sizes, description["image_shape"][-1]), np.uint8)
+    exported = jax.export.export(function, platforms=("cpu", "cuda", "tpu"))(image)
+    target.write_bytes(exported.serialize())
+
+
+def _onnx(target: Path, variables, description: dict) -> None:
+    onnx = serve.needs("onnx", target.name)
+    serve.needs("onnxruntime", target.name)
+    from kdjax import onnx_graph
+
+    shape = ("batch", "height", "width", description["image_shape"][-1])
+    function = inference.predictor(description, variables)
+    onnx.save(onnx_graph.convert(function, shape, np.uint8, "image", "logits"), target)
+
+
+FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo}
 """Format, which is also the suffix of its files -> what writes (target, variables, description)."""
+
+
+def _format(target: Path) -> str:
+    return target.suffix[1:] if target.suffix[1:] in FORMATS else "safetensors"
+
+
+def _images(config: dict, image_shape) -> tuple[list, str]:
+    """Images to check a file with, and what they are: noise, some of another size, and photographs if they are here."""
+    height, width, channels = image_shape
+    generator = np.random.default_rng(0)
+    noise = lambda *shape: generator.integers(0, 256, (*shape, channels), np.uint8)  # noqa: E731
+    images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
+    try:
+        split = data.load(ConfigDict(config["data"])).test
+    except (ValueError, OSError):
+        return images, "18 random images; the data set is not here"
+    chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
+    chosen = chosen.decode() if isinstance(chosen, Encoded) else chosen
+    return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
 
 
 def _check_target(target: Path, suffix: str) -> None:
@@ -55,14 +166,14 @@ def _check_target(target: Path, suffix: str) -> None:
         raise ValueError(f"{target}: the name must end in {suffix}")
     if not target.parent.is_dir():
         raise ValueError(f"{target}: there is no directory {target.parent}")
-    for path in (target, target.with_suffix(".json")):
+    for path in filter(None, (target, serve.description_path(target))):
         if path.exists() and not _exported(target):
             raise ValueError(f"{path} exists and is no export of kdjax; remove it or give another name")
 
 
 def _exported(target: Path) -> bool:
     try:
-        return weights.describe(target).get("weights") == target.name
+        return serve.description(target).get("weights") == target.name
     except ValueError:
         return False
 

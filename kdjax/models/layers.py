@@ -61,7 +61,7 @@ class Layers:
 
     def outputs(self, embedding, classes: int, features: Sequence, preacts: Sequence, **inits) -> Outputs:
         """Outputs with the logits, in float32, of a linear layer `classifier` on embedding [B, D]; 0 classes: none."""
-        logits = self.linear(embedding, classes, "classifier", **inits) if classes else jnp.zeros((len(embedding), 0))
+        logits = self.linear(embedding, classes, "classifier", **inits) if classes else jnp.zeros((embedding.shape[0], 0))
         logits = logits.astype(jnp.float32)
         return Outputs(logits, tuple(features), tuple(preacts), embedding)
 
@@ -87,4 +87,4 @@ def avg_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Arra
 
 def flatten(x: jax.Array) -> jax.Array:
     """[B, H, W, C] -> [B, C * H * W], channel by channel as torch does, so that its dense weights fit."""
-    return jnp.transpose(x, (0, 3, 1, 2)).reshape(len(x), -1)
+    return jnp.transpose(x, (0, 3, 1, 2)).reshape(x.shape[0], -1)

@@ -68,8 +68,8 @@ class VisionTransformer(nn.Module):
         tokens = ("cls_token", "dist_token") if self.distilled else ("cls_token",)
         x = jnp.concatenate(
             [
-                *(jnp.tile(self._embedding(name, 1), (len(image), 1, 1)) for name in tokens),
-                patches.reshape(len(image), -1, self.width),
+                *(jnp.tile(self._embedding(name, 1), (image.shape[0], 1, 1)) for name in tokens),
+                patches.reshape(image.shape[0], -1, self.width),
             ],
             axis=1,
         )
