@@ -48,6 +48,7 @@ def default() -> ConfigDict:
     config.teacher.model = ""  # "": no teacher, for methods that need none
     config.teacher.kwargs = ConfigDict()
     config.teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
+    config.teacher.start = ""  # a .safetensors file that its training begins from, all but the classifier; "": afresh
     config.teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
     config.teacher.seed = 0  # one teacher for all cohorts
     config.teacher.epochs = 0  # 0: as the students
@@ -72,7 +73,7 @@ def default() -> ConfigDict:
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
     config.execution = ConfigDict()  # changes speed, never results
-    config.execution.devices = "auto"
+    config.execution.devices = "students"  # what is spread over devices: students, seeds, batch; or one: nothing is
     config.execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     config.execution.eval_batch_size = 500
     config.execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
@@ -179,10 +180,12 @@ def _check_values(config: ConfigDict) -> None:
         raise ValueError(f"config.teacher.seed must be an integer >= 0, got {config.teacher.seed!r}")
     _one_of(config, "dtype", ("float32", "bfloat16"))
     _one_of(config, "optimizer.schedule", ("constant", "cosine", "step"))
+    _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
-    if config.teacher.weights and config.teacher.run:
-        raise ValueError("config.teacher.weights and config.teacher.run are both set; give one of them")
+    given = [f"config.teacher.{name}" for name in ("weights", "start", "run") if config.teacher[name]]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} are both set; give one of them")
 
 
 def check_seeds(seeds, field: str) -> None:

@@ -1,15 +1,14 @@
 """Evaluation of a model on whole splits: padded to one shape and masked, so that no example is dropped."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kdjax import parallel
+from kdjax.parallel import Place
 from kdjax.step import make_eval_step
 
 
 class Evaluator:
-    """Holds the evaluation splits on the devices that ask for them, in batches of one shape."""
+    """Holds the evaluation splits at the places that ask for them, in batches of one shape."""
 
     def __init__(self, splits: dict, normalise, batch_size: int):
         """`splits`: name -> Arrays(image uint8 [N, H, W, C], label [N]); `normalise(image)` -> float32."""
@@ -17,14 +16,14 @@ class Evaluator:
         self.placed = {}
 
     def compile(self, model):
-        """evaluate(variables, split, device) -> (logits [N, K] on the host, {"top1", "nll"}: means over the split)."""
+        """evaluate(variables, split, place) -> (logits [N, K] on the host, {"top1", "nll"}: means over the split)."""
         eval_step = make_eval_step(model)
         step = jax.jit(
             lambda variables, batch: eval_step(variables, self.normalise(batch["image"]), batch["label"], batch["mask"])
         )
 
-        def evaluate(variables, split: str, device):
-            outputs = [step(variables, batch) for batch in self._batches(split, device)]
+        def evaluate(variables, split: str, place: Place):
+            outputs = [step(variables, batch) for batch in self._batches(split, place)]
             logits, counts = zip(*jax.device_get(outputs), strict=True)
             total = {name: np.sum([c[name] for c in counts], axis=0, dtype=np.float64) for name in counts[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
@@ -32,17 +31,18 @@ class Evaluator:
 
         return evaluate
 
-    def _batches(self, split, device):
-        if (split, device) not in self.placed:
-            self.placed[split, device] = [parallel.put(b, device) for b in self._padded(self.splits[split])]
-        return self.placed[split, device]
+    def _batches(self, split, place):
+        if (split, place) not in self.placed:
+            batches = self._padded(self.splits[split], len(place.devices))
+            self.placed[split, place] = [jax.device_put(batch, place.split) for batch in batches]
+        return self.placed[split, place]
 
-    def _padded(self, arrays):
+    def _padded(self, arrays, devices: int):
         examples = len(arrays.label)
-        size = min(self.batch_size, examples)
+        size = -(-min(self.batch_size, examples) // devices) * devices  # each device takes its part
         for start in range(0, examples, size):
             image, label = arrays.image[start : start + size], arrays.label[start : start + size]
             missing = size - len(label)
             mask = np.arange(size) < len(label)
             image = np.pad(image, ((0, missing), (0, 0), (0, 0), (0, 0)))
-            yield {"image": image, "label": np.pad(label, (0, missing)), "mask": jnp.asarray(mask)}
+            yield {"image": image, "label": np.pad(label, (0, missing)), "mask": mask}

@@ -3,11 +3,16 @@
 import contextlib
 import functools
 import importlib.metadata
+import json
 import math
 import platform
+import queue
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +21,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from kdjax import checkpoint, cost, data, metrics, parallel
+from kdjax import checkpoint, compress, cost, data, metrics, parallel
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -25,6 +30,7 @@ from kdjax.find import nearest
 from kdjax.gather import damage
 from kdjax.method import Method
 from kdjax.models import compose, torch
+from kdjax.parallel import Place
 from kdjax.progress import Display
 from kdjax.run import Run, write_json
 from kdjax.step import make_teach, student_variables
@@ -131,13 +137,14 @@ def experiment_config(config: ConfigDict, rows: list[Method], seeds) -> dict:
 
 def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     """What a run's config.json says: all that determines its result, and how it was executed."""
+    config = methods.with_view(config, method)
     shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
 def _teaches(row: Method, rows: list[Method]) -> bool:
-    return any(row.name in other.teachers for other in rows)
+    return any(row.name in other.sources for other in rows)
 
 
 def _finished(run: Run, config: dict, teaches: bool) -> bool:
@@ -192,24 +199,21 @@ class Lab:
         self.evaluator = Evaluator(
             splits, functools.partial(augment.normalise, mean=mean, std=std), config.execution.eval_batch_size
         )
-        self.prepare = parallel.compile_prepare(
-            augment.compose(configs.plain(config.data.augment), mean, std, len(self.dataset.classes))
-        )
-        self.evaluators, self.programs, self.costs, self.teachers, self.teaching = {}, {}, {}, {}, {}
+        self.layout = [()]  # for each cohort that is trained at the same time, its places
+        self.made, self.making = {}, threading.RLock()  # what is compiled or measured once, by several threads
+        self.teachers = {}
         self.held = {}  # directories of runs that other processes are at work on -> who
 
     def plan(self, missing: list[tuple[int, Method]]) -> dict:
-        """{seed: (training images, methods)} of the missing runs, everything about them checked.
+        """{seed: methods} of the missing runs, everything about them checked.
 
         Raises:
           ValueError: a method, a model or a size that cannot work.
         """
         rows = {row.name: self._row(row.name) for _, row in missing}
-        planned = {}
-        for seed in dict.fromkeys(seed for seed, _ in missing):
-            arrays = data.subset(self.dataset.train, self.config.data, seed)
-            planned[seed] = arrays, [rows[row.name] for s, row in missing if s == seed]
-        arrays, _ = next(iter(planned.values()))
+        planned = {seed: [rows[row.name] for s, row in missing if s == seed] for seed in dict(missing)}
+        self.layout = parallel.layout(self.config.execution.devices, len(planned))
+        arrays = data.subset(self.dataset.train, self.config.data, next(iter(planned)))
         self.display.message(self._describe(rows, len(arrays)))
         self._check_all(rows, arrays)
         return planned
@@ -217,17 +221,41 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        for seed, (arrays, rows) in planned.items():
-            while rows:  # methods with the same teacher train together, those that teach come first
-                source = rows[0].teacher
-                group = [row for row in rows if row.teacher == source]
-                rows = [row for row in rows if row not in group]
-                try:
-                    taught = self.student_teacher(group[0], seed, arrays, teacher) if source else teacher
-                except Diverged as error:
-                    self.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
-                    continue
-                self.held |= self.cohort(self.config, group, seed, arrays, taught)
+        free, failures = queue.SimpleQueue(), []
+        for places in self.layout:
+            free.put(places)
+
+        def train_seed(item):
+            places = free.get()
+            try:
+                self._seed(*item, teacher, places)
+            except Exception as error:
+                failures.append(error)
+            finally:
+                free.put(places)
+
+        self.display.together = len(self.layout) > 1
+        asked, self.stop_signal = self.stop_signal, lambda: asked() or (signal.SIGTERM if failures else 0)
+        with ThreadPoolExecutor(len(self.layout)) as pool:
+            list(pool.map(train_seed, planned.items()))
+        if failures:  # the others were stopped by the first, and are checkpointed
+            raise failures[0]
+
+    def _seed(self, seed: int, rows: list[Method], teacher: Teacher | None, places) -> None:
+        """Trains the planned runs of one seed."""
+        while rows:  # methods with the same teacher and batches train together, those that teach come first
+            first = rows[0]
+            shared = (first.teacher, first.start, first.data)
+            group = [row for row in rows if (row.teacher, row.start, row.data) == shared]
+            rows = [row for row in rows if row not in group]
+            try:
+                if first.start:
+                    self._source(first.start, seed, teacher, places)
+                taught = self.student_teacher(first, seed, teacher, places) if first.teacher else teacher
+            except Diverged as error:
+                self.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
+                continue
+            self.held |= self.cohort(*self._view(first, seed), group, seed, taught, places)
 
     def _describe(self, rows, examples: int) -> str:
         held = len(self.dataset.validation.label) if self.dataset.validation is not None else 0
@@ -250,16 +278,18 @@ class Lab:
         if spec.weights:
             return self.measure(model, torch.load(spec.weights, model, self.image_shape), spec.model)
         config = self._teacher_config()
+        if spec.start:
+            self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
         method = Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
-        self._complete(config, method, spec.seed, self.dataset.train, lambda: None)
+        self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
         return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
 
     def _stop_if_asked(self) -> None:
         if self.stop_signal():
             raise Stopped(self.stop_signal())
 
-    def _complete(self, config, row: Method, seed: int, arrays, teacher: Callable) -> None:
+    def _complete(self, config, arrays, row: Method, seed: int, teacher: Callable, places) -> None:
         """Returns when a run that teaches is finished; while another process is at work on it, waits.
 
         Raises:
@@ -267,7 +297,7 @@ class Lab:
         """
         run, said = Run(run_path(self.directory, row.name, seed)), ""
         while not _finished(run, run_config(config, row, seed), teaches=True):
-            held = self.cohort(config, [row], seed, arrays, teacher(), quiet=True)
+            held = self.cohort(config, arrays, [row], seed, teacher(), places, quiet=True)
             if held.get(run.path, said) != said:
                 said = held[run.path]
                 self.display.message(f"waiting for {run.path}, which teaches: held by {said}")
@@ -277,28 +307,39 @@ class Lab:
 
     def _teacher_config(self) -> ConfigDict:
         """The experiment's config as the teacher's own run has it."""
-        config = self.config.copy_and_resolve_references()
+        config = configs.resolve(self.config)  # a copy that keeps the order of augmentations
         config.optimizer = methods.override(config.optimizer, config.teacher.optimizer, "config.teacher.optimizer")
         config.epochs = config.teacher.epochs or config.epochs
         config.batch_size = config.teacher.batch_size or config.batch_size
         config.steps_per_epoch = 0
         config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
-        config.teacher = configs.default().teacher
+        start, config.teacher = config.teacher.start, configs.default().teacher
+        config.teacher.start = start
         return config
 
-    def student_teacher(self, row: Method, seed: int, arrays, teacher: Teacher | None) -> Teacher:
+    def student_teacher(self, row: Method, seed: int, teacher: Teacher | None, places) -> Teacher:
         """What teaches a row: the students of `row.teachers` with this seed, several as an ensemble."""
         name = row.teacher
         if (name, seed) not in self.teachers:
-            for source in map(self._row, row.teachers):
-                above = functools.partial(self.student_teacher, source, seed, arrays, teacher)
-                self._complete(self.config, source, seed, arrays, above if source.teacher else lambda: teacher)
-            paths = [run_path(self.directory, part, seed) for part in row.teachers]
-            for path in paths:
-                if Run(path).result()["status"] == "diverged":
-                    raise Diverged(f"{path}, which teaches, has diverged")
+            paths = [self._source(part, seed, teacher, places) for part in row.teachers]
             self.teachers[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
         return self.teachers[name, seed]
+
+    def _source(self, name: str, seed: int, teacher: Teacher | None, places) -> Path:
+        """The finished run of a method that others depend on, trained here if it is missing.
+
+        Raises:
+          Diverged: it has no student to build on.
+        """
+        row = self._row(name)
+        if row.start:
+            self._source(row.start, seed, teacher, places)
+        above = functools.partial(self.student_teacher, row, seed, teacher, places)
+        self._complete(*self._view(row, seed), row, seed, above if row.teacher else lambda: teacher, places)
+        path = run_path(self.directory, name, seed)
+        if Run(path).result()["status"] == "diverged":
+            raise Diverged(f"{path}, on which they depend, has diverged")
+        return path
 
     def _from_runs(self, paths: list[Path], where: str) -> Teacher:
         """The students of finished runs as a teacher: one, or the ensemble of several."""
@@ -323,16 +364,23 @@ class Lab:
 
     def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
         """A teacher with its accuracy on the test split and its costs, measured and not believed."""
-        device = parallel.device(0)
-        variables = parallel.put(variables, device)
-        logits, means = self.evaluate(model)(variables, "test", device)
+        place = self.layout[0][0]
+        variables = place.put(variables)
+        logits, means = self.evaluate(model)(variables, "test", place)
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
         return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits)
 
     # ---- cohorts
 
-    def cohort(self, config, rows: list[Method], seed: int, arrays, teacher: Teacher | None, quiet=False) -> dict:
-        """Trains some methods of one seed together, with the given training images.
+    def _view(self, row: Method, seed: int) -> tuple[ConfigDict, data.Arrays]:
+        """The config as a method has it, and the training images that its student sees."""
+        config = methods.with_view(self.config, row)
+        return config, data.subset(self.dataset.train, config.data, seed)
+
+    def cohort(
+        self, config, arrays, rows: list[Method], seed: int, teacher: Teacher | None, places, quiet=False
+    ) -> dict:
+        """Trains some methods of one seed together, with the given training images, their students at `places`.
 
         Returns:
           {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
@@ -350,11 +398,12 @@ class Lab:
                     continue
                 locks.callback(run.lock.release)
                 if self._begin(run, run_config(config, row, seed), teaches=_teaches(row, list(self.rows.values()))):
-                    learners.append(self._learner(config, row, run, seed, len(learners), arrays))
+                    place = places[len(learners) % len(places)]
+                    learners.append(self._learner(config, row, run, seed, place, arrays))
             for path, holder in held.items() if not quiet else ():
                 self.display.message(f"{path} is held by {holder}: left to it")
             if learners:
-                self._train(config, learners, seed, arrays, teacher)
+                self._train(config, learners, seed, arrays, teacher, places[0])
         return held
 
     def _begin(self, run: Run, config: dict, teaches: bool) -> bool:
@@ -365,14 +414,14 @@ class Lab:
         run.begin(config, run.checkpoints / str(number) if number is not None else None, self.display.message)
         return True
 
-    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher: Teacher | None) -> None:
-        feed = self._feed(config, seed, arrays)
+    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher: Teacher | None, place: Place) -> None:
+        feed = self._feed(config, seed, arrays, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
         Cohort(
             feed=feed,
-            teach=self.teach(teacher.model) if teacher else lambda variables, image: None,
-            teacher_variables=teacher.variables if teacher else None,
+            teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
+            teacher_variables=place.put(teacher.variables) if teacher else None,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
             on_epoch=functools.partial(self._on_epoch, config),
@@ -381,24 +430,41 @@ class Lab:
             stop_signal=self.stop_signal,
         ).train(learners)
 
-    def _learner(self, config, row: Method, run: Run, seed: int, number: int, arrays) -> Learner:
-        if row.name not in self.programs:
+    def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays) -> Learner:
+        def make():
             stages = methods.stages(row, config, self._steps_per_epoch(config, arrays))
-            self.programs[row.name] = compile_program(row, stages, self.evaluate(row.model))
-        return Learner(self.programs[row.name], run, seed, parallel.device(number))
+            return compile_program(row, stages, self.evaluate(row.model), place)
 
-    def _feed(self, config, seed, arrays) -> Feed:
-        device = parallel.device(0)
+        learner = Learner(self._once(make, "program", row.name, place.compiled_for), run, seed, place)
+        if row.name == TEACHER and config.teacher.start:
+            learner.start = torch.load_body(config.teacher.start, row.model, self.image_shape)
+        if row.start:
+            source = Run(run_path(self.directory, row.start, seed))
+            learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
+        return learner
+
+    def _feed(self, config, seed, arrays, place: Place) -> Feed:
         return Feed(
             seed=seed,
-            images=parallel.put(arrays.image, device),
-            labels=parallel.put(arrays.label, device),
+            place=place,
+            images=place.put(arrays.image),
+            labels=place.put(arrays.label),
             steps=self._steps_per_epoch(config, arrays),
             batch_size=config.batch_size,
-            prepare=self.prepare,
+            prepare=self._prepare(config, place),
             keep_last_batch=self._keeps_last(config, arrays),
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
         )
+
+    def _prepare(self, config, place: Place) -> Callable:
+        """The compiled augmentation, made once for all seeds and methods that have the same."""
+        spec = configs.plain(config.data.augment)
+
+        def make():
+            composed = augment.compose(spec, config.data.mean, config.data.std, len(self.dataset.classes))
+            return parallel.compile_prepare(composed, place)
+
+        return self._once(make, "prepare", json.dumps(spec), place.compiled_for)
 
     def _steps_per_epoch(self, config, arrays) -> int:
         examples = len(arrays.label)
@@ -437,7 +503,7 @@ class Lab:
         if not learner.diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
             variables = student_variables(learner.state)
             for split in self.evaluator.splits:
-                logits, means = learner.program.evaluate(variables, split, learner.device)
+                logits, means = learner.program.evaluate(variables, split, learner.place)
                 row |= {f"{split}_{name}": value for name, value in means.items()}
                 if last and split == "test":
                     learner.logits = logits
@@ -478,40 +544,66 @@ class Lab:
             result["student_sha256"] = checkpoint.fingerprint(student_variables(learner.state))
             if learner.logits is None:  # the run was stopped between its last epoch and its result
                 variables = student_variables(learner.state)
-                learner.logits, _ = learner.program.evaluate(variables, "test", learner.device)
+                learner.logits, _ = learner.program.evaluate(variables, "test", learner.place)
             report = metrics.report(learner.logits, self.dataset.test.label, teacher.logits if teacher else None)
             result["last"] = {"epoch": config.epochs, **report}
         learner.run.finish(result)
         shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {learner.diverged}"
         self.display.message(f"{method.row} seed {learner.seed}: {shown}")
 
-    def teach(self, model):
+    def _once(self, make: Callable, *key):
+        """What `make` has made the first time that it was asked for under this key."""
+        with self.making:
+            if key not in self.made:
+                self.made[key] = make()
+            return self.made[key]
+
+    def teach(self, model, place: Place):
         """The compiled forward pass of a teacher, made once for all seeds."""
-        if model not in self.teaching:
-            self.teaching[model] = parallel.compile_teach(make_teach(model))
-        return self.teaching[model]
+        return self._once(lambda: parallel.compile_teach(make_teach(model), place), "teach", model, place.compiled_for)
 
     def evaluate(self, model):
         """The compiled evaluation of a model, made once for all methods and seeds that share it."""
-        if model not in self.evaluators:
-            self.evaluators[model] = self.evaluator.compile(model)
-        return self.evaluators[model]
+        return self._once(lambda: self.evaluator.compile(model), "evaluate", model)
 
     def cost(self, model) -> dict:
         """Parameters, FLOPs, bytes and latency of a model, measured once."""
-        if model not in self.costs:
-            self.costs[model] = cost.cost(model, self.image_shape)
-        return self.costs[model]
+        model = compress.unquantized(model)
+        return self._once(lambda: cost.cost(model, self.image_shape), "cost", model)
 
     # ---- checks before any training
 
     def _check_all(self, rows: dict[str, Method], arrays) -> None:
         """Traces every method on shapes, before a teacher is trained for hours."""
         taught = self._teacher_shapes()
+        place = self.layout[0][0]
+        self._check_divides(self.config, arrays, place, "config.batch_size")
+        if not (self.config.teacher.run or self.config.teacher.weights) and self.config.teacher.model:
+            self._check_divides(self._teacher_config(), self.dataset.train, place, "the teacher's batch_size")
         for row in rows.values():
             self._stop_if_asked()
+            self._check_view(row, arrays, place)
+            if place.parts > 1:
+                parallel.check_synchronises(row.model, self._shapes(row.model)[1], f"config.methods.{row.name}.student")
             models = [self._row(name).model for name in row.teachers]
             self._check(row, self.config, self._shapes(*models) if models else taught, arrays)
+
+    def _check_divides(self, config, arrays, place: Place, field: str) -> None:
+        parallel.check_divides(config.batch_size, place.parts, field)
+        if self._keeps_last(config, arrays):
+            last = len(arrays.label) % config.batch_size
+            parallel.check_divides(last, place.parts, f"config.keep_last_batch: the last batch of {field}")
+
+    def _check_view(self, row: Method, arrays, place: Place) -> None:
+        """A method's own view of the images must exist, and leave its number of steps as it is."""
+        config, own = self._view(row, self.config.seeds[0])
+        self._prepare(config, place)
+        steps, others = self._steps_per_epoch(config, own), self._steps_per_epoch(self.config, arrays)
+        if steps != others:
+            raise ValueError(
+                f"config.methods.{row.name}.data: {len(own):,} images make {steps} steps an epoch, the other methods "
+                f"take {others}; set config.steps_per_epoch, so that all take as many"
+            )
 
     def _check(self, row: Method, config, teacher, arrays) -> None:
         for stage in methods.stages(row, config, self._steps_per_epoch(config, arrays)):

@@ -47,8 +47,13 @@ RECIPES = {
     "wsld": {**_LABELS, "wsld": {"weight": 2.5, "temperature": 2.0}},
     # logit-standardization-KD, tools/train.py: temperature and weight depend on the pair.
     "kd_standardized": {"cross_entropy": {"weight": 0.1}, "kd_standardized": {"weight": 9.0, "temperature": 2.0}},
-    # logit-standardization-KD, configs/cifar100/mlkd; published with 480 epochs and a second, strongly augmented view.
-    "mlkd": {"cross_entropy": {"weight": 0.1}, "mlkd": {"weight": 9.0}},
+    # logit-standardization-KD, configs/cifar100/mlkd, of ResNets and WRN; published with 480 epochs and a second, strongly
+    # augmented view.
+    "mlkd": {
+        "cross_entropy": {"weight": 0.1},
+        "mlkd": {"weight": 9.0},
+        "optimizer": {"learning_rate": 0.025},
+    },
     # CTKD, scripts/run_cifar_distill.sh.
     "ctkd": {"cross_entropy": {"weight": 0.1}, "ctkd": {"weight": 0.9, "start": 1.0, "span": 20.0}},
     # big_vision, configs/proj/distill/bit_i1k.py: no labels, mixup, very long. Beyer et al. 2022, arXiv:2106.05237.

@@ -1,16 +1,38 @@
-"""The only file that knows devices: where a student lives, and how its step is compiled.
+"""The only file that knows devices: where a cohort lives, and how its steps are compiled.
 
-Different students on different devices need no collective and scale best, so that is how a cohort is spread. On the
-CPU each step is one call: inside `lax.scan` XLA's CPU backend computes the gradient of a convolution 50 to 100 times
-slower than outside. On an accelerator, where small networks are bound by dispatch, a call takes several steps.
+`config.execution.devices` chooses between
+
+  students  a cohort's students on different devices: no collective, one teacher pass; scales best with many methods
+  seeds     cohorts of several seeds at once, each on its own device, or on its share of them where there are more
+  batch     every batch split over all devices of all processes, by `jax.pmap`
+  one       everything on the first device
+
+A batch that is split gives what one device gives: losses see the whole of it (`lax.all_gather` of student and
+teacher Outputs), BatchNorm averages over it, gradients are averaged. Seeds need no collective, so each cohort is
+driven by a thread of its own and not in lockstep with the others by one `pmap`: a run that resumes, diverges or is
+finished holds up no other.
+
+On the CPU each step is one call: inside `lax.scan` XLA's CPU backend computes the gradient of a convolution 50 to
+100 times slower than outside. On an accelerator, where small networks are bound by dispatch, a call takes several.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.sharding import SingleDeviceSharding
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from kdjax.objective import Objective
+from kdjax.step import make_train_step
+
+AXIS = "batch"
+"""The name of the axis over which a batch is split."""
 
 
 def setup() -> None:
@@ -33,10 +55,110 @@ def describe() -> str:
     return f"{devices[0].device_kind} x {len(devices)}"
 
 
-def device(number: int) -> jax.Device:
-    """The device of the student with this number in its cohort."""
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Devices of this process that hold the same state, and the parts that a batch is split into."""
+
+    devices: tuple[jax.Device, ...]
+    parts: int = 1  # over all processes; 1: not split
+    first: int = 0  # the part of the first of `devices`
+
+    @property
+    def sharding(self) -> Sharding:
+        """That of a tree of which every device holds a copy."""
+        if len(self.devices) == 1 and self.parts == 1:
+            return SingleDeviceSharding(self.devices[0])
+        return NamedSharding(self._mesh, PartitionSpec())
+
+    @property
+    def split(self) -> Sharding:
+        """That of a tree whose leading axis is spread over the devices."""
+        return self.sharding if self.parts == 1 else NamedSharding(self._mesh, PartitionSpec(AXIS))
+
+    @property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(self.devices), AXIS)
+
+    @property
+    def compiled_for(self):
+        """What a compiled step belongs to: these devices, or when batches are not split any one."""
+        return self if self.parts > 1 else None
+
+    def put(self, tree):
+        """The tree on every device."""
+        return jax.device_put(tree, self.sharding)
+
+    def on(self, tree):
+        """Shapes of a tree of arrays, placed here: what a checkpoint is restored into."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.sharding), tree)
+
+    def shares(self, rows: np.ndarray) -> np.ndarray:
+        """[..., B] -> [D, ..., B / parts]: what each of the D devices here has of a batch; unsplit as it is."""
+        if self.parts == 1:
+            return rows
+        parts = np.stack(np.split(rows, self.parts, axis=-1))
+        return parts[self.first : self.first + len(self.devices)]
+
+    def take(self, tree):
+        """A batch, or what was made of it, from the first place of its cohort: split batches have only one."""
+        return tree if self.parts > 1 else self.put(tree)
+
+    def pmap(self, call: Callable, in_axes, out_axes, **options) -> Callable:
+        """`call` on all parts of a batch at once, each on its device, wherever that is."""
+        devices = self.devices if self.parts == len(self.devices) else None  # None: those of all processes
+        return jax.pmap(call, AXIS, in_axes=in_axes, out_axes=out_axes, devices=devices, **options)
+
+
+def layout(mode: str, cohorts: int) -> list[tuple[Place, ...]]:
+    """For each cohort that runs at the same time, the places of its students; the first one holds the data."""
     devices = jax.local_devices()
-    return devices[number % len(devices)]
+    if mode == "batch":
+        parts = jax.device_count()
+        first = jax.process_index() * len(devices) if parts > 1 else 0
+        return [(Place(tuple(devices), parts, first),)]
+    if mode == "seeds":
+        share = max(1, len(devices) // cohorts)
+        groups = [tuple(devices[i : i + share]) for i in range(0, len(devices) - share + 1, share)]
+        return [(Place(group, share),) for group in groups[:cohorts]]
+    return [tuple(Place((device,)) for device in (devices if mode == "students" else devices[:1]))]
+
+
+def check_divides(size: int, parts: int, field: str) -> None:
+    """Raises a ValueError unless a batch of that size can be split; it says which sizes can."""
+    if size % parts:
+        nearest = [n for n in (size - size % parts, size - size % parts + parts) if n]
+        raise ValueError(
+            f"{field}: {size} images do not divide by the {parts} devices that share a batch; "
+            f"{' or '.join(map(str, nearest))} do, as every multiple of {parts}"
+        )
+
+
+def check_synchronises(model: nn.Module, variables, field: str) -> None:
+    """Raises a ValueError if splitting batches would change what a model computes."""
+    if "batch_stats" in variables and synchronised(model) == model:
+        raise ValueError(
+            f"{field}: {type(model).__name__} has batch statistics but no field axis_name, so that on several devices "
+            "each would use its own; give it `axis_name: str | None = None`, passed to nn.BatchNorm, or set "
+            "config.execution.devices to 'students'"
+        )
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The model with `axis_name` set, in itself and in the models that are its fields."""
+
+    def changed(value):
+        if isinstance(value, nn.Module):
+            return synchronised(value)
+        return tuple(map(changed, value)) if isinstance(value, tuple) else value
+
+    fields = [f.name for f in dataclasses.fields(model) if f.init and f.name not in ("parent", "name")]
+    values = {name: AXIS if name == "axis_name" else changed(getattr(model, name)) for name in fields}
+    return model.clone(**values)
+
+
+def gather(tree):
+    """The parts of a batch, or of what was made of it, as the whole on every device."""
+    return jax.lax.all_gather(tree, AXIS, tiled=True)
 
 
 def steps_per_call(asked: int) -> int:
@@ -44,11 +166,22 @@ def steps_per_call(asked: int) -> int:
     return asked or (1 if jax.default_backend() == "cpu" else 16)
 
 
-def compile_step(train_step: Callable) -> Callable:
-    """step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, losses), jitted, state donated.
+def compile_train_step(objective: Objective, optimizer: optax.GradientTransformation, place: Place) -> Callable:
+    """step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, losses), state donated.
 
-    Batch and Outputs hold one step's [B, ...], or [S, B, ...] for S steps in one call; losses are [] or [S].
+    Batch and Outputs hold one step's [B, ...], or [S, B, ...] for S steps in one call; losses are [] or [S]. At a
+    place that splits batches they have another axis before these, the place's devices.
+
+    Each device computes the same loss of the whole batch. The gradient of the sum of these, which is what backward
+    passes through collectives give, is `parts` times a part's share of the student's, and the whole gradient of what
+    a loss has of its own: in both cases the mean over devices is the gradient of one device.
     """
+    if place.parts > 1:
+        objective = objective.clone(student=synchronised(objective.student), gather=gather)
+        average = partial(jax.lax.pmean, axis_name=AXIS)
+        train_step = make_train_step(objective, optimizer, average, part=partial(jax.lax.axis_index, AXIS))
+    else:
+        train_step = make_train_step(objective, optimizer)
 
     def call(state, batch, teacher, teacher_params, train_labels):
         if batch["index"].ndim == 1:
@@ -57,13 +190,16 @@ def compile_step(train_step: Callable) -> Callable:
             lambda state, xs: train_step(state, *xs, teacher_params, train_labels), state, (batch, teacher)
         )
 
-    return jax.jit(call, donate_argnums=0)
+    if place.parts == 1:
+        return jax.jit(call, donate_argnums=0)
+    return place.pmap(call, (None, 0, 0, None, None), None, donate_argnums=0)
 
 
-def compile_teach(teach: Callable) -> Callable:
-    """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes, jitted.
+def compile_teach(teach: Callable, place: Place) -> Callable:
+    """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes.
 
-    S batches go through the teacher as one: it is in evaluation mode, so the result is the same.
+    S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
+    splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
     """
 
     def call(variables, image):
@@ -72,35 +208,43 @@ def compile_teach(teach: Callable) -> Callable:
         outputs = teach(variables, image.reshape(-1, *image.shape[2:]))
         return jax.tree.map(lambda x: x.reshape(*image.shape[:2], *x.shape[1:]), outputs)
 
-    return jax.jit(call)
+    whole = jax.jit(call)
+    if place.parts == 1:
+        return whole
+    split = place.pmap(call, (None, 0), 0)
+    return lambda variables, image: (whole if image.ndim == 4 else split)(variables, image)
 
 
-def compile_prepare(augment: Callable) -> Callable:
-    """prepare(images, labels, indices [B] or [S, B], key, step [] or [S]) -> Batch, jitted.
+def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
+    """prepare(images, labels [N], indices [B] or [S, B], key, step [] or [S]) -> Batch.
 
-    The key of step s of an epoch is fold_in(key, s): randomness is a function of (seed, epoch, step).
+    `images` are the whole training set's [N, H, W, C], or when `streamed` those at `indices`. The key of step s of an
+    epoch is fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that splits batches
+    `indices`, and streamed images, have another axis before these, its devices; each augments the whole batch, so
+    that an image's partner in a mixture may be another device's, and keeps its part.
     """
 
-    def one(images, labels, indices, key, step):
-        image, label = augment(jax.random.fold_in(key, step), images[indices], labels[indices])
+    def one(images, labels, indices, key, step, parts):
+        raw = (images if streamed else images[indices], labels[indices])
+        image, label = augment(jax.random.fold_in(key, step), *(gather(raw) if parts > 1 else raw))
+        if parts > 1:
+            own = partial(jax.lax.dynamic_slice_in_dim, start_index=jax.lax.axis_index(AXIS) * len(indices))
+            image, label = (own(x, slice_size=len(indices)) for x in (image, label))
         return {"image": image, "label": label, "index": indices}
 
-    def call(images, labels, indices, key, step):
+    def call(images, labels, indices, key, step, parts=1):
         if indices.ndim == 1:
-            return one(images, labels, indices, key, step)
-        return jax.vmap(one, in_axes=(None, None, 0, None, 0))(images, labels, indices, key, step)
+            return one(images, labels, indices, key, step, parts)
+        axes = (0 if streamed else None, None, 0, None, 0)
+        return jax.vmap(partial(one, parts=parts), in_axes=axes)(images, labels, indices, key, step)
 
-    return jax.jit(call)
-
-
-def put(tree, to: jax.Device):
-    """The tree on a device."""
-    return jax.device_put(tree, to)
-
-
-def on(tree, where: jax.Device):
-    """Shapes of a tree of arrays, placed on a device: what a checkpoint is restored into."""
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=SingleDeviceSharding(where)), tree)
+    whole = jax.jit(call)
+    if place.parts == 1:
+        return whole
+    split = place.pmap(partial(call, parts=place.parts), (0 if streamed else None, None, 0, None, None), 0)
+    return lambda images, labels, indices, *args: (whole if indices.ndim == 1 else split)(
+        images, labels, indices, *args
+    )
 
 
 def epoch_key(seed: int, epoch: int) -> jax.Array:

@@ -25,6 +25,7 @@ class Display:
             transient=True,
         )
         self.task = None
+        self.together = False  # several cohorts at once: their steps are counted together
         self.began = self.logged = time.monotonic()
         self.done = self.total = 0
 
@@ -40,6 +41,11 @@ class Display:
 
     def start(self, what: str, steps: int) -> None:
         """Begins to count `steps` steps of `what`."""
+        if self.together and self.done < self.total:
+            self.total += steps
+            self.what = f"{self.what}, {what}"
+            self.progress.update(self.task, total=self.total, description=self.what)
+            return
         if self.task is not None:
             self.progress.remove_task(self.task)
         self.task = self.progress.add_task(what, total=steps, status="")

@@ -75,15 +75,20 @@ def adopt(params: dict, path: list[str], teacher: dict, source: str) -> dict:
 
 
 def make_train_step(
-    objective: Objective, optimizer: optax.GradientTransformation, average=lambda tree: tree
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    average: Callable = lambda tree: tree,
+    part: Callable | None = None,
 ) -> Callable:
     """train_step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, {"loss", "loss/<term>"}).
 
-    The reported losses are those before the update. `average` is the mean over devices that share a batch.
+    The reported losses are those before the update. Where devices share a batch, `average` is the mean over them and
+    `part()` the number of a device's part.
     """
 
     def train_step(state: State, batch: Batch, teacher, teacher_params, train_labels):
         key = jax.random.fold_in(state.key, state.step)
+        dropout = jax.random.fold_in(key, part()) if part else key  # each part its own, or all drop the same units
 
         def loss_fn(params):
             (total, values, _), stats = objective.apply(
@@ -96,7 +101,7 @@ def make_train_step(
                 index=batch["index"],
                 teacher_params=teacher_params,
                 train_labels=train_labels,
-                rngs={"dropout": key},
+                rngs={"dropout": dropout},
                 mutable=list(state.stats),
             )
             return total, (values, stats)

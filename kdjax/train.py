@@ -13,8 +13,9 @@ import numpy as np
 
 from kdjax import checkpoint, data, parallel
 from kdjax.method import Method, Stage
+from kdjax.parallel import Place
 from kdjax.run import Run
-from kdjax.step import make_train_step, student_variables
+from kdjax.step import student_variables
 from kdjax.types import State
 
 
@@ -28,13 +29,13 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """A method ready to run: its stages compiled, once for all seeds."""
+    """A method ready to run: its stages compiled, once for all seeds that are trained in the same way."""
 
     method: Method
     stages: list[Stage]
     inits: list[Callable]
     steps: list[Callable]
-    evaluate: Callable  # (variables, split, device) -> (logits [N, K], {"top1", "nll"})
+    evaluate: Callable  # (variables, split, place) -> (logits [N, K], {"top1", "nll"})
 
     @property
     def first_epoch(self) -> int:
@@ -45,17 +46,18 @@ class Program:
         return len(self.stages) - 1 if epoch >= 0 else 0
 
 
-def compile_program(method: Method, stages: list[Stage], evaluate) -> Program:
+def compile_program(method: Method, stages: list[Stage], evaluate, place: Place) -> Program:
     inits = [jax.jit(stage.init) for stage in stages]
-    steps = [parallel.compile_step(make_train_step(stage.objective, stage.optimizer)) for stage in stages]
+    steps = [parallel.compile_train_step(stage.objective, stage.optimizer, place) for stage in stages]
     return Program(method, stages, inits, steps, evaluate)
 
 
 @dataclass(frozen=True)
 class Feed:
-    """What the students of one seed see: the training images on a device and the order of each epoch."""
+    """What the students of one seed see: the training images on their first place and the order of each epoch."""
 
     seed: int
+    place: Place
     images: jax.Array  # [N, H, W, C] uint8
     labels: jax.Array  # [N] int32
     steps: int  # an epoch
@@ -67,8 +69,7 @@ class Feed:
     def calls(self, epoch: int, start: int):
         """Yields (first step, steps taken, Batch) from step `start` of an epoch on."""
         examples, whole = len(self.labels), self.steps - self.keep_last_batch
-        order = data.batch_indices(examples, self.batch_size, self.steps, self.seed, epoch)
-        key = parallel.epoch_key(self.seed, epoch)
+        order, key = self._order(epoch), self._key(epoch)
         step = start
         while step < self.steps:
             taken = max(1, min(self.steps_per_call - step % self.steps_per_call, whole - step))
@@ -78,8 +79,19 @@ class Feed:
             numbers = np.arange(step, step + taken, dtype=np.int32)
             if self.steps_per_call == 1 or step == whole:
                 indices, numbers = indices[0], numbers[0]
+            indices = self.place.shares(indices)
             yield step, taken, self.prepare(self.images, self.labels, indices, key, numbers)
             step += taken
+
+    def example(self):
+        """The first batch of the first epoch, whole on every device of the place: what students are made with."""
+        return self.prepare(self.images, self.labels, self._order(0)[0], self._key(0), np.int32(0))
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return data.batch_indices(len(self.labels), self.batch_size, self.steps, self.seed, epoch)
+
+    def _key(self, epoch: int) -> jax.Array:
+        return self.place.put(parallel.epoch_key(self.seed, epoch))
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Learner:
     program: Program
     run: Run
     seed: int
-    device: jax.Device
+    place: Place
     state: State | None = None
     epoch: int = 0  # the epoch that `step` belongs to; below 0 in a first stage
     step: int = 0  # steps taken in that epoch
@@ -99,6 +111,7 @@ class Learner:
     saved_at: float = field(default_factory=time.monotonic)
     diverged: dict | None = None
     logits: np.ndarray | None = None  # [N, K] on the test split after the last epoch
+    start: dict | None = None  # variables that the student begins with; what they lack is initialized
 
     def position(self, steps: int) -> int:
         """Steps taken since the run began, all stages together; `steps` is an epoch's."""
@@ -151,9 +164,7 @@ class Cohort:
 
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
-        batch = next(iter(self.feed.calls(0, 0)))[2]
-        if batch["index"].ndim == 2:
-            batch = jax.tree.map(lambda x: x[0], batch)
+        batch = self.feed.example()
         return batch, self.teach(self.teacher_variables, batch["image"])
 
     def _begin(self, learner, batch, taught) -> None:
@@ -174,7 +185,7 @@ class Cohort:
             "losses": dict.fromkeys(loss_names(learner.program.stages[stage]), shape),
             "seconds": jax.ShapeDtypeStruct((), jnp.float32),
         }
-        saved = checkpoint.restore(learner.run.checkpoints, number, parallel.on(like, learner.device))
+        saved = checkpoint.restore(learner.run.checkpoints, number, learner.place.on(like))
         learner.state, learner.seconds, learner.saved = saved["state"], float(saved["seconds"]), number
         losses = jax.device_get(saved["losses"])
         learner.losses = [{k: v[i] for k, v in losses.items()} for i in range(learner.step)]
@@ -183,16 +194,18 @@ class Cohort:
         """A function without arguments that makes the first State of a stage."""
 
         def fresh():
-            return learner.program.inits[stage](
-                parallel.put(jax.random.key(learner.seed), learner.device),
-                *parallel.put((batch, taught, self.teacher_variables, self.feed.labels), learner.device),
+            state = learner.program.inits[stage](
+                *learner.place.put(
+                    (jax.random.key(learner.seed), batch, taught, self.teacher_variables, self.feed.labels)
+                )
             )
+            return begin(state, learner.start, learner.place) if learner.start else state
 
         return fresh
 
     def _epoch(self, epoch: int, active) -> None:
         began = time.monotonic()
-        constants = {d: self._constants(d) for d in {learner.device for learner in active}}
+        constants = {p: p.put((self.teacher_variables, self.feed.labels)) for p in {x.place for x in active}}
         for learner in active:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
@@ -200,7 +213,7 @@ class Cohort:
             for step, taken, batch in self.feed.calls(epoch, min(learner.step for learner in active)):
                 ready = [learner for learner in active if learner.step == step]
                 outputs = self.teach(self.teacher_variables, batch["image"])
-                placed = {d: parallel.put((batch, outputs), d) for d in {learner.device for learner in ready}}
+                placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
                 list((map if ready[0].losses else pool.map)(advance, ready))
@@ -211,9 +224,6 @@ class Cohort:
                 learner.seconds += (time.monotonic() - began) / len(active)
             list(pool.map(self._end_epoch, active))
         self._pause(active, None)
-
-    def _constants(self, device):
-        return parallel.put((self.teacher_variables, self.feed.labels), device)
 
     def _pause(self, learners, began) -> None:
         """Writes the checkpoints that are due; all of them, and an exception, when the process was asked to stop."""
@@ -241,9 +251,9 @@ class Cohort:
     def _advance(self, learner, taken, placed, constants):
         if learner.step + taken < self.feed.steps and self.stop_signal():
             return  # compiles nothing more; `_pause` saves each learner where it is
-        batch, outputs = placed[learner.device]
+        batch, outputs = placed[learner.place]
         step = learner.program.steps[learner.program.stage(learner.epoch)]
-        learner.state, losses = step(learner.state, batch, outputs, *constants[learner.device])
+        learner.state, losses = step(learner.state, batch, outputs, *constants[learner.place])
         learner.losses.append(losses)
         learner.step += taken
 
@@ -285,6 +295,14 @@ def overlay(fresh: dict, learned: dict) -> dict:
         key: (overlay(value, learned[key]) if isinstance(value, dict) else learned[key]) if key in learned else value
         for key, value in fresh.items()
     }
+
+
+def begin(state: State, variables: dict, place: Place) -> State:
+    """The State with the student's variables taken from `variables`, as far as these have them."""
+    own = place.put(jax.tree.map(jnp.array, variables))  # a copy: the step donates its State
+    stats = {name: {"student": tree} for name, tree in own.items() if name != "params"}
+    params = overlay(state.params, {"student": own["params"]})
+    return state.replace(params=params, stats=overlay(state.stats, stats))
 
 
 def finite(state: State) -> bool:

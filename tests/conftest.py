@@ -1,4 +1,4 @@
-"""Strict settings for every test: warnings are errors, no silent promotion, four virtual CPU devices."""
+"""Strict settings for every test: warnings are errors, no silent promotion, eight virtual CPU devices."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from kdjax import cli
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

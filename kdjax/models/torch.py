@@ -54,6 +54,22 @@ def load(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
     return flax.traverse_util.unflatten_dict(flat)
 
 
+def load_body(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
+    """Variables as of `load`, without the classifier's: for a model that tells other classes apart than the file's.
+
+    Raises:
+      ValueError: as `load`, or the file has no classifier.
+    """
+    tensors, format_ = weights.read(path)
+    names = {name.removeprefix("params."): name for name in tensors}
+    names = names if format_ == weights.FORMAT else _canonical_names(path, tensors)
+    if "classifier.bias" not in names:
+        raise ValueError(f"{path}: there is no classifier with a bias, so its number of classes is not known")
+    classes = len(tensors[names["classifier.bias"]])
+    variables = load(path, model.clone(num_classes=classes), image_shape)
+    return {**variables, "params": {name: tree for name, tree in variables["params"].items() if name != "classifier"}}
+
+
 def _canonical_names(path, tensors) -> dict[str, str]:
     """Canonical name -> name in the file."""
     names = [name for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"]
