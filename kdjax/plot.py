@@ -24,6 +24,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, NullLocator
 
+from kdjax import classes as classwise
+from kdjax.classes import between
+
 INK, GREY, LIGHT = "#222222", "#888888", "#dddddd"
 TEACHER = "#D55E00"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -46,9 +49,6 @@ STYLE = {
 
 ONE_AXES = 6
 """Up to so many methods share one axes of learning curves."""
-
-UNEVEN = 1.5
-"""Classes are grouped by training images when the largest class has at least so many times those of the smallest."""
 
 
 def write(runs: list[dict], out: Path) -> list[Path]:
@@ -146,13 +146,8 @@ def _title(runs: list[dict], what: str) -> str:
     counts = {len(group) for lines in _experiments(done).values() for group in _rows(lines).values()}
     epochs = {run["result"]["epochs"] for run in done}
     named = next((run["result"].get("dataset") for run in runs if run["result"]), runs[0]["config"].get("experiment"))
-    seeds = f"{_between(counts)} seed{'s' * (counts != {1})}" if counts else "no finished run"
-    return f"{named}: {what}\n{seeds}" + (f", last epoch ({_between(epochs)})" if epochs else "")
-
-
-def _between(numbers) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+    seeds = f"{between(counts)} seed{'s' * (counts != {1})}" if counts else "no finished run"
+    return f"{named}: {what}\n{seeds}" + (f", last epoch ({between(epochs)})" if epochs else "")
 
 
 # ---- drawing and saving
@@ -490,7 +485,7 @@ def confusion(runs: list[dict]) -> Figure | None:
         return None
     best = max(candidates, key=lambda group: np.mean(_top1(group)))
     classes = best[0]["result"]["classes"]
-    counts = np.sum([_confusion(run) for run in best], axis=0)
+    counts = np.sum([classwise.confusion(run["result"]) for run in best], axis=0)
     side, longest = max(4.0, 0.145 * len(classes)), max(map(len, classes))
     names, pairs = (
         0.3 + 0.075 * longest,
@@ -502,14 +497,6 @@ def confusion(runs: list[dict]) -> Figure | None:
     _list_confusions(listing, counts, classes)
     figure.suptitle(_title(best, f"confusion of {_label(best)} (best mean top-1)"), fontsize=10)
     return figure
-
-
-def _confusion(run: dict) -> np.ndarray:
-    """[K, K] counts, true by predicted."""
-    counts = np.zeros([len(run["result"]["classes"])] * 2)
-    for true, predicted, count in run["result"]["last"]["confusion"]:
-        counts[true, predicted] += count
-    return counts
 
 
 def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
@@ -548,9 +535,9 @@ def _list_confusions(axes: Axes, counts: np.ndarray, classes: list[str], most=15
 def groups(runs: list[dict]) -> Figure | None:
     """Accuracy of classes with few, medium and many training images: the thirds of the classes by their number.
 
-    Drawn when the largest class has at least UNEVEN times the images of the smallest. Each class counts the same.
+    Drawn when their numbers differ enough (kdjax.classes.UNEVEN). Each class counts the same.
     """
-    done = [run for run in _done(runs) if run["result"]["last"].get("confusion") and _uneven(run)]
+    done = [run for run in _done(runs) if classwise.uneven(run["result"])]
     if not done:
         return None
     rows = _rows(done)
@@ -558,45 +545,21 @@ def groups(runs: list[dict]) -> Figure | None:
     limits = _limits(np.concatenate([*itertools.chain(*values)]))
     figure = Figure(figsize=(11, 1.6 + 0.32 * len(rows)), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True)
-    for number, name in enumerate(("few", "medium", "many")):
+    for number, name in enumerate(classwise.GROUPS):
         _strip(panels[number], values[number], _row_colours(rows), limits)
-        panels[number].set_title(f"{name}: {_group_sizes(done, number)}", fontsize=9)
+        panels[number].set_title(
+            f"{name}: {classwise.group_sizes([run['result'] for run in done], number)}", fontsize=9
+        )
     panels[0].set_yticks(range(len(rows)), [_label(group) for group in rows.values()])
     figure.supxlabel("mean accuracy of the group's classes (%)", fontsize=9)
     figure.suptitle(_title(done, "accuracy by a class's number of training images"), fontsize=10)
     return figure
 
 
-def _uneven(run: dict) -> bool:
-    counts = [count for count in run["result"].get("train_counts") or () if count]
-    return bool(counts) and max(counts) >= UNEVEN * min(counts)
-
-
-def _group(run: dict) -> np.ndarray:
-    """[K]: 0, 1 or 2 for a class in the lower, middle or upper third by training images; equals stay together."""
-    counts = np.array(run["result"]["train_counts"])
-    return np.searchsorted(np.quantile(counts, [1 / 3, 2 / 3]), counts)
-
-
 def _group_accuracies(runs: list[dict], number: int) -> np.ndarray:
     """By seed, without the seeds whose group has no test images."""
-    values = np.array([_group_accuracy(run, number) for run in _by_seed(runs)])
+    values = 100 * np.array([classwise.group_accuracy(run["result"], number) for run in _by_seed(runs)])
     return values[np.isfinite(values)]
-
-
-def _group_accuracy(run: dict, number: int) -> float:
-    """Mean accuracy in percent of a group's classes that have test images; nan when none has."""
-    counts = _confusion(run)
-    chosen = (_group(run) == number) & (counts.sum(1) > 0)
-    return 100 * np.mean(np.diag(counts)[chosen] / counts.sum(1)[chosen]) if chosen.any() else math.nan
-
-
-def _group_sizes(runs: list[dict], number: int) -> str:
-    members = [np.array(run["result"]["train_counts"])[_group(run) == number] for run in runs]
-    images = np.concatenate(members)
-    if not len(images):
-        return "no class"
-    return f"{_between(images)} images, {_between([len(member) for member in members])} classes"
 
 
 def shots(runs: list[dict]) -> Figure | None:

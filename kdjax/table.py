@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax import protocol, published, statistics
+from kdjax import classes, protocol, published, statistics
 from kdjax.gather import TEACHER, done
 from kdjax.gather import gather as gather
 from kdjax.gather import read as read
@@ -163,11 +163,50 @@ def _with_published(config: dict, record: dict) -> dict:
 def csv(runs: list[dict]) -> str:
     """`records` as CSV: a line a row, full precision, empty where something is unknown."""
     rows, marks, _ = _with_notes(runs)
+    return _as_csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+
+
+def class_records(runs: list[dict]) -> list[dict]:
+    """A dictionary a method and class, which are the rows of classes.csv: means over the seeds that are done.
+
+    `recall` is the accuracy on the images of a class. It, precision and F1 are None for a class without test images.
+    """
+    found = []
+    for name, lines in experiments(runs).items():
+        grouped = {}
+        for line in lines:
+            if done([line]) and line["result"]["last"].get("confusion"):
+                grouped.setdefault((line["config"]["method"], line["config"]["row"]), []).append(line["result"])
+        for (_, row), results in grouped.items():
+            found += _of_classes({"experiment": name, "row": row, "n": len(results)}, results)
+    return found
+
+
+def _of_classes(shared: dict, results: list[dict]) -> list[dict]:
+    matrices = [classes.confusion(result) for result in results]
+    scores = [classes.scores(matrix) for matrix in matrices]
+    means = {name: np.mean([score[name] for score in scores], axis=0).tolist() for name in scores[0]}
+    tests = matrices[0].sum(1).astype(int).tolist()
+    trains = [result.get("train_counts") for result in results]
+    trains = np.mean(trains, axis=0).tolist() if all(trains) else [None] * len(tests)
+    return [
+        {
+            **shared,
+            "class": name,
+            "train_images": trains[k],
+            "test_images": tests[k],
+            **{score: values[k] if tests[k] else None for score, values in means.items()},
+        }
+        for k, name in enumerate(results[0]["classes"])
+    ]
+
+
+def _as_csv(rows: list[dict]) -> str:
+    """A line a row, full precision, empty where something is unknown."""
     file = io.StringIO()
     writer = csvlib.writer(file, lineterminator="\n")
-    writer.writerow([*rows[0], "notes"] if rows else [])
-    for row, notes in zip(rows, marks, strict=True):
-        writer.writerow([*("" if value is None else value for value in row.values()), " ".join(notes)])
+    writer.writerow(rows[0] if rows else [])
+    writer.writerows(["" if value is None else value for value in row.values()] for row in rows)
     return file.getvalue()
 
 
@@ -245,6 +284,29 @@ def costs(runs: list[dict]) -> Grid:
     return Grid(header, rows)
 
 
+def groups(runs: list[dict]) -> Grid:
+    """Mean accuracy of the classes with few, medium and many training images, where their numbers differ."""
+    several, rows, sizes = len(experiments(runs)) > 1, [], {}
+    for name, lines in experiments(runs).items():
+        grouped = {}
+        for line in lines:
+            if line["config"].get("method") != TEACHER and done([line]) and classes.uneven(line["result"]):
+                grouped.setdefault((line["config"]["method"], line["config"]["row"]), []).append(line["result"])
+        for (_, row), results in grouped.items():
+            label = clean(f"{name}: {row}" if several else row)
+            rows.append([label, *(_group(results, number) for number in range(len(classes.GROUPS)))])
+            sizes.setdefault(name, results)
+    first = next(iter(sizes.values()), [])
+    header = [f"{g}: {classes.group_sizes(first, i)}" if len(sizes) == 1 else g for i, g in enumerate(classes.GROUPS)]
+    return Grid(["classes by training images", *header], rows)
+
+
+def _group(results: list[dict], number: int) -> str:
+    values = [classes.group_accuracy(result, number) for result in results]
+    summary = statistics.summary([value for value in values if np.isfinite(value)])
+    return _spread(summary["mean"], summary["std"])
+
+
 def _superscript(numbers: list[int]) -> str:
     digits = str.maketrans("0123456789,", "⁰¹²³⁴⁵⁶⁷⁸⁹˒")
     return ",".join(str(number) for number in numbers).translate(digits)
@@ -291,8 +353,8 @@ def clean(text: str) -> str:
 
 
 def markdown(runs: list[dict]) -> str:
-    """The methods table, teacher beside student, footnotes and protocol, for GitHub."""
-    parts = [_markdown(methods(runs)), _markdown(costs(runs))]
+    """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
+    parts = [_markdown(methods(runs)), _markdown(costs(runs)), _markdown(groups(runs))]
     parts.append("  \n".join(_escape_markdown(note) for note in _footnotes(runs)))
     parts.append("\n".join(f"- **{_escape_markdown(title)}.** {_escape_markdown(t)}" for title, t in _protocol(runs)))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -319,8 +381,8 @@ def _escape_markdown(text: str) -> str:
 
 
 def latex(runs: list[dict]) -> str:
-    """Two tabulars of the package booktabs, footnotes and protocol below as small text."""
-    parts = ["% needs \\usepackage{booktabs}", _latex(methods(runs)), _latex(costs(runs))]
+    """Tabulars of the package booktabs, footnotes and protocol below as small text."""
+    parts = ["% needs \\usepackage{booktabs}", _latex(methods(runs)), _latex(costs(runs)), _latex(groups(runs))]
     below = [_escape_latex(note) for note in _footnotes(runs)]
     below += [rf"\textbf{{{_escape_latex(title)}.}} {_escape_latex(text)}" for title, text in _protocol(runs)]
     parts.append("{\\footnotesize\n" + "\n\n".join(below) + "\n\\par}")
@@ -379,8 +441,10 @@ class Terminal:
 
 
 def terminal(runs: list[dict]) -> Terminal:
-    """A rich renderable of methods, costs, footnotes and protocol."""
-    return Terminal([grid for grid in (methods(runs), costs(runs)) if grid.rows], _footnotes(runs), _protocol(runs))
+    """A rich renderable of methods, costs, groups of classes, footnotes and protocol."""
+    return Terminal(
+        [grid for grid in (methods(runs), costs(runs), groups(runs)) if grid.rows], _footnotes(runs), _protocol(runs)
+    )
 
 
 SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
@@ -428,7 +492,7 @@ def _footnotes(runs: list[dict]) -> list[str]:
 
 
 def write(runs: list[dict], out) -> list[Path]:
-    """Writes runs.jsonl, table.md, table.csv, table.tex and the pictures under `out`; returns their paths."""
+    """Writes runs.jsonl, table.md, .csv and .tex, classes.csv and the pictures under `out`; returns their paths."""
     from kdjax import plot  # slow to import
 
     out = Path(out)
@@ -438,6 +502,7 @@ def write(runs: list[dict], out) -> list[Path]:
         "table.md": markdown(runs),
         "table.csv": csv(runs),
         "table.tex": latex(runs),
+        "classes.csv": _as_csv(class_records(runs)),
     }
     for name, text in texts.items():
         write_text(out / name, text)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from kdjax import plot
+from kdjax import classes, plot
 
 METHODS = {"student": 0.90, "kd": 0.93, "dkd": 0.94}
 
@@ -242,8 +242,8 @@ def test_groups_of_classes():
     lines = fabricate({"kd": 0.9}, seeds=2, classes=6, train_counts=(2, 2, 10, 10, 50, 50))
     for run in lines:
         run["result"]["last"]["confusion"] = [[0, 1, 4], [1, 1, 4], [2, 2, 4], [3, 3, 4], [4, 4, 3], [4, 5, 1]]
-    accuracies = [plot._group_accuracy(lines[0], number) for number in range(3)]
-    assert accuracies == [50, 100, 75]  # class 5 has no test images
+    accuracies = [classes.group_accuracy(lines[0]["result"], number) for number in range(3)]
+    assert accuracies == [0.5, 1, 0.75]  # class 5 has no test images
     assert "few: 2 images, 2 classes" in texts(plot.groups(lines))
     assert plot.groups(fabricate(train_counts=(111, 117))) is None
 

@@ -597,3 +597,38 @@ def test_what_is_no_table_is_refused(tmp_path, make, message):
     make(path)
     with pytest.raises(ValueError, match=message):
         table.read(path)
+
+
+def uneven_lines(seeds=(0, 1)) -> list[dict]:
+    """Runs of two methods over three classes of 2, 20 and 40 training images; class c has no test image."""
+    config = experiment()
+    lines = []
+    for method, hits in (("student", 2), ("kd", 3)):
+        for seed in seeds:
+            last = {"epoch": 3, "top1": 0.9, "confusion": [[0, 0, hits], [0, 1, 4 - hits], [1, 1, 4]]}
+            changes = {"classes": ["a", "b", "c"], "train_counts": [2, 20, 40], "last": last}
+            made = result(method, seed, **changes)
+            lines.append({"run": f"{method}/seed{seed}", "config": run_config(config, method, seed), "result": made})
+    return [{**line, "history": []} for line in lines]
+
+
+def test_every_class_has_a_row():
+    rows = table.class_records(uneven_lines())
+    assert [(row["row"], row["class"]) for row in rows] == [(m, c) for m in ("student", "kd") for c in "abc"]
+    a, b, c = rows[3:]
+    assert (a["n"], a["train_images"], a["test_images"]) == (2, 2, 4)
+    assert (a["recall"], a["precision"], a["f1"]) == pytest.approx((0.75, 1.0, 6 / 7))
+    assert (b["recall"], b["precision"], b["f1"]) == pytest.approx((1.0, 0.8, 8 / 9))
+    assert (c["test_images"], c["recall"], c["precision"], c["f1"]) == (0, None, None, None)
+
+
+def test_classes_with_few_and_many_images():
+    grid = table.groups(uneven_lines())
+    assert grid.header[1:] == [f"{g}: {n} images, 1 classes" for g, n in (("few", 2), ("medium", 20), ("many", 40))]
+    assert grid.rows == [
+        ["student", "50.00 ± 0.00", "100.00 ± 0.00", "–"],
+        ["kd", "75.00 ± 0.00", "100.00 ± 0.00", "–"],
+    ]
+    even = [{**line, "result": {**line["result"], "train_counts": [9, 9, 9]}} for line in uneven_lines()]
+    assert table.groups(even).rows == []
+    assert "many" not in table.markdown(even)
