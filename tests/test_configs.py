@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from kdjax import cli, methods
+from kdjax import cli, experiment, methods, table
 from kdjax import method as rows
 from kdjax.config import default, differences, parse_arg, plain, resolve
+from kdjax.run import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CASES = {  # file and argument -> ((H, W, C), classes)
@@ -45,6 +46,37 @@ def test_config(name):
         row = rows.with_model(row, config, classes)
         for stage in rows.stages(row, config, steps_per_epoch=10):
             rows.check(row, stage, image_shape, (teacher, shapes), classes, train_examples=100)
+
+
+@pytest.fixture
+def quickly_compiled():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def test_cifar100_trains(tmp_path, quickly_compiled):
+    """Some of its methods, two steps each, with images of noise and smaller networks than the pair it names."""
+    config = cli.load_config(str(CONFIGS / "cifar100.py:teacher=resnet56,student=resnet20"), [])
+    config.data.source = "generated"
+    config.data.kwargs = {"shape": (32, 32, 3), "classes": 100, "train": 100, "test": 100}
+    config.teacher.model, config.student.model = "resnet14", "resnet8"
+    config.epochs, config.steps_per_epoch, config.batch_size = 1, 2, 4
+    config.execution.eval_batch_size = 100
+    config.teacher.batch_size = 50
+    config.methods.activation_boundary.first_stage.epochs = 1
+    chosen = ("student", "crd", "reviewkd", "activation_boundary")
+    directory = experiment.run(config, tmp_path, only=chosen, seeds=(0,))
+    for method in (*chosen, "teacher"):
+        result, history = (run := Run(directory / method / "seed0")).result(), run.history()
+        assert (result["status"], result["steps"], len(result["classes"])) == ("done", 2, 100), method
+        assert [row["epoch"] for row in history] == ([0, 1] if method == "activation_boundary" else [1])
+        terms = {name.removeprefix("loss/") for name in history[-1] if name.startswith("loss/")}
+        assert terms == ({"cross_entropy"} if method == "teacher" else {*config.methods[method]} - {"first_stage"})
+    runs = table.gather(directory)
+    assert "Δ published" in table.markdown(runs).splitlines()[0]
+    shown = {row["method"]: row["published"] for row in table.records(runs)}
+    assert (shown["teacher"], shown["student"], shown["crd"]) == pytest.approx((0.7234, 0.6906, 0.7116))
 
 
 def test_rows_of_an_ablation_keep_their_order_and_values():
