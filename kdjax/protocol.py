@@ -126,7 +126,8 @@ def _teacher(config: dict, records: list[dict]) -> str:
         origin = "the student of " + " and ".join(_last_parts(path, 3) for path in spec["run"].split("+"))
     else:
         epochs = spec.get("epochs") or config.get("epochs")
-        origin = f"trained here on all training images, {epochs} epochs, seed {spec.get('seed', 0)}"
+        begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
+        origin = f"trained here{begun} on all training images, {epochs} epochs, seed {spec.get('seed', 0)}"
     return f"Teacher: {name}, {origin}; its accuracy is measured here."
 
 
