@@ -82,7 +82,7 @@ def recipe(name: str, args) -> dict:
         spec.update(WEIGHTS.get(name, {}).get(term, {}))
     if name in ("attention", "vid", "fitnet"):
         pairs = layers(args.teacher, args.student)
-        made[name].update({"layer": pairs[-2]} if name == "fitnet" else {"layers": pairs})
+        made[name].update({"layer": pairs[-2:][0]} if name == "fitnet" else {"layers": pairs})
     return made
 
 
