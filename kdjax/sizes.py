@@ -1,0 +1,171 @@
+"""What students cost as they ship: each exported, in float and in int8, and everything measured from the file."""
+
+import csv
+import io
+import json
+import os
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from kdjax import data, export, int8, serve
+from kdjax.data.images import Encoded
+from kdjax.run import Run, write_text
+
+COLUMNS = (
+    "student",
+    "file",
+    "n",
+    "top1",
+    "top1_std",
+    "bytes",
+    "deflated",
+    "zeros",
+    "flops",
+    "flops_left",
+    "ms",
+    "ms_iqr",
+)
+"""Of sizes.csv: fractions, bytes, floating-point operations and milliseconds; see `measure`."""
+
+NOTES = """\
+- **Top-1** of the whole test split, predicted by the file; mean ± sample standard deviation over {n} seeds.
+- **KB**: the file (ONNX, preprocessing and description included); deflated: the same under zlib at level 9, where zeros
+  pay. **Zeros**: among the weights of convolutions and linear layers. **MFLOPs**: two for each of their
+  multiplications for one image, in all and those by a weight that is not 0: runtimes for dense arrays do not skip them.
+- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images; a
+  row in int8 alone was trained for it.
+- **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
+  {runtime} on {cpus} CPU cores."""
+
+
+def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
+    """Exports finished runs beside their results, student.onnx and student-int8.onnx, and measures the files.
+
+    A run that was trained with quantize="int8" is exported in int8 alone: that is what its accuracy was measured in.
+
+    Args:
+      paths: directories of runs; those of one method and several seeds share a row.
+      images: training images to calibrate int8 on.
+      say: told of each file.
+
+    Returns:
+      A dictionary with COLUMNS a row.
+
+    Raises:
+      ValueError: no finished run, data that is not here, or a student that cannot be exported.
+    """
+    if images < 1:
+        raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
+    runs = {Path(path): Run(path).finished()[0] for path in paths}  # all are looked at before the first is exported
+    datasets, measured = {}, {}
+    for path, config in runs.items():
+        key = json.dumps(config["data"])
+        if key not in datasets:
+            datasets[key] = data.load(ConfigDict(config["data"]))
+        for file in _export(path, config, datasets[key].train, images):
+            row = measure(file, datasets[key].test)
+            say(f"{file}: {100 * row['top1']:.2f} %, {row['bytes']:,} bytes, {row['ms']:.2f} ms")
+            measured.setdefault((config["row"], row["file"]), []).append(row)
+    return [{"student": name, **_summary(rows)} for (name, _), rows in measured.items()]
+
+
+def _export(path: Path, config: dict, train, images: int) -> list[Path]:
+    plain, small = path / "student.onnx", path / "student-int8.onnx"
+    export.export(path, plain, "onnx")
+    chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
+    int8.quantize(plain, small, _decoded(train.image[chosen]))
+    if config["spec"].get("quantize"):
+        plain.unlink()
+        return [small]
+    return [plain, small]
+
+
+def measure(path: Path, test, batch_size: int = 64) -> dict:
+    """top1 on a split, bytes and deflated bytes, fraction of zeros, flops and flops_left, ms and ms_iqr of a file.
+
+    The measured accuracy takes the place of that in the file's description.
+    """
+    served, hits = serve.load(path), 0
+    for start in range(0, len(test.label), batch_size):
+        image = _decoded(test.image[start : start + batch_size])
+        hits += int((served.predict(image).argmax(axis=1) == test.label[start : start + batch_size]).sum())
+    top1 = hits / len(test.label)
+    dense, left = int8.operations(path, np.zeros((1, *served.image_shape), np.uint8))
+    latency = serve.latency(served)
+    accuracy = {**served.description["accuracy"], "top1": top1}
+    serve.describe(path, {**served.description, "accuracy": accuracy, "latency_1": latency})
+    content = path.read_bytes()
+    return {
+        "file": "int8" if "int8" in served.description else "float32",
+        "top1": top1,
+        "bytes": len(content),
+        "deflated": len(zlib.compress(content, 9)),
+        "zeros": int8.zeros(path),
+        "flops": 2 * dense,
+        "flops_left": 2 * left,
+        "ms": latency["median_ms"],
+        "ms_iqr": latency["spread_ms"],
+    }
+
+
+def _decoded(images) -> np.ndarray:
+    return images.decode() if isinstance(images, Encoded) else images
+
+
+def _summary(rows: list[dict]) -> dict:
+    """The files of one method's seeds as one row: means, and the spread of the accuracy."""
+    top1 = [row["top1"] for row in rows]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "file"}
+    std = float(np.std(top1, ddof=1)) if len(rows) > 1 else None
+    return {"file": rows[0]["file"], "n": len(rows), **means, "top1_std": std}
+
+
+def markdown(rows: list[dict], images: int) -> str:
+    """The table and what its columns mean."""
+    head = ["student", "file", "top-1", "KB", "KB deflated", "zeros", "MFLOPs", "not by 0", "ms, 1 image"]
+    lines = [head, ["-" * len(head[0]), "-" * len(head[1]), *("-" * (len(name) - 1) + ":" for name in head[2:])]]
+    for row in rows:
+        spread = f" ± {100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
+        lines.append(
+            [
+                row["student"],
+                row["file"],
+                f"{100 * row['top1']:.2f}{spread}",
+                *(f"{row[name] / 1000:,.1f}" for name in ("bytes", "deflated")),
+                f"{100 * row['zeros']:.1f} %",
+                *(f"{row[name] / 1e6:,.2f}" for name in ("flops", "flops_left")),
+                f"{row['ms']:.2f} ± {row['ms_iqr']:.2f}",
+            ]
+        )
+    seeds = sorted({row["n"] for row in rows})
+    notes = NOTES.format(
+        n=" or ".join(map(str, seeds)),
+        images=images,
+        runtime=serve.needs("onnxruntime", "sizes").__version__,
+        cpus=len(os.sched_getaffinity(0)),
+    )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}\n"
+
+
+def to_csv(rows: list[dict]) -> str:
+    """The rows in full precision."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def main(args) -> None:
+    """`kdjax sizes RUN... [--out=DIR] [--images=256]`: prints the table and writes sizes.md and sizes.csv."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        rows = sizes(args.runs, args.images, print)
+    table = markdown(rows, args.images)
+    print(f"\n{table}")
+    if args.out:
+        write_text(Path(args.out) / "sizes.md", table)
+        write_text(Path(args.out) / "sizes.csv", to_csv(rows))
