@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--top", type=int, default=3, help="classes to print for each image (default: 3)")
     sub.add_argument("--batch-size", type=int, default=32, help="images predicted at once (default: 32)")
     sub.add_argument("--json", action="store_true", help="print a JSON object for each image")
-    sub = command("sizes", _sizes, "export runs in float and int8 and measure accuracy, bytes, FLOPs, time of the files")
+    sub = command("sizes", _sizes, "export runs in float and int8, measure accuracy, bytes, FLOPs and time")
     sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
