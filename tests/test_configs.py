@@ -25,6 +25,8 @@ CASES = {  # file and argument -> ((H, W, C), classes)
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
     "products.py:path=images": ((64, 64, 3), 5),
     "products.py:path=images,size=96,teacher=resnet20,student=squeezenet,assistant=resnet14": ((96, 96, 3), 5),
+    "digits_small.py": ((8, 8, 1), 10),
+    "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
     "products_fewshot.py:path=images,shots=5,teacher=resnet20,student=lenet": ((32, 32, 3), 5),
     "products_fewshot.py:path=images,shots=0,teacher=resnet14,student=resnet8x4": ((32, 32, 3), 5),
     "ablations/products_grid.py:path=images,teacher=resnet20,student=resnet8": ((32, 32, 3), 5),
