@@ -4,6 +4,7 @@ Each formula takes the student, the teacher (attributes logits, features, preact
 parameters. Its value is compared, and its slope along a random direction of the student's outputs, by differences.
 """
 
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -288,6 +289,7 @@ CASES = [
     (losses.attention, {"layers": (0, (1, 2), -1), "power": 4}, attention_power),
     (losses.vid, {}, vid),
     (losses.kdsvd, {}, kdsvd),
+    (losses.kdsvd, {"rank": 3}, functools.partial(kdsvd, rank=3)),
     (losses.paraphraser, {}, paraphraser),
     (losses.factor_transfer, {}, factor_transfer),
     (losses.activation_boundary, {}, activation_boundary),
@@ -444,10 +446,11 @@ def test_crd_draws_negatives_uniformly_from_other_classes():
         assert scipy.stats.chisquare(others).pvalue > 1e-3
 
 
-def test_kdsvd_has_finite_gradients_where_singular_values_coincide():
+@pytest.mark.parametrize("rank", [1, 3])
+def test_kdsvd_has_finite_gradients_where_singular_values_coincide(rank):
     eye = jnp.broadcast_to(jnp.eye(4).reshape(1, 2, 2, 4), (B, 2, 2, 4))
     noise = jnp.asarray(np.random.default_rng(0).random((B, 2, 2, 4)), jnp.float32)
     student = Outputs(jnp.zeros((B, K)), features=(eye, eye, eye))
     teacher = Outputs(jnp.zeros((B, K)), features=(noise, noise, noise + eye))
-    grads = jax.grad(lambda s: losses.kdsvd(s, teacher, labels()))(student)
+    grads = jax.grad(lambda s: losses.kdsvd(s, teacher, labels(), rank=rank))(student)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))

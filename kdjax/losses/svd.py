@@ -13,7 +13,8 @@ import optax
 
 from kdjax.losses.common import dot, maps, norm, positions, same_channels, unit
 
-STEPS = 60  # of the iterations below
+STEPS, MORE_STEPS = 60, 500
+"""Of the iterations below, for the first singular vector alone and for more, which lie closer to each other."""
 
 
 def kdsvd(student, teacher, labels, *, layers=None, rank=1):
@@ -26,7 +27,8 @@ def kdsvd(student, teacher, labels, *, layers=None, rank=1):
 
     Args:
       layers: at least two maps, ints or pairs (student's, teacher's); None: all but the first.
-      rank: singular vectors of the teacher; the student offers three more to choose from.
+      rank: singular vectors of the teacher; the student offers three more to choose from. More than one takes eight
+        times as many iterations.
 
     Raises:
       ValueError: one map, or maps of student and teacher that differ in channels.
@@ -44,9 +46,10 @@ def kdsvd(student, teacher, labels, *, layers=None, rank=1):
 
 def _aligned(s, t, rank):
     """([B, C, rank], [B, C, rank]) singular vectors of s and t [B, HW, C], scaled by the singular values of t."""
-    values, vectors = _decompose(t, rank)
+    steps = STEPS if rank == 1 else MORE_STEPS
+    values, vectors = _decompose(t, rank, steps)
     vectors = jnp.where(jnp.sum(vectors, 1, keepdims=True) < 0, -vectors, vectors)  # a sign of its own, not LAPACK's
-    _, offered = _decompose(s, rank + 3)
+    _, offered = _decompose(s, rank + 3, steps)
     cosine = jax.lax.stop_gradient(dot("bcm,bcn->bmn", offered, vectors))
     best = jax.nn.one_hot(jnp.argmax(jnp.abs(cosine), 1), cosine.shape[1], axis=1, dtype=s.dtype)
     chosen = dot("bcm,bmn->bcn", offered, best * jnp.sign(cosine))
@@ -59,22 +62,22 @@ def _kernel(a, b):
     return jnp.exp(-jnp.square(a[:, :, None, :] - b[:, None, :, :]) / 8)
 
 
-def _decompose(x, rank):
+def _decompose(x, rank, steps):
     """The largest singular values [B, n] and right singular vectors [B, C, n] of x [B, M, C]; n at most rank.
 
     Values are in units of the norm of x.
     """
     rank = min(rank, *x.shape[1:])
     if x.shape[1] >= x.shape[2]:
-        squares, vectors = _eigenvectors(dot("bmc,bmd->bcd", x, x), rank)
+        squares, vectors = _eigenvectors(dot("bmc,bmd->bcd", x, x), rank, steps)
     else:
-        squares, left = _eigenvectors(dot("bmc,bnc->bmn", x, x), rank)
+        squares, left = _eigenvectors(dot("bmc,bnc->bmn", x, x), rank, steps)
         vectors = unit(dot("bmc,bmn->bcn", x, left), axis=1)
     return jnp.sqrt(jnp.maximum(squares, 0.0)), vectors
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _eigenvectors(x, count):
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _eigenvectors(x, count, steps):
     """The largest eigenvalues [B, count] and their eigenvectors [B, N, count] of positive semidefinite x [B, N, N].
 
     Eigenvalues are in units of their sum. Orthogonal iteration: an error falls by the ratio of the next eigenvalue to
@@ -84,7 +87,7 @@ def _eigenvectors(x, count):
     x = x / jnp.maximum(jnp.trace(x, axis1=1, axis2=2), 1e-24)[:, None, None]
     start = jax.random.normal(jax.random.key(0), (x.shape[1], count), x.dtype)
     start = jnp.broadcast_to(start, (len(x), *start.shape))
-    vectors = jax.lax.fori_loop(0, STEPS, lambda _, v: _orthonormal(_times(x, v)), start)
+    vectors = jax.lax.fori_loop(0, steps, lambda _, v: _orthonormal(_times(x, v)), start)
     return jnp.sum(vectors * _times(x, vectors), 1), vectors
 
 
@@ -102,14 +105,14 @@ def _orthonormal(x):
 
 
 @_eigenvectors.defjvp
-def _eigenvectors_jvp(count, primals, tangents):
+def _eigenvectors_jvp(count, steps, primals, tangents):
     """First-order perturbation, finite everywhere.
 
     Along the vectors found, 1/gap of two eigenvalues is gap / (gap^2 + 1e-10). Along the others, the inverse of
     (eigenvalue - x) is its Neumann series, cut off.
     """
     (x,), (dx,) = primals, tangents
-    values, vectors = _eigenvectors(x, count)
+    values, vectors = _eigenvectors(x, count, steps)
     scale = jnp.maximum(jnp.trace(x, axis1=1, axis2=2), 1e-24)[:, None, None]
     x, pushed = x / scale, _times(dx / scale, vectors)
     inner = dot("bin,bim->bnm", vectors, pushed)
@@ -121,7 +124,7 @@ def _eigenvectors_jvp(count, primals, tangents):
         return y - _times(vectors, dot("bin,bim->bnm", vectors, y))
 
     right = outside(pushed) / floor
-    across = jax.lax.fori_loop(0, STEPS, lambda _, y: outside(_times(x, y)) / floor + right, right)
+    across = jax.lax.fori_loop(0, steps, lambda _, y: outside(_times(x, y)) / floor + right, right)
     slopes = jnp.diagonal(inner, axis1=1, axis2=2)
     return (values, vectors), (slopes, along + across)
 
