@@ -133,8 +133,12 @@ def _onnx(target: Path, variables, description: dict) -> None:
     from kdjax import onnx_graph
 
     shape = ("batch", "height", "width", description["image_shape"][-1])
-    function = inference.predictor(description, variables)
-    onnx.save(onnx_graph.convert(function, shape, np.uint8, "image", "logits"), target)
+    convert = lambda function: onnx_graph.convert(function, shape, np.uint8, "image", "logits")  # noqa: E731
+    try:
+        model = convert(inference.predictor(description, variables))
+    except ValueError:  # a slice, say, is a gather while the batch size is a symbol
+        model = convert(inference.predictor(description, variables, singly=True))
+    onnx.save(model, target)
 
 
 FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo}

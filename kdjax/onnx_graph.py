@@ -100,6 +100,12 @@ class Graph:
         name = equation.primitive.name
         if name in _ELEMENTWISE:
             return [self.elementwise(equation, values)]
+        if values and all(
+            value.constant and value.shape == a.aval.shape for value, a in zip(values, equation.invars, strict=True)
+        ):
+            results = equation.primitive.bind(*[value.data for value in values], **equation.params)
+            results = results if equation.primitive.multiple_results else [results]
+            return [self.constant(result) for result in results]
         if name in _RULES:
             return _RULES[name](self, equation, values)
         raise ValueError(f"ONNX export: the network uses {name} of JAX, for which kdjax knows no ONNX")
