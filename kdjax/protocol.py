@@ -2,6 +2,7 @@
 
 import json
 
+from kdjax.compress import PRUNE
 from kdjax.config import differences, plain
 from kdjax.gather import TEACHER, done
 from kdjax.methods import RECIPES, VARIANTS, recipe
@@ -255,6 +256,14 @@ def _stages(own: list[dict]) -> list[str]:
         found.append(f"Has a first stage of {spec['first_stage'].get('epochs', 1)} epochs more than the others.")
     if spec.get("teacher"):
         found.append(f"Taught by the student of {spec['teacher'].replace('+', ' and ')} with the same seed.")
+    if spec.get("start"):
+        found.append(f"Begins as the student of {spec['start']} with the same seed: trained that much longer in all.")
+    if spec.get("prune"):
+        found.append(
+            f"Pruned: {100 * spec['prune'].get('sparsity', PRUNE['sparsity']):g} % of the kernels' weights are 0."
+        )
+    if spec.get("quantize"):
+        found.append(f"Trained and evaluated with weights and activations rounded to {spec['quantize']}.")
     if spec.get("optimizer"):
         changes = ", ".join(f"{key} {value}" for key, value in spec["optimizer"].items())
         found.append(f"Has an optimizer of its own: {changes}.")

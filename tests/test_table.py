@@ -210,6 +210,16 @@ def test_stages_and_teachers_of_single_rows_are_noted():
     assert "Has an optimizer of its own: learning_rate 0.01." in text
 
 
+def test_rows_that_continue_another_are_noted():
+    """As their accuracy is that of a longer training, of fewer weights, of rounded ones."""
+    smaller = line("mine", 0)
+    smaller["config"]["spec"] |= {"start": "kd", "prune": {}, "quantize": "int8"}
+    text = table.markdown([*tiny_runs(), smaller])
+    assert "Begins as the student of kd with the same seed: trained that much longer in all." in text
+    assert "Pruned: 80 % of the weights of its kernels are 0." in text
+    assert "Trained and evaluated with weights and activations rounded to int8." in text
+
+
 # ---- what is missing
 
 
