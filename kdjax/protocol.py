@@ -258,10 +258,9 @@ def _stages(own: list[dict]) -> list[str]:
         found.append(f"Taught by the student of {spec['teacher'].replace('+', ' and ')} with the same seed.")
     if spec.get("start"):
         found.append(f"Begins as the student of {spec['start']} with the same seed: trained that much longer in all.")
-    if spec.get("prune"):
-        found.append(
-            f"Pruned: {100 * spec['prune'].get('sparsity', PRUNE['sparsity']):g} % of the kernels' weights are 0."
-        )
+    if "prune" in spec:
+        zeros = {**PRUNE, **spec["prune"]}["sparsity"]
+        found.append(f"Pruned: {100 * zeros:g} % of the weights of its kernels are 0.")
     if spec.get("quantize"):
         found.append(f"Trained and evaluated with weights and activations rounded to {spec['quantize']}.")
     if spec.get("optimizer"):
