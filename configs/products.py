@@ -30,7 +30,12 @@ METHODS = (
     *("student", "hard_target", "kd", "logit_mse", "dkd", "nkd", "dist", "kd_standardized"),
     *("fitnet", "attention", "vid", "srrl", "similarity", "rkd", "pkt", "crd"),
 )
-WEIGHTS = {}
+WEIGHTS = {
+    "kd": {"kd": {"temperature": 1.0}},
+    "dkd": {"dkd": {"beta": 2.0}},
+    "attention": {"attention": {"weight": 10.0}},
+    "rkd": {"rkd": {"weight": 0.01}},
+}
 """Chosen by configs/ablations/products_grid.py on the validation split: method -> term -> what differs."""
 
 
@@ -77,7 +82,7 @@ def recipe(name: str, args) -> dict:
     """The paper's recipe, with the layers of these two networks, a warm-up that fits, and the weights of the grid."""
     made = methods.recipe(name, args.teacher, args.student)
     for term, spec in made.items():
-        if spec.get("warmup_epochs"):
+        if "warmup_epochs" in spec:
             spec["warmup_epochs"] = max(1, args.epochs // 12)  # 20 of the papers' 240
         spec.update(WEIGHTS.get(name, {}).get(term, {}))
     if name in ("attention", "vid", "fitnet"):
