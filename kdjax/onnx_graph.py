@@ -100,15 +100,19 @@ class Graph:
         name = equation.primitive.name
         if name in _ELEMENTWISE:
             return [self.elementwise(equation, values)]
-        if values and all(
-            value.constant and value.shape == a.aval.shape for value, a in zip(values, equation.invars, strict=True)
-        ):
+        if name != "broadcast_in_dim" and values and self.known(equation, values):
             results = equation.primitive.bind(*[value.data for value in values], **equation.params)
             results = results if equation.primitive.multiple_results else [results]
             return [self.constant(result) for result in results]
         if name in _RULES:
             return _RULES[name](self, equation, values)
         raise ValueError(f"ONNX export: the network uses {name} of JAX, for which kdjax knows no ONNX")
+
+    def known(self, equation, values) -> bool:
+        """Whether everything about an equation is constant, so that JAX can compute it now."""
+        sizes = [size for var in equation.outvars for size in var.aval.shape]
+        whole = (v.constant and v.shape == a.aval.shape for v, a in zip(values, equation.invars, strict=True))
+        return all(isinstance(size, int) for size in sizes) and all(whole)
 
     # ---- tensors
 
