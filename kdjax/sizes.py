@@ -35,11 +35,12 @@ NOTES = """\
 - **Top-1** of the whole test split, predicted by the file; mean ± sample standard deviation over {n} seeds.
 - **KB**: the file (ONNX, preprocessing and description included); deflated: the same under zlib at level 9, where zeros
   pay. **Zeros**: among the weights of convolutions and linear layers. **MFLOPs**: two for each of their
-  multiplications for one image, in all and those by a weight that is not 0: runtimes for dense arrays do not skip them.
+  multiplications for one image (at every position, padding included), in all and those by a weight that is not 0, which
+  runtimes for dense arrays do not skip.
 - **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images; a
   row in int8 alone was trained for it.
 - **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
-  {runtime} on {cpus} CPU cores."""
+  {runtime}, CPU cores: {cpus}."""
 
 
 def sizes(paths, images: int, say=lambda message: None) -> list[dict]:

@@ -19,7 +19,7 @@ LABELS = {"cross_entropy": {"weight": 1.0}}
 
 
 def config():
-    made = tiny.config(methods=("student",), epochs=6)
+    made = tiny.config(methods=("student",), epochs=4)
     made.data.train_examples = 0
     made.student.kwargs = {"width": 24}
     fine = {**LABELS, "start": "student", "optimizer": {"learning_rate": 0.01}}
@@ -30,7 +30,9 @@ def config():
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    return experiment.run(config(), tmp_path_factory.mktemp("runs"))
+    runs = tmp_path_factory.mktemp("runs")
+    experiment.run(config(), runs, only=("student",))
+    return experiment.run(config(), runs, seeds=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def top1(path, split):
 def test_an_int8_file_is_smaller_and_as_right(files, split):
     plain, small = files["student"]
     assert small.stat().st_size < 0.6 * plain.stat().st_size
-    assert top1(plain, split) > 0.8
+    assert top1(plain, split) > 0.7
     assert abs(top1(small, split) - top1(plain, split)) < 0.03
 
 
