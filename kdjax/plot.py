@@ -486,29 +486,29 @@ def confusion(runs: list[dict]) -> Figure | None:
     best = max(candidates, key=lambda group: np.mean(_top1(group)))
     classes = best[0]["result"]["classes"]
     counts = np.sum([classwise.confusion(run["result"]) for run in best], axis=0)
-    side, longest = max(4.0, 0.145 * len(classes)), max(map(len, classes))
-    names, pairs = (
-        0.3 + 0.075 * longest,
-        max(2.6, 1.2 + 0.13 * longest),
-    )  # inches for the names at the axes, and for the list
+    font = 9 if len(classes) <= 20 else 6
+    lines = _confused_pairs(counts, classes)
+    side = max(4.0, 0.145 * len(classes))
+    names = 0.3 + 0.009 * font * max(map(len, classes))  # inches for the names at the axes
+    pairs = 0.2 + 0.07 * max(map(len, lines))  # and for the list
     figure = Figure(figsize=(side + names + pairs, side + names + 0.8), layout="constrained")
     axes, listing = figure.subplots(1, 2, width_ratios=(side, pairs))
-    _matrix(axes, counts, classes)
-    _list_confusions(listing, counts, classes)
+    _matrix(axes, counts, classes, font)
+    listing.text(0, 1, "\n".join(lines), va="top", fontsize=8, linespacing=1.5)
+    listing.axis("off")
     figure.suptitle(_title(best, f"confusion of {_label(best)} (best mean top-1)"), fontsize=10)
     return figure
 
 
-def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
+def _matrix(axes: Axes, counts: np.ndarray, classes: list[str], font: int) -> None:
     """The matrix, its rows percentages; a class without test images has an empty row."""
     totals = counts.sum(1, keepdims=True)
     percent = np.ma.masked_where(np.broadcast_to(totals == 0, counts.shape), 100 * counts / np.maximum(totals, 1))
     # The square root makes confusions of a few percent visible beside a diagonal of nearly 100.
     axes.imshow(percent, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest")
     axes.set_facecolor(LIGHT)
-    size = 9 if len(classes) <= 20 else 6
-    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=size)
-    axes.set_yticks(range(len(classes)), classes, fontsize=size)
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=font)
+    axes.set_yticks(range(len(classes)), classes, fontsize=font)
     axes.set(xlabel="predicted", ylabel="true", anchor="NW")
     axes.tick_params(length=0)
     axes.grid(visible=False)
@@ -519,8 +519,8 @@ def _matrix(axes: Axes, counts: np.ndarray, classes: list[str]) -> None:
                 axes.text(predicted, true, text, ha="center", va="center", fontsize=7.5, color=ink)
 
 
-def _list_confusions(axes: Axes, counts: np.ndarray, classes: list[str], most=15) -> None:
-    """The pairs most often confused, as text."""
+def _confused_pairs(counts: np.ndarray, classes: list[str], most=15) -> list[str]:
+    """Lines of text: the pairs of classes most often confused."""
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     lines = ["most often confused (true → predicted)", ""]
@@ -528,8 +528,7 @@ def _list_confusions(axes: Axes, counts: np.ndarray, classes: list[str], most=15
         if wrong[true, predicted]:
             share = 100 * wrong[true, predicted] / counts[true].sum()
             lines.append(f"{share:3.0f} %  {classes[true]} → {classes[predicted]}")
-    axes.text(0, 1, "\n".join(lines), va="top", fontsize=8, linespacing=1.5)
-    axes.axis("off")
+    return lines
 
 
 def groups(runs: list[dict]) -> Figure | None:
@@ -598,8 +597,13 @@ def _shots_panel(axes: Axes, runs: list[dict]) -> None:
             color=colour, marker=marker, linestyle=dash, markersize=5, capsize=2, linewidth=1.3,
         )  # fmt: skip
     teacher = _teacher_top1(runs)
-    if teacher is not None:
-        axes.axhline(teacher, color=TEACHER, linestyle="--", linewidth=1, label="teacher")
+    low, high = _limits(np.concatenate([_top1(group) for group in rows.values()]), (teacher,))
+    axes.set_ylim(low, high)
+    if teacher is not None and low <= teacher <= high:
+        axes.axhline(teacher, color=TEACHER, linestyle="--", linewidth=1, label=f"teacher {teacher:.1f}")
+    elif teacher is not None:
+        side = "↑" if teacher > high else "↓"
+        axes.plot([], [], color=TEACHER, linestyle="--", label=f"teacher {teacher:.1f} {side} off the axis")
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(sorted(ticks), [ticks[x] for x in sorted(ticks)])
