@@ -73,7 +73,7 @@ def base(args):
     config.teacher.weights = args.weights
     config.student.model = args.student
     config.optimizer.learning_rate = methods.learning_rate(args.student)
-    config.optimizer.warmup_epochs = 1.0
+    config.optimizer.warmup_epochs = 1.0 if args.epochs > 2 else 0.0
     config.teacher.optimizer = {"learning_rate": methods.learning_rate(args.teacher)}
     return config
 
