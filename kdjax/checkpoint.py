@@ -21,6 +21,12 @@ logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file it
 SUMS = "SHA256SUMS"
 
 
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """Orbax waits for no other process: one writes, each reads for itself."""
+    own = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+
+
 def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int = 2) -> None:
     """Writes `tree` and `files` to directory/<number>, whole or not at all, and removes all but the newest `keep`.
 
@@ -42,8 +48,8 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
 
 def _write(path: Path, tree, files: dict[str, bytes]) -> None:
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path, tree)
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            checkpointer.save(path, jax.tree.map(_on_host, tree))
     except OSError:
         raise
     except Exception as error:  # tensorstore reports a full disk as a ValueError, for one
@@ -118,13 +124,32 @@ def restore(directory: Path, number: int, like):
     """
     path = Path(directory).absolute() / str(number)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(path, like)
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            saved = checkpointer.restore(path, jax.tree.map(_empty, like))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is whole but holds another state than this version of the code makes; give config.experiment "
             f"another name or remove the run's directory ({str(error).splitlines()[0][:200]})"
         ) from error
+    return jax.tree.map(_placed, saved, like)
+
+
+def _is_key(leaf) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _on_host(leaf) -> np.ndarray:
+    """A leaf as Orbax gets it, the same on any number of devices and processes."""
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _empty(like: jax.ShapeDtypeStruct) -> np.ndarray:
+    shape = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
+    return np.empty(shape.shape, shape.dtype)
+
+
+def _placed(leaf: np.ndarray, like: jax.ShapeDtypeStruct) -> jax.Array:
+    return jax.device_put(jax.random.wrap_key_data(leaf) if _is_key(like) else leaf, like.sharding)
 
 
 def student(directory: Path, fingerprint_: str = "") -> dict:
@@ -150,7 +175,8 @@ def student(directory: Path, fingerprint_: str = "") -> dict:
 
 
 def _student(path: Path) -> dict:
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
+    with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
         saved = checkpointer.metadata(path).item_metadata.tree["state"]
         stats = {name: {"student": tree["student"]} for name, tree in saved["stats"].items() if "student" in tree}
         wanted = {"state": {"params": {"student": saved["params"]["student"]}, "stats": stats}}

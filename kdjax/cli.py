@@ -82,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
     )
     sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
+    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
+    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
+    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
@@ -156,7 +159,7 @@ def _last_words(error) -> str:
 
 
 def _run(args, rest) -> int:
-    from kdjax import parallel
+    from kdjax import parallel, processes
 
     parallel.setup()
     from kdjax import experiment, table, train
@@ -166,6 +169,8 @@ def _run(args, rest) -> int:
     chosen = (config, args.out, _names(args.only), _integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
+    if not args.launcher:
+        processes.join(args.coordinator, args.processes, args.process, config.get("execution", {}).get("devices", ""))
     try:
         with _signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731
@@ -184,7 +189,7 @@ def _run(args, rest) -> int:
     except experiment.Held as held:
         print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
         return os.EX_TEMPFAIL
-    if (args.wait or args.launcher != "slurm") and (directory / "config.json").is_file():
+    if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
         _print_table(table.gather(directory))
     return status
 

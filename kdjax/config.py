@@ -236,6 +236,16 @@ def plain(config):
     return [plain(value) for value in config] if isinstance(config, tuple | list) else config
 
 
+def completed(stored: dict) -> dict:
+    """A run's config.json with the defaults of fields that did not exist when it was written."""
+    groups = {
+        key: {**value, **stored[key]}
+        for key, value in plain(default()).items()
+        if key != "student" and isinstance(value, dict) and isinstance(stored.get(key), dict)
+    }
+    return {**stored, **groups}
+
+
 def differences(old, new, path: str = "") -> list[str]:
     """Lines 'field: old -> new' for every leaf in which two plain configs differ."""
     if isinstance(old, dict) and isinstance(new, dict):

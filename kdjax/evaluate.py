@@ -1,5 +1,7 @@
 """Evaluation of a model on whole splits: padded to one shape and masked, so that no example is dropped."""
 
+import itertools
+
 import jax
 import numpy as np
 
@@ -8,7 +10,7 @@ from kdjax.step import make_eval_step
 
 
 class Evaluator:
-    """Holds the evaluation splits at the places that ask for them, in batches of one shape."""
+    """Holds the evaluation splits at the places that ask for them, in batches of one shape, a device a batch."""
 
     def __init__(self, splits: dict, normalise, batch_size: int):
         """`splits`: name -> Arrays(image uint8 [N, H, W, C], label [N]); `normalise(image)` -> float32."""
@@ -23,7 +25,8 @@ class Evaluator:
         )
 
         def evaluate(variables, split: str, place: Place):
-            outputs = [step(variables, batch) for batch in self._batches(split, place)]
+            held = {device: jax.device_put(variables, device) for device in place.devices}
+            outputs = [step(held[device], batch) for device, batch in self._batches(split, place)]
             logits, counts = zip(*jax.device_get(outputs), strict=True)
             total = {name: np.sum([c[name] for c in counts], axis=0, dtype=np.float64) for name in counts[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
@@ -33,13 +36,13 @@ class Evaluator:
 
     def _batches(self, split, place):
         if (split, place) not in self.placed:
-            batches = self._padded(self.splits[split], len(place.devices))
-            self.placed[split, place] = [jax.device_put(batch, place.split) for batch in batches]
+            batches = zip(itertools.cycle(place.devices), self._padded(self.splits[split]))
+            self.placed[split, place] = [(device, jax.device_put(batch, device)) for device, batch in batches]
         return self.placed[split, place]
 
-    def _padded(self, arrays, devices: int):
+    def _padded(self, arrays):
         examples = len(arrays.label)
-        size = -(-min(self.batch_size, examples) // devices) * devices  # each device takes its part
+        size = min(self.batch_size, examples)
         for start in range(0, examples, size):
             image, label = arrays.image[start : start + size], arrays.label[start : start + size]
             missing = size - len(label)

@@ -20,8 +20,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, metrics, parallel
+from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -70,12 +71,18 @@ def run(
     config = configs.resolve(config)
     rows, seeds = methods.expand(config), tuple(seeds) or config.seeds
     directory = Path(root) / config.experiment
-    wanted = missing(config, directory, rows, only, seeds, exact)
-    describe = functools.partial(write_json, directory / "config.json", experiment_config(config, rows, seeds))
+    found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
+    by_name = {row.name: row for row in rows}
+    wanted = [(seed, by_name[name]) for seed, name in processes.from_first(found)]
+
+    def describe():
+        if processes.first():
+            write_json(directory / "config.json", experiment_config(config, rows, seeds))
+
     if not wanted:
         describe()
         return directory
-    with display or Display() as shown:
+    with display or Display(None if processes.first() else Console(quiet=True)) as shown:
         lab = Lab(config, directory, shown, _lasting(stop_signal))
         planned = lab.plan(wanted)
         describe()  # not before everything is known to be right
@@ -286,8 +293,8 @@ class Lab:
         return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
 
     def _stop_if_asked(self) -> None:
-        if self.stop_signal():
-            raise Stopped(self.stop_signal())
+        if stop := processes.asked(self.stop_signal()):
+            raise Stopped(stop)
 
     def _complete(self, config, arrays, row: Method, seed: int, teacher: Callable, places) -> None:
         """Returns when a run that teaches is finished; while another process is at work on it, waits.
@@ -296,7 +303,7 @@ class Lab:
           kdjax.train.Stopped: a signal came while waiting.
         """
         run, said = Run(run_path(self.directory, row.name, seed)), ""
-        while not _finished(run, run_config(config, row, seed), teaches=True):
+        while not processes.from_first(lambda: _finished(run, run_config(config, row, seed), teaches=True)):
             held = self.cohort(config, arrays, [row], seed, teacher(), places, quiet=True)
             if held.get(run.path, said) != said:
                 said = held[run.path]
@@ -391,13 +398,11 @@ class Lab:
             learners = []
             for row in rows:
                 run = Run(run_path(self.directory, row.name, seed))
-                run.path.mkdir(parents=True, exist_ok=True)
-                holder = run.lock.acquire()
+                take = functools.partial(self._take, run, run_config(config, row, seed), locks)
+                holder, missing = processes.from_first(take)
                 if holder:
                     held[run.path] = holder
-                    continue
-                locks.callback(run.lock.release)
-                if self._begin(run, run_config(config, row, seed), teaches=_teaches(row, list(self.rows.values()))):
+                elif missing:
                     place = places[len(learners) % len(places)]
                     learners.append(self._learner(config, row, run, seed, place, arrays))
             for path, holder in held.items() if not quiet else ():
@@ -406,9 +411,19 @@ class Lab:
                 self._train(config, learners, seed, arrays, teacher, places[0])
         return held
 
-    def _begin(self, run: Run, config: dict, teaches: bool) -> bool:
+    def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
+        """Locks a run and begins it: (who else holds it or "", whether it was missing)."""
+        run.path.mkdir(parents=True, exist_ok=True)
+        holder = run.lock.acquire()
+        if holder:
+            return holder, False
+        locks.callback(run.lock.release)
+        return "", self._begin(run, config)
+
+    def _begin(self, run: Run, config: dict) -> bool:
         """Takes up a run that this process holds, or tells that it is finished."""
-        if _finished(run, config, teaches or config["method"] == TEACHER):
+        row = self.rows.get(config["method"])
+        if _finished(run, config, teaches=row is None or _teaches(row, list(self.rows.values()))):
             return False
         number = checkpoint.newest(run.checkpoints, self.display.message)
         run.begin(config, run.checkpoints / str(number) if number is not None else None, self.display.message)
@@ -418,14 +433,15 @@ class Lab:
         feed = self._feed(config, seed, arrays, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
+        report = processes.first()
         Cohort(
             feed=feed,
             teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
             teacher_variables=place.put(teacher.variables) if teacher else None,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
-            on_epoch=functools.partial(self._on_epoch, config),
-            on_finish=functools.partial(self._on_finish, config, arrays, teacher),
+            on_epoch=functools.partial(self._on_epoch, config) if report else lambda *_: None,
+            on_finish=functools.partial(self._on_finish, config, arrays, teacher) if report else lambda *_: None,
             on_step=functools.partial(self._on_step, config),
             stop_signal=self.stop_signal,
         ).train(learners)

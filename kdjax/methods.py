@@ -47,8 +47,8 @@ RECIPES = {
     "wsld": {**_LABELS, "wsld": {"weight": 2.5, "temperature": 2.0}},
     # logit-standardization-KD, tools/train.py: temperature and weight depend on the pair.
     "kd_standardized": {"cross_entropy": {"weight": 0.1}, "kd_standardized": {"weight": 9.0, "temperature": 2.0}},
-    # logit-standardization-KD, configs/cifar100/mlkd, of ResNets and WRN; published with 480 epochs and a second, strongly
-    # augmented view.
+    # logit-standardization-KD, configs/cifar100/mlkd, of ResNets and WRN; published with 480 epochs and a second,
+    # strongly augmented view.
     "mlkd": {
         "cross_entropy": {"weight": 0.1},
         "mlkd": {"weight": 9.0},

@@ -68,16 +68,7 @@ class Place:
         """That of a tree of which every device holds a copy."""
         if len(self.devices) == 1 and self.parts == 1:
             return SingleDeviceSharding(self.devices[0])
-        return NamedSharding(self._mesh, PartitionSpec())
-
-    @property
-    def split(self) -> Sharding:
-        """That of a tree whose leading axis is spread over the devices."""
-        return self.sharding if self.parts == 1 else NamedSharding(self._mesh, PartitionSpec(AXIS))
-
-    @property
-    def _mesh(self) -> Mesh:
-        return Mesh(np.array(self.devices), AXIS)
+        return NamedSharding(Mesh(np.array(self.devices), AXIS), PartitionSpec())
 
     @property
     def compiled_for(self):
@@ -112,6 +103,8 @@ class Place:
 def layout(mode: str, cohorts: int) -> list[tuple[Place, ...]]:
     """For each cohort that runs at the same time, the places of its students; the first one holds the data."""
     devices = jax.local_devices()
+    if jax.process_count() > 1 and mode != "batch":
+        raise ValueError(f"config.execution.devices: several processes share batches, 'batch', not {mode!r}")
     if mode == "batch":
         parts = jax.device_count()
         first = jax.process_index() * len(devices) if parts > 1 else 0

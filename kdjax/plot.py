@@ -294,7 +294,7 @@ def curves(runs: list[dict]) -> Figure | None:
 
     The axis is logarithmic in the error, on which 94 and 96 percent stand as far apart as 40 and 60.
     """
-    rows = {name: group for name, group in _rows(runs).items() if any(len(_curve(run)) for run in group)}
+    rows = {name: group for name, group in _rows(runs).items() if any(len(_curve(run)) > 1 for run in group)}
     if not rows:
         return None
     baseline = _baseline(runs)

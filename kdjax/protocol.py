@@ -3,7 +3,7 @@
 import json
 
 from kdjax.compress import PRUNE
-from kdjax.config import differences, plain
+from kdjax.config import completed, differences, plain
 from kdjax.gather import TEACHER, done
 from kdjax.methods import RECIPES, VARIANTS, recipe
 
@@ -242,7 +242,7 @@ def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
     for line in own:
         config = line["config"]
         if config.get("method") != TEACHER and line["result"] and "spec" in config:
-            shared = [{key: c[key] for key in BUDGET if key in c} for c in (first, config)]
+            shared = [{key: c[key] for key in BUDGET if key in c} for c in map(completed, (first, config))]
             found += differences(*shared)
     if not found:
         return []

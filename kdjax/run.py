@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from kdjax.config import differences
+from kdjax.config import completed, differences
 from kdjax.lock import Lock
 
 
@@ -123,7 +123,7 @@ class Run:
 
 
 def _compared(config: dict) -> dict:
-    return {key: value for key, value in config.items() if key != "execution"}
+    return {key: value for key, value in completed(config).items() if key != "execution"}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,12 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import checkpoint, data, parallel
+from kdjax import checkpoint, data, parallel, processes
 from kdjax.method import Method, Stage
 from kdjax.parallel import Place
 from kdjax.run import Run
 from kdjax.step import student_variables
 from kdjax.types import State
+
+AGREE_CALLS = 16
+"""So many calls apart several processes ask each other whether to stop: for that they wait for their devices."""
 
 
 class Stopped(Exception):
@@ -144,8 +147,8 @@ class Cohort:
           Stopped: `stop_signal()` was not 0, and stays so; everything has been checkpointed.
         """
         self._start(learners)
-        if self.stop_signal():
-            raise Stopped(self.stop_signal())
+        if stop := processes.asked(self.stop_signal()):
+            raise Stopped(stop)
         for learner in learners:
             if learner.epoch == self.epochs:  # all but its result had been written
                 self._finish(learner)
@@ -210,7 +213,8 @@ class Cohort:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
         with ThreadPoolExecutor(len(constants)) as pool:
-            for step, taken, batch in self.feed.calls(epoch, min(learner.step for learner in active)):
+            calls = self.feed.calls(epoch, min(learner.step for learner in active))
+            for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
                 outputs = self.teach(self.teacher_variables, batch["image"])
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
@@ -218,7 +222,7 @@ class Cohort:
                 # The first call of a learner compiles: several at once.
                 list((map if ready[0].losses else pool.map)(advance, ready))
                 self.on_step(ready, taken)
-                if step + taken < self.feed.steps:
+                if step + taken < self.feed.steps and (processes.alone() or number % AGREE_CALLS == 0):
                     self._pause(ready, began)
             for learner in active:
                 learner.seconds += (time.monotonic() - began) / len(active)
@@ -228,8 +232,12 @@ class Cohort:
     def _pause(self, learners, began) -> None:
         """Writes the checkpoints that are due; all of them, and an exception, when the process was asked to stop."""
         stop = self.stop_signal()
-        for learner in learners:
-            if stop or time.monotonic() - learner.saved_at >= self.checkpoint_seconds:
+        due = [time.monotonic() - learner.saved_at >= self.checkpoint_seconds for learner in learners]
+        if not processes.alone():
+            said = processes.agree([stop, *due])
+            stop, due = int(said[:, 0].max()), said[0, 1:]
+        for learner, now in zip(learners, due, strict=True):
+            if stop or now:
                 self.save(learner, (time.monotonic() - began) / len(learners) if began else 0.0)
         if stop:
             raise Stopped(stop)
@@ -245,11 +253,12 @@ class Cohort:
         if not np.isfinite(losses["loss"][: learner.step]).all() or not finite(learner.state):
             return
         tree = {"state": learner.state, "losses": losses, "seconds": np.float32(learner.seconds + seconds)}
-        checkpoint.save(learner.run.checkpoints, number, tree, learner.run.files())
+        if processes.first():
+            checkpoint.save(learner.run.checkpoints, number, tree, learner.run.files())
         learner.saved, learner.saved_at = number, time.monotonic()
 
     def _advance(self, learner, taken, placed, constants):
-        if learner.step + taken < self.feed.steps and self.stop_signal():
+        if learner.step + taken < self.feed.steps and processes.alone() and self.stop_signal():
             return  # compiles nothing more; `_pause` saves each learner where it is
         batch, outputs = placed[learner.place]
         step = learner.program.steps[learner.program.stage(learner.epoch)]

@@ -61,7 +61,8 @@ class Layers:
 
     def outputs(self, embedding, classes: int, features: Sequence, preacts: Sequence, **inits) -> Outputs:
         """Outputs with the logits, in float32, of a linear layer `classifier` on embedding [B, D]; 0 classes: none."""
-        logits = self.linear(embedding, classes, "classifier", **inits) if classes else jnp.zeros((embedding.shape[0], 0))
+        none = jnp.zeros((embedding.shape[0], 0))
+        logits = self.linear(embedding, classes, "classifier", **inits) if classes else none
         logits = logits.astype(jnp.float32)
         return Outputs(logits, tuple(features), tuple(preacts), embedding)
 
