@@ -30,9 +30,12 @@ class Ensemble(nn.Module):
         return outputs[0].replace(logits=jax.nn.logsumexp(jnp.stack(logs), axis=0))
 
 
-def ensemble(num_classes: int, members: tuple, weights: tuple[float, ...] = ()) -> Ensemble:
-    """Several networks, given as Linen modules or by name, as one teacher; `join` makes its variables of theirs."""
-    return Ensemble(tuple(_network(member, num_classes) for member in members), tuple(weights))
+def ensemble(num_classes: int, members: tuple, weights: tuple[float, ...] = (), **fields) -> Ensemble:
+    """Several networks, given as Linen modules or by name, as one teacher; `join` makes its variables of theirs.
+
+    `fields`, as dtype, go to members given by name.
+    """
+    return Ensemble(tuple(_network(member, num_classes, **fields) for member in members), tuple(weights))
 
 
 class Peers(nn.Module):
@@ -46,9 +49,12 @@ class Peers(nn.Module):
         return first.replace(peers=tuple(others))
 
 
-def peers(num_classes: int, members: tuple) -> Peers:
-    """Networks for deep mutual learning, given as Linen modules or by name; what they cost is counted together."""
-    return Peers(tuple(_network(member, num_classes) for member in members))
+def peers(num_classes: int, members: tuple, **fields) -> Peers:
+    """Networks for deep mutual learning, given as Linen modules or by name; what they cost is counted together.
+
+    `fields`, as dtype, go to members given by name.
+    """
+    return Peers(tuple(_network(member, num_classes, **fields) for member in members))
 
 
 def join(*variables) -> dict:
