@@ -58,11 +58,11 @@ def quickly_compiled():
 
 
 def test_cifar100_trains(tmp_path, quickly_compiled):
-    """Some of its methods, two steps each, with images of noise and smaller networks than the pair it names."""
+    """Some of its methods, two steps each, with images of noise and a smaller network than those it names."""
     config = cli.load_config(str(CONFIGS / "cifar100.py:teacher=resnet56,student=resnet20"), [])
     config.data.source = "generated"
     config.data.kwargs = {"shape": (32, 32, 3), "classes": 100, "train": 100, "test": 100}
-    config.teacher.model, config.student.model = "resnet14", "resnet8"
+    config.teacher.model = config.student.model = "resnet8"
     config.epochs, config.steps_per_epoch, config.batch_size = 1, 2, 4
     config.execution.eval_batch_size = 100
     config.teacher.batch_size = 50
@@ -135,3 +135,10 @@ def test_parse_arg():
         parse_arg("a=x", a=1)
     with pytest.raises(ValueError, match="did you mean 'teacher'"):
         parse_arg("techer=x", teacher="")
+
+
+def test_the_grid_of_products_starts_from_the_papers():
+    config = resolve(cli.load_config(str(CONFIGS / "ablations/products_grid.py:path=images"), []))
+    assert (config.methods.kd.kd.temperature, config.methods.rkd.rkd.weight) == (4.0, 1.0)
+    chosen = resolve(cli.load_config(str(CONFIGS / "products.py:path=images"), []))
+    assert chosen.methods.kd.kd.temperature in (4.0, *config.ablate["kd.kd.temperature"])
