@@ -74,6 +74,8 @@ def default() -> ConfigDict:
 
     config.execution = ConfigDict()  # changes speed, never results
     config.execution.devices = "students"  # what is spread over devices: students, seeds, batch; or one: nothing is
+    config.execution.stream = False  # read training images from disk, batch by batch, instead of holding them in memory
+    config.execution.workers = 0  # processes that decode them; 0: threads of this one
     config.execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     config.execution.eval_batch_size = 500
     config.execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
@@ -157,6 +159,7 @@ def _check_values(config: ConfigDict) -> None:
         "eval_every_epochs": 1,
         "execution.eval_batch_size": 1,
         "execution.steps_per_call": 0,
+        "execution.workers": 0,
         "execution.checkpoint_seconds": 0,
         "teacher.epochs": 0,
         "teacher.batch_size": 0,

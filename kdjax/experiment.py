@@ -26,6 +26,7 @@ from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
+from kdjax.data.stream import Batches, Reader
 from kdjax.evaluate import Evaluator
 from kdjax.find import nearest
 from kdjax.gather import damage
@@ -197,7 +198,7 @@ class Lab:
     def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
         self.rows = {row.name: row for row in methods.expand(config)}
-        self.dataset = data.load(config.data)
+        self.dataset = data.load(config.data, in_memory=not config.execution.stream)
         self.image_shape = self.dataset.train.image.shape[1:]
         splits = {"test": self.dataset.test}
         if self.dataset.validation is not None:
@@ -430,11 +431,12 @@ class Lab:
         return True
 
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher: Teacher | None, place: Place) -> None:
-        feed = self._feed(config, seed, arrays, place)
+        images = self._images(config, seed, arrays, place)
+        feed = self._feed(config, seed, arrays, images, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
         report = processes.first()
-        Cohort(
+        cohort = Cohort(
             feed=feed,
             teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
             teacher_variables=place.put(teacher.variables) if teacher else None,
@@ -444,7 +446,9 @@ class Lab:
             on_finish=functools.partial(self._on_finish, config, arrays, teacher) if report else lambda *_: None,
             on_step=functools.partial(self._on_step, config),
             stop_signal=self.stop_signal,
-        ).train(learners)
+        )
+        with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
+            cohort.train(learners)
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays) -> Learner:
         def make():
@@ -459,11 +463,27 @@ class Lab:
             learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
         return learner
 
-    def _feed(self, config, seed, arrays, place: Place) -> Feed:
+    def _images(self, config, seed, arrays, place: Place) -> jax.Array | Reader:
+        """The training images on the devices of a place, or what reads this process's share of them from disk."""
+        if not config.execution.stream:
+            return place.put(arrays.image)
+        batches = Batches(
+            image=arrays.image,
+            batch_size=config.batch_size,
+            steps=self._steps_per_epoch(config, arrays),
+            seed=seed,
+            last=len(arrays.label) % config.batch_size if self._keeps_last(config, arrays) else 0,
+            parts=place.parts,
+            first=place.first,
+            held=len(place.devices) if place.parts > 1 else 1,
+        )
+        return Reader(batches, config.epochs * batches.steps, config.execution.workers)
+
+    def _feed(self, config, seed, arrays, images, place: Place) -> Feed:
         return Feed(
             seed=seed,
             place=place,
-            images=place.put(arrays.image),
+            images=images,
             labels=place.put(arrays.label),
             steps=self._steps_per_epoch(config, arrays),
             batch_size=config.batch_size,
@@ -478,7 +498,7 @@ class Lab:
 
         def make():
             composed = augment.compose(spec, config.data.mean, config.data.std, len(self.dataset.classes))
-            return parallel.compile_prepare(composed, place)
+            return parallel.compile_prepare(composed, place, streamed=config.execution.stream)
 
         return self._once(make, "prepare", json.dumps(spec), place.compiled_for)
 

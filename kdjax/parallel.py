@@ -79,6 +79,12 @@ class Place:
         """The tree on every device."""
         return jax.device_put(tree, self.sharding)
 
+    def put_parts(self, array: np.ndarray) -> jax.Array:
+        """An array [D, ...] with a part on each device; [...] whole where batches are not split."""
+        if self.parts == 1:
+            return self.put(array)
+        return jax.device_put(array, NamedSharding(self.sharding.mesh, PartitionSpec(AXIS)))
+
     def on(self, tree):
         """Shapes of a tree of arrays, placed here: what a checkpoint is restored into."""
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.sharding), tree)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import checkpoint, data, parallel, processes
+from kdjax.data.stream import Reader
 from kdjax.method import Method, Stage
 from kdjax.parallel import Place
 from kdjax.run import Run
@@ -61,7 +62,7 @@ class Feed:
 
     seed: int
     place: Place
-    images: jax.Array  # [N, H, W, C] uint8
+    images: jax.Array | Reader  # [N, H, W, C] uint8, or what reads them from disk
     labels: jax.Array  # [N] int32
     steps: int  # an epoch
     batch_size: int
@@ -83,12 +84,26 @@ class Feed:
             if self.steps_per_call == 1 or step == whole:
                 indices, numbers = indices[0], numbers[0]
             indices = self.place.shares(indices)
-            yield step, taken, self.prepare(self.images, self.labels, indices, key, numbers)
+            images = self._images(epoch * self.steps + step, indices.shape)
+            yield step, taken, self.prepare(images, self.labels, indices, key, numbers)
             step += taken
+
+    def _images(self, number: int, shape: tuple[int, ...]):
+        """The training set, or if it is read from disk the images of one call: [*shape, H, W, C]."""
+        if not isinstance(self.images, Reader):
+            return self.images
+        steps = shape[-2] if len(shape) > 1 + (self.place.parts > 1) else 1
+        images = np.stack([self.images(number + i) for i in range(steps)])  # [S, D * b, H, W, C]
+        if self.place.parts > 1:
+            images = np.moveaxis(images.reshape(steps, shape[0], shape[-1], *images.shape[2:]), 1, 0)
+        return self.place.put_parts(images.reshape(*shape, *images.shape[-3:]))
 
     def example(self):
         """The first batch of the first epoch, whole on every device of the place: what students are made with."""
-        return self.prepare(self.images, self.labels, self._order(0)[0], self._key(0), np.int32(0))
+        indices, images = self._order(0)[0], self.images
+        if isinstance(images, Reader):
+            images = self.place.put(images.batches.image[indices].decode())
+        return self.prepare(images, self.labels, indices, self._key(0), np.int32(0))
 
     def _order(self, epoch: int) -> np.ndarray:
         return data.batch_indices(len(self.labels), self.batch_size, self.steps, self.seed, epoch)

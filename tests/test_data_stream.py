@@ -1,12 +1,15 @@
 """A stream of batches equals the decoded array, whoever decodes it and wherever it starts."""
 
+import jax
 import numpy as np
 import pytest
 
-from kdjax import data
+from kdjax import data, experiment
 from kdjax.config import default
 from kdjax.data.images import Encoded
+from tests import tiny
 from tests.test_data_folder import picture
+from tests.test_train import results
 
 pytest.importorskip("grain", reason="Grain reads ahead")
 from kdjax.data import stream
@@ -88,3 +91,71 @@ def test_only_files_of_a_known_size_are_streamed(folder):
         load(folder, in_memory=False, image_size=0)
     with pytest.raises(ValueError, match=r"images of config.data.source 'digits' are in memory and cannot be streamed"):
         load(folder, in_memory=False, source="digits")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photographs")
+    for seed in range(60):
+        file = root / ("train" if seed % 6 else "test") / str(seed % 3) / f"{seed}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture(seed, (12, 9)).save(file)
+    return root
+
+
+def experiment_on(photographs, **execution):
+    """Two methods on 50 images in batches of 16, the last one of 2."""
+    config = tiny.config(methods=("student", "remembered"), epochs=2)
+    config.seeds = (0,)
+    config.data.update(source="folder", path=str(photographs), image_size=SIZE, train_examples=0, validation=0.0)
+    config.teacher.epochs = 1
+    config.batch_size, config.keep_last_batch = 16, True
+    config.execution.update(execution)
+    return config
+
+
+def trained(directory) -> dict:
+    return {name: (found["history"], found["parameters"]) for name, found in results(directory).items()}
+
+
+def assert_same(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name][0] == other[name][0]
+        jax.tree.map(np.testing.assert_array_equal, one[name][1], other[name][1])
+
+
+@pytest.fixture(scope="module")
+def in_memory(photographs, tmp_path_factory):
+    return trained(experiment.run(experiment_on(photographs), tmp_path_factory.mktemp("memory")))
+
+
+@pytest.mark.parametrize("execution", [{"workers": 0}, {"workers": 2}], ids=str)
+def test_training_from_disk_is_training_from_memory(in_memory, photographs, tmp_path, execution):
+    config = experiment_on(photographs, stream=True, **execution)
+    assert_same(in_memory, trained(experiment.run(config, tmp_path)))
+
+
+def test_training_from_disk_stopped_and_continued(in_memory, photographs, tmp_path):
+    directory, stops = tiny.in_pieces(experiment_on(photographs, stream=True), tmp_path, 3)
+    assert stops > 1
+    assert_same(in_memory, trained(directory))
+
+
+def test_devices_that_share_a_batch_from_disk(photographs, tmp_path, monkeypatch):
+    """Several steps a call, each a part of it: the same bits as when they share it in memory."""
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:2])
+    execution = {"devices": "batch", "steps_per_call": 2}
+    one, other = (
+        trained(experiment.run(experiment_on(photographs, stream=stream, **execution), tmp_path / str(stream)))
+        for stream in (False, True)
+    )
+    assert_same(one, other)
+
+
+def test_images_in_memory_cannot_be_streamed(tmp_path):
+    config = tiny.config()
+    config.execution.stream = True
+    with pytest.raises(ValueError, match="'digits' are in memory and cannot be streamed"):
+        experiment.run(config, tmp_path)
