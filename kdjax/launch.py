@@ -19,7 +19,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
-from kdjax import experiment, parallel, train
+from kdjax import experiment, parallel, processes, train
 from kdjax import method as methods
 from kdjax.find import nearest
 from kdjax.method import Method
@@ -104,6 +104,7 @@ class Job:
         for name, value in self.environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         parallel.setup()
+        processes.join("", 0, -1, self.config["execution"]["devices"])
         try:
             with _signals() as received:
                 run = {"stop_signal": lambda: received[0] if received else 0, "teacher_only": self.teacher_only}

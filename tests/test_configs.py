@@ -57,6 +57,7 @@ def quickly_compiled():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+@pytest.mark.slow
 def test_cifar100_trains(tmp_path, quickly_compiled):
     """Some of its methods, two steps each, with images of noise and a smaller network than those it names."""
     config = cli.load_config(str(CONFIGS / "cifar100.py:teacher=resnet56,student=resnet20"), [])

@@ -5,6 +5,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -122,7 +123,8 @@ def test_a_preempted_job_is_checkpointed_and_requeued(plain, tmp_path, monkeypat
     def preempt(display, steps, advance=Display.advance):
         advance(display, steps)
         if display.what != "teacher" and display.done == 6:
-            signal.raise_signal(signal.SIGUSR2)
+            os.kill(os.getpid(), signal.SIGUSR2)
+            time.sleep(0.3)  # students train in another thread than the one that handles signals
 
     monkeypatch.setattr(Display, "advance", preempt)
     before = signal.signal(signal.SIGUSR2, requeue)
