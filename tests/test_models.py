@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import kdjax.models
 from kdjax import find
-from kdjax.models import FAMILIES, compose
+from kdjax.models import FAMILIES, compose, layers
 from kdjax.models.norms import stage_norms
 from kdjax.step import adopt
 
@@ -357,3 +358,12 @@ def test_simkd_ends_in_the_teachers_classifier():
     other = {"classifier": {"kernel": jnp.zeros((3, 10)), "bias": jnp.zeros(10)}}
     with pytest.raises(ValueError, match=r"'classifier' of the student is .* 'classifier' of the teacher"):
         adopt(params, ["classifier"], other, "classifier")
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_relu_is_flaxs_in_value_and_gradient(dtype):
+    x = jnp.array([-jnp.inf, -1.5, -0.0, 0.0, 1e-30, 2.0, jnp.inf, jnp.nan], dtype)
+    for transform in (lambda f: f, lambda f: jax.vmap(jax.grad(f)), lambda f: jax.vmap(jax.grad(jax.grad(f)))):
+        ours, flaxs = transform(layers.relu)(x), transform(nn.relu)(x)
+        assert ours.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(ours, np.float32), np.asarray(flaxs, np.float32))

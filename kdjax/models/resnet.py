@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax.models.layers import Layers, global_pool, max_pool
+from kdjax.models.layers import Layers, global_pool, max_pool, relu
 from kdjax.types import Outputs
 
 
@@ -25,11 +25,11 @@ class Block(nn.Module):
     def __call__(self, x):  # [B, H, W, C] -> [B, H/stride, W/stride, width * expansion]
         conv_norm, features = self.layers.conv_norm, self.width * self.expansion
         if self.expansion == 1:
-            y = nn.relu(conv_norm(x, self.width, 3, ("conv1", "bn1"), stride=self.stride))
+            y = relu(conv_norm(x, self.width, 3, ("conv1", "bn1"), stride=self.stride))
             y = conv_norm(y, features, 3, ("conv2", "bn2"))
         else:
-            y = nn.relu(conv_norm(x, self.width, 1, ("conv1", "bn1")))
-            y = nn.relu(conv_norm(y, self.width, 3, ("conv2", "bn2"), stride=self.stride))
+            y = relu(conv_norm(x, self.width, 1, ("conv1", "bn1")))
+            y = relu(conv_norm(y, self.width, 3, ("conv2", "bn2"), stride=self.stride))
             y = conv_norm(y, features, 1, ("conv3", "bn3"))
         if x.shape == y.shape:
             return y + x
@@ -65,14 +65,14 @@ class ResNet(nn.Module):
         layers = Layers(self.dtype, self.axis_name, train)
         kernel, stride = (7, 2) if self.imagenet else (3, 1)
         preacts = [layers.conv_norm(image, self.stem, kernel, ("conv1", "bn1"), stride=stride)]
-        features = [nn.relu(preacts[0])]
+        features = [relu(preacts[0])]
         x = max_pool(features[0], 3, 2, padding=1) if self.imagenet else features[0]
         for stage, (blocks, width) in enumerate(zip(self.blocks, self.widths, strict=True), start=1):
             for i in range(blocks):
                 stride = 2 if stage > 1 and i == 0 else 1
                 block = Block(layers, width, stride, self.expansion, self.shortcut, name=f"layer{stage}_{i}")
                 preact = block(x)
-                x = nn.relu(preact)
+                x = relu(preact)
             preacts.append(preact)
             features.append(x)
         return layers.outputs(global_pool(x), self.num_classes, features, preacts)
