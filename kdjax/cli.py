@@ -289,6 +289,8 @@ def _export(args, _) -> None:
 
     written = export.export(args.run, args.target, args.format)
     accuracy = f"{100 * written['accuracy']['top1']:.2f} % on the test split of {written['dataset']}"
+    if written["accuracy"]["computed_in"] != "float32":
+        accuracy += f" in {written['accuracy']['computed_in']}, while this file computes in float32"
     verified, latency = written["verified"], written["latency_1"]
     print(
         f"{args.target or written['weights']}: {written['model']}, {written['parameters']:,} parameters, {accuracy}; "

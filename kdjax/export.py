@@ -31,8 +31,9 @@ def export(run, target="", format: str = "") -> dict:
     same name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, and beside
     others, in student.json for student.safetensors and in student.stablehlo.json for student.stablehlo: model and
     kwargs (the architecture), dtype (of the training; exports compute in float32), classes, image_shape,
-    normalisation (of pixels scaled to 0..1), dataset, accuracy (measured after the last epoch), parameters, run (where
-    they come from), versions, weights (the file's name), verified and latency_1 (see `serve.latency`).
+    normalisation (of pixels scaled to 0..1), dataset, accuracy (measured after the last epoch, and what it was
+    computed in, which may be coarser than the file), parameters, run (where they come from), versions, weights (the
+    file's name), verified and latency_1 (see `serve.latency`).
 
     Args:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
@@ -191,7 +192,12 @@ def _description(config: dict, result: dict) -> dict:
         "image_shape": result["image_shape"],
         "normalisation": {"mean": config["data"]["mean"], "std": config["data"]["std"]},
         "dataset": result["dataset"],
-        "accuracy": {"top1": result["last"]["top1"], "split": "test", "epoch": result["last"]["epoch"]},
+        "accuracy": {
+            "top1": result["last"]["top1"],
+            "split": "test",
+            "epoch": result["last"]["epoch"],
+            "computed_in": config["spec"].get("quantize") or config["dtype"],
+        },
         "parameters": result["student"]["parameters"],
         "run": {key: result[key] for key in ("experiment", "method", "seed", "revision")},
         "versions": result["versions"],

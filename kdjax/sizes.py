@@ -97,11 +97,12 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
     top1 = hits / len(test.label)
     dense, left = int8.operations(path, np.zeros((1, *served.image_shape), np.uint8))
     latency = serve.latency(served)
-    accuracy = {**served.description["accuracy"], "top1": top1}
+    kind = "int8" if "int8" in served.description else "float32"
+    accuracy = {**served.description["accuracy"], "top1": top1, "computed_in": kind}
     serve.describe(path, {**served.description, "accuracy": accuracy, "latency_1": latency})
     content = path.read_bytes()
     return {
-        "file": "int8" if "int8" in served.description else "float32",
+        "file": kind,
         "top1": top1,
         "bytes": len(content),
         "deflated": len(zlib.compress(content, 9)),

@@ -62,7 +62,7 @@ def test_description(kdjax, runs, tmp_path):
         "image_shape": [8, 8, 1],
         "normalisation": {"mean": [0.5], "std": [0.5]},
         "dataset": "Digits 8x8",
-        "accuracy": {"top1": top1, "split": "test", "epoch": 2},
+        "accuracy": {"top1": top1, "split": "test", "epoch": 2, "computed_in": "float32"},
     }
     assert {key: description[key] for key in expected} == expected
     assert (description["run"]["method"], description["run"]["seed"]) == ("stateless", 0)

@@ -71,3 +71,17 @@ def test_two_processes_end_with_the_bits_of_one(alone, tmp_path):
 def test_arguments_that_are_wrong(arguments, mode, message):
     with pytest.raises(ValueError, match=message):
         processes.join(*arguments, mode)
+
+
+def test_processes_of_one_srun_find_each_other(monkeypatch):
+    joined = []
+    monkeypatch.setattr(processes, "_initialize", lambda *arguments: joined.append(arguments))
+    processes.join("", 0, -1, "batch")
+    for name in processes.SLURM:
+        monkeypatch.setenv(name, "1")
+    processes.join("", 0, -1, "batch")  # a single task
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    processes.join("", 0, -1, "students")
+    assert not joined
+    processes.join("", 0, -1, "batch")
+    assert joined == [()]
