@@ -1,0 +1,141 @@
+"""What the benchmarks share: a cohort of kdjax on generated images, driven as `kdjax run` drives it."""
+
+import dataclasses
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from kdjax import method as compiled
+from kdjax import methods, parallel
+from kdjax.config import default
+from kdjax.data import augment
+from kdjax.experiment import revision, versions
+from kdjax.run import Run, write_json, write_text
+from kdjax.step import make_teach
+from kdjax.train import Cohort, Feed, Learner, compile_program
+
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "results" / "bench"
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """A cohort without files: `epoch(i)` is an epoch of training, its losses fetched."""
+
+    cohort: Cohort
+    learners: list[Learner]
+
+    def epoch(self, number: int) -> None:
+        self.cohort._epoch(number, self.learners)
+
+
+def images(examples: int, classes: int, size: int = 32, seed: int = 0):
+    """(uint8 [N, size, size, 3], int32 [N]) of noise: what networks compute does not depend on what they see."""
+    rng = np.random.default_rng(seed)
+    return (
+        rng.integers(0, 256, (examples, size, size, 3), np.uint8),
+        rng.integers(0, classes, examples, dtype=np.int32),
+    )
+
+
+def make(
+    teacher: str, student: str, names, *, steps: int, batch: int = 64, classes: int = 100, seed=0, epochs=1000, **fields
+) -> Bench:
+    """A cohort of the methods `names`, compiled by its first epoch; `fields` are those of config.execution."""
+    config = default()
+    config.student.model, config.teacher.model = student, teacher
+    config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
+    config.execution.update(fields)
+    for name in names:
+        config.methods[name] = methods.recipe(name, teacher, student)
+    places = parallel.layout(config.execution.devices, 1)[0]
+    rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]
+    image, label = images(max(1024, batch * min(steps, 16)), classes)
+    model = compiled.build_model(config.teacher, classes, config.dtype, "config.teacher")
+    variables = jax.jit(model.init)(jax.random.key(seed), image[:1].astype(np.float32))
+    spec = {"random_crop": {"padding": 4}, "flip": {}}
+    feed = Feed(
+        seed=seed,
+        place=places[0],
+        images=places[0].put(image),
+        labels=places[0].put(label),
+        steps=steps,
+        batch_size=batch,
+        prepare=parallel.compile_prepare(augment.compose(spec, MEAN, STD, classes), places[0]),
+        steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
+    )
+    cohort = Cohort(
+        feed=feed,
+        teach=parallel.compile_teach(make_teach(model), places[0]),
+        teacher_variables=places[0].put(variables),
+        epochs=epochs,
+        checkpoint_seconds=1e9,
+        on_epoch=lambda learner, losses: None,
+        on_finish=lambda learner: None,
+    )
+    nowhere = Path(tempfile.gettempdir()) / "kdjax-bench-writes-nothing"
+    learners = [
+        Learner(
+            compile_program(row, compiled.stages(row, config, steps), None, places[i % len(places)]),
+            Run(nowhere / row.name),
+            seed,
+            places[i % len(places)],
+        )
+        for i, row in enumerate(rows)
+    ]
+    cohort._start(learners)
+    return Bench(cohort, learners)
+
+
+class Others:
+    """What other processes take of the processors from here on: with it, timings mean less."""
+
+    def __init__(self):
+        self.before = self._seconds()
+
+    def share(self) -> float | None:
+        """0..1 of all processors; None where the system does not say (no /proc/stat)."""
+        if not self.before:
+            return None
+        elapsed, busy, own = (now - then for now, then in zip(self._seconds(), self.before, strict=True))
+        return max(0.0, (busy - own) / (elapsed * (os.cpu_count() or 1)))
+
+    @staticmethod
+    def _seconds() -> tuple[float, float, float] | None:
+        """Clock, busy time of all processors, time of this process and of its finished children."""
+        if not Path("/proc/stat").exists():
+            return None
+        user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+        own = os.times()
+        return time.monotonic(), (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK"), sum(own[:4])
+
+
+STARTED = Others()
+
+
+def write(name: str, record: dict, markdown) -> None:
+    """results/bench/<name>.json with what was measured on what, and <name>.md, which `markdown(record)` makes of it."""
+    record = {
+        **record,
+        "others": STARTED.share(),
+        "device": parallel.describe(),
+        "versions": versions(),
+        "revision": revision(),
+    }
+    write_json(OUT / f"{name}.json", record)
+    write_text(OUT / f"{name}.md", markdown(record))
+    print((OUT / f"{name}.md").read_text())
+
+
+def where(record: dict) -> str:
+    """A sentence on the machine and the versions."""
+    shown = {name: record["versions"][name] for name in ("python", "jax", "torch") if name in record["versions"]}
+    others = "" if record["others"] is None else f" Other processes took {100 * record['others']:.0f} % of the machine."
+    return (
+        f"{record['device']}; {', '.join(f'{k} {v}' for k, v in shown.items())}; revision {record['revision']}.{others}"
+    )

@@ -1,0 +1,133 @@
+"""A table of six methods: kdjax's cohort against a plain PyTorch loop, one method after another, on one machine.
+
+Both sides take turns, a round each, after a round that compiles. A method-image is an image that one method's student
+was trained on. PyTorch has all threads of the machine.
+"""
+
+import argparse
+import csv
+import time
+
+import jax
+import numpy as np
+from bench_kdjax import MEAN, OUT, STD, Others, images, make, where, write
+
+from kdjax import parallel
+
+PAIRS = ("resnet32x4,resnet8x4", "resnet56,resnet20")
+METHODS = ("kd", "attention", "similarity", "rkd", "dkd", "fitnet")
+CLASSES = 100
+TARGETS = {
+    ("cpu", "resnet32x4,resnet8x4"): 1.5,
+    ("cpu", "resnet56,resnet20"): 1.0,
+    ("gpu", "eager"): 5.0,
+    ("gpu", "compiled"): 2.0,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", default=";".join(PAIRS), help="teacher,student;teacher,student")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=0, help="a round; 0: 3 on a CPU, 320 on an accelerator")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--compile", action="store_true", help="PyTorch compiled, channels last, bfloat16, data there")
+    parser.add_argument("--only-kdjax", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="the smallest networks, to see that it runs; no figures")
+    args = parser.parse_args()
+    parallel.setup()
+    if args.quick:
+        args.pairs, args.rounds, args.steps, args.batch = "resnet8,resnet8", 1, 1, 8
+    accelerated = jax.default_backend() != "cpu"
+    args.steps = args.steps or (320 if accelerated else 3)
+    rows = [row for pair in args.pairs.split(";") for row in bench(pair, args, accelerated)]
+    if args.quick or args.only_kdjax:
+        print(rows)
+        return
+    save(rows, args, accelerated)
+
+
+def bench(pair: str, args, accelerated: bool) -> list[dict]:
+    """Rows {"pair", "side", "round", "seconds", "others"}: of a round, all methods together."""
+    teacher, student = pair.split(",")
+    names = args.methods.split(",")
+    cohort = make(teacher, student, names, steps=args.steps, batch=args.batch, classes=CLASSES)
+    sides = {"kdjax": cohort.epoch}
+    if not args.only_kdjax:
+        sides["torch"] = torch_side(teacher, student, names, args, accelerated)
+    rows = []
+    for number in range(args.rounds + 1):
+        for side, run in sides.items():
+            start, others = time.perf_counter(), Others()
+            run(number)
+            seconds = time.perf_counter() - start
+            row = {"pair": pair, "side": side, "round": number, "seconds": seconds, "others": others.share()}
+            print(row, flush=True)
+            rows += [row] if number else []  # the first round compiles
+    return rows
+
+
+def torch_side(teacher: str, student: str, names, args, accelerated: bool):
+    """run(round): the loop over methods, each a Training of its own that goes on where it was."""
+    import bench_torch as plain  # PyTorch is an extra
+
+    fast = dict(compiled=True, channels_last=True, mixed=True, resident=True) if args.compile else {}
+    options = plain.Options("cuda" if accelerated else "cpu", workers=8 if accelerated and not fast else 0, **fast)
+    image, label = images(max(1024, args.batch * min(args.steps, 16)), CLASSES)
+    data = plain.loader(plain.Images(image, label, MEAN, STD, 4, True), args.batch, options)
+    taught = plain.build(teacher, CLASSES)
+    trainings = [plain.training(name, plain.build(student, CLASSES), taught, options) for name in names]
+
+    def run(number: int) -> None:
+        for training in trainings:
+            plain.train(training, data, args.steps)
+
+    return run
+
+
+def save(rows: list[dict], args, accelerated: bool) -> None:
+    import torch
+
+    suffix = "_gpu" if accelerated else ""
+    name = f"table{suffix}{'_compiled' if args.compile else ''}"
+    record = {"rows": rows, "methods": args.methods.split(","), "batch": args.batch, "steps": args.steps}
+    record |= {"compiled": args.compile, "torch": torch.__version__, "threads": torch.get_num_threads()}
+    record["pairs"] = [summary(rows, pair, args, accelerated) for pair in args.pairs.split(";")]
+    write(name, record, markdown)
+    with open(OUT / f"{name}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def summary(rows, pair: str, args, accelerated: bool) -> dict:
+    """Medians over the rounds, in method-images per second, and the median of the rounds' ratios."""
+    count = args.steps * args.batch * len(args.methods.split(","))
+    rates = {s: np.array([count / r["seconds"] for r in rows if (r["pair"], r["side"]) == (pair, s)]) for s in SIDES}
+    target = TARGETS[("gpu", "compiled" if args.compile else "eager") if accelerated else ("cpu", pair)]
+    medians = {side: float(np.median(rate)) for side, rate in rates.items()}
+    return {"pair": pair, **medians, "ratio": float(np.median(rates["kdjax"] / rates["torch"])), "target": target}
+
+
+SIDES = ("kdjax", "torch")
+
+
+def markdown(record: dict) -> str:
+    lines = ["| teacher, student | kdjax | PyTorch | ratio | target |", "|---|---:|---:|---:|---:|"]
+    for row in record["pairs"]:
+        lines.append(
+            f"| {row['pair'].replace(',', ', ')} | {row['kdjax']:.1f} | {row['torch']:.1f} | {row['ratio']:.2f} | "
+            f"{row['target']} |"
+        )
+    how = "compiled, channels last, bfloat16, images on the device" if record["compiled"] else "eager"
+    text = (
+        f"Method-images per second, medians of {len(record['rows']) // len(record['pairs']) // 2} rounds of "
+        f"{record['steps']} steps, both sides in turns; {', '.join(record['methods'])}; batch {record['batch']}, "
+        f"images of 32 x 32. PyTorch {record['torch']}, {how}, {record['threads']} threads. " + where(record)
+    )
+    return "\n".join([*lines, "", text, ""])
+
+
+if __name__ == "__main__":
+    main()

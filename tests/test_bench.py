@@ -1,0 +1,106 @@
+"""Each benchmark runs, on sizes at which its figures mean nothing; nothing is timed here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(script: str, *arguments: str, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
+    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses"])
+def test_quick(name, tmp_path):
+    if name in ("table", "digits"):
+        pytest.importorskip("torch")
+    before = {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")}
+    out = run(f"bench_{name}.py", "--quick", folder=tmp_path)
+    assert {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")} == before
+    expected = {"table": "'side': 'torch'", "step": "'teacher': 0.0", "growth": "'batch': 8", "digits": "'warm'"}
+    assert expected.get(name, "'name': 'rkd'") in out
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import bench_torch
+
+    return bench_torch
+
+
+def test_the_loops_losses_are_those_of_kdjax(plain):
+    """Otherwise the two sides of the benchmark would not do the same."""
+    import torch
+
+    from kdjax import methods
+    from kdjax.method import make_term
+    from kdjax.types import Outputs
+
+    rng = np.random.default_rng(0)
+
+    def network(width):
+        maps = [rng.normal(size=(6, 4, 4, width)).astype(np.float32) for _ in range(3)]
+        logits = rng.normal(size=(6, 5)).astype(np.float32)
+        embedding = maps[-1].mean((1, 2))
+        theirs = (logits, [x.transpose(0, 3, 1, 2).copy() for x in maps], embedding)
+        return Outputs(logits, tuple(maps), tuple(maps), embedding), tuple(
+            [torch.as_tensor(x) for x in part] if isinstance(part, list) else torch.as_tensor(part) for part in theirs
+        )
+
+    (ours, s), (taught, t) = network(3), network(3)
+    labels = rng.integers(0, 5, 6, dtype=np.int32)
+    for name, loss in plain.LOSSES.items():
+        terms = [
+            make_term(key, {k: v for k, v in spec.items() if k != "warmup_epochs"}, 1, name)
+            for key, spec in methods.recipe(name).items()
+        ]
+        expected = sum(float(term.weight(0)) * float(term.fn(ours, taught, labels, **term.hyper)) for term in terms)
+        assert float(loss(s, t, torch.as_tensor(labels).long())) == pytest.approx(expected, rel=2e-4), name
+
+
+def test_the_loops_networks_have_kdjaxs_parameters(plain):
+    import jax
+
+    from kdjax import models
+
+    for name in ("resnet20", "resnet8x4"):
+        image = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+        variables = jax.eval_shape(getattr(models, name)(num_classes=7).init, jax.random.key(0), image)
+        count = sum(x.size for x in jax.tree.leaves(variables["params"]))
+        assert sum(x.numel() for x in plain.build(name, 7).parameters()) == count
+
+
+def test_resident_batches_are_crops_of_the_images(plain):
+    image = np.arange(1, 1 + 4 * 3 * 3, dtype=np.uint8).reshape(4, 3, 3, 1)
+    data = plain.Images(image, np.arange(4), (0.0,), (1.0,), 1, True)
+    windows = [
+        {
+            (255 * flipped).round().astype(int).tobytes()
+            for padded in [np.pad(x[..., 0].astype(np.float32) / 255, 1)]
+            for i in range(3)
+            for j in range(3)
+            for crop in [padded[i : i + 3, j : j + 3]]
+            for flipped in (crop, crop[:, ::-1])
+        }
+        for x in image
+    ]
+    loader = plain.Resident(data, 2, "cpu")
+    for batches in (loader, plain.loader(data, 2, plain.Options())):
+        seen = []
+        for batch, labels in batches:
+            seen += labels.tolist()
+            for x, label in zip(batch, labels, strict=True):
+                assert (255 * x[0].numpy()).round().astype(int).tobytes() in windows[label]
+        assert sorted(seen) == [0, 1, 2, 3]
