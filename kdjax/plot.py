@@ -597,7 +597,7 @@ def _shots_panel(axes: Axes, runs: list[dict]) -> None:
             color=colour, marker=marker, linestyle=dash, markersize=5, capsize=2, linewidth=1.3,
         )  # fmt: skip
     teacher = _teacher_top1(runs)
-    low, high = _limits(np.concatenate([_top1(group) for group in rows.values()]), (teacher,))
+    low, high = _limits(np.concatenate([_top1(group) for group in rows.values()]))
     axes.set_ylim(low, high)
     if teacher is not None and low <= teacher <= high:
         axes.axhline(teacher, color=TEACHER, linestyle="--", linewidth=1, label=f"teacher {teacher:.1f}")
