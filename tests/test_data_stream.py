@@ -4,9 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import data, experiment
+from kdjax import data, experiment, parallel
 from kdjax.config import default
+from kdjax.data import augment
 from kdjax.data.images import Encoded
+from kdjax.parallel import Place
+from kdjax.train import Feed
 from tests import tiny
 from tests.test_data_folder import picture
 from tests.test_train import results
@@ -142,16 +145,35 @@ def test_training_from_disk_stopped_and_continued(in_memory, photographs, tmp_pa
     assert_same(in_memory, trained(directory))
 
 
-def test_devices_that_share_a_batch_from_disk(photographs, tmp_path, monkeypatch):
-    """Several steps a call, each a part of it: the same bits as when they share it in memory."""
-    monkeypatch.setattr(jax, "device_count", lambda: 2)
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:2])
-    execution = {"devices": "batch", "steps_per_call": 2}
-    one, other = (
-        trained(experiment.run(experiment_on(photographs, stream=stream, **execution), tmp_path / str(stream)))
-        for stream in (False, True)
-    )
-    assert_same(one, other)
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_call):
+    """Several steps a call, and devices of which each has its part; 50 images in batches of 16, the last one of 2."""
+    whole, lazy = (load(photographs, in_memory=kind).train for kind in (True, False))
+    place = Place(tuple(jax.devices()[:devices]), devices)
+    batches = stream.Batches(lazy.image, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
+    flip = augment.compose({"flip": {}}, (0.5,), (0.5,), 3)
+    feeds = [
+        Feed(
+            seed=3,
+            place=place,
+            images=images,
+            labels=place.put(whole.label),
+            steps=4,
+            batch_size=16,
+            prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, stream.Reader)),
+            keep_last_batch=True,
+            steps_per_call=steps_per_call,
+        )
+        for images in (place.put(whole.image), stream.Reader(batches, stop=8))
+    ]
+    for epoch, start in ((0, 0), (1, 2), (0, 2), (-1, 0)):
+        one, other = (list(feed.calls(epoch, start)) for feed in feeds)
+        assert len(one) > 1
+        for (*numbers, batch), (*others, read) in zip(one, other, strict=True):
+            assert numbers == others
+            jax.tree.map(np.testing.assert_array_equal, batch, read)
+    jax.tree.map(np.testing.assert_array_equal, *(feed.example() for feed in feeds))
 
 
 def test_images_in_memory_cannot_be_streamed(tmp_path):

@@ -89,7 +89,7 @@ def trained(group: int, devices: int):
     return jax.device_get((state.params, state.stats, reported))
 
 
-@pytest.mark.parametrize("devices", [2, 4, 8])
+@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize("group", range(len(groups())))
 def test_every_loss_on_several_devices_as_on_one(group, devices, compiled_fast):
     """Parameters, BatchNorm's statistics, memory banks, and the value of each loss at each step."""
@@ -100,7 +100,8 @@ def test_every_loss_on_several_devices_as_on_one(group, devices, compiled_fast):
 
 def run(directory, mode: str, seeds=(0, 1), **changes):
     """{run: what it measured} of a small experiment, every field of the execution but the devices being equal."""
-    config = tiny.config(methods=("student", "layered", "remembered"))
+    config = tiny.config(methods=("layered", "remembered"), epochs=2)
+    config.teacher.epochs = 1
     config.seeds = seeds
     config.execution.devices = mode
     with config.unlocked():
@@ -133,7 +134,7 @@ def test_experiment_with_batches_that_are_split(on_one, tmp_path, mode):
 
 
 def test_split_batches_stopped_and_continued(tmp_path):
-    config = tiny.config(methods=("student", "remembered"))
+    config = tiny.config(methods=("remembered",), epochs=2)
     config.seeds, config.execution.devices = (0,), "batch"
     whole = results(experiment.run(config, tmp_path / "whole"))
     directory, stops = tiny.in_pieces(config, tmp_path / "pieces", 5)
@@ -148,7 +149,7 @@ def test_a_batch_that_does_not_divide(tmp_path):
 
 
 def test_a_model_without_synchronised_statistics(tmp_path):
-    with pytest.raises(ValueError, match=r"config.methods.student.student: Unsynchronised has batch statistics"):
+    with pytest.raises(ValueError, match=r"config.methods.layered.student: Unsynchronised has batch statistics"):
         run(tmp_path, "batch", student={"model": "tests.tiny.Unsynchronised", "kwargs": {}})
 
 
