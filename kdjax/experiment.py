@@ -596,7 +596,9 @@ class Lab:
 
     def teach(self, model, place: Place):
         """The compiled forward pass of a teacher, made once for all seeds."""
-        return self._once(lambda: parallel.compile_teach(make_teach(model), place), "teach", model, place.compiled_for)
+        places = self.layout[0] if len(self.layout) == 1 else ()
+        make = functools.partial(parallel.compile_teach, make_teach(model), place, places)
+        return self._once(make, "teach", model, place.compiled_for)
 
     def evaluate(self, model):
         """The compiled evaluation of a model, made once for all methods and seeds that share it."""

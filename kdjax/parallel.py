@@ -34,6 +34,9 @@ from kdjax.step import make_train_step
 AXIS = "batch"
 """The name of the axis over which a batch is split."""
 
+SPREAD_FLOPS = 2e9
+"""A teacher that needs more for a batch is computed at all places of a CPU; below, dispatch costs more than is won."""
+
 
 def setup() -> None:
     """One virtual CPU device per core, and a compilation cache that outlives the process; call before JAX starts.
@@ -194,11 +197,14 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
     return place.pmap(call, (None, 0, 0, None, None), None, donate_argnums=0)
 
 
-def compile_teach(teach: Callable, place: Place) -> Callable:
+def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ()) -> Callable:
     """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes.
 
     S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
     splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
+
+    Where students are at several `places` of a CPU, a large teacher computes a share of the batch at each: that is
+    faster than what XLA makes of all cores for one device. The result is at the first, equal up to rounding.
     """
 
     def call(variables, image):
@@ -208,10 +214,38 @@ def compile_teach(teach: Callable, place: Place) -> Callable:
         return jax.tree.map(lambda x: x.reshape(*image.shape[:2], *x.shape[1:]), outputs)
 
     whole = jax.jit(call)
+    if len(places) > 1 and jax.default_backend() == "cpu":
+        return _spread(whole, places)
     if place.parts == 1:
         return whole
     split = place.pmap(call, (None, 0), 0)
     return lambda variables, image: (whole if image.ndim == 4 else split)(variables, image)
+
+
+def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
+    """`whole`, computed at all places at once where that is worth it and the batch divides by their number."""
+    share = jax.jit(lambda image, start, size: jax.lax.dynamic_slice_in_dim(image, start, size), static_argnums=2)
+    join = jax.jit(lambda *shares: jax.tree.map(lambda *parts: jnp.concatenate(parts), *shares))
+    held = {}
+
+    def large(variables, image):
+        if image.shape not in held:
+            held[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
+        return held[image.shape]
+
+    def spread(variables, image):
+        if image.ndim != 4 or len(image) % len(places) or not large(variables, image):
+            return whole(variables, image)
+        if held.get("variables") is not variables:
+            held.update(variables=variables, copies=[place.put(variables) for place in places])
+        size = len(image) // len(places)
+        shares = [
+            whole(copy, place.put(share(image, i * size, size)))
+            for i, (place, copy) in enumerate(zip(places, held["copies"], strict=True))
+        ]
+        return join(*places[0].put(shares))
+
+    return spread
 
 
 def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:

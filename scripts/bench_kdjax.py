@@ -71,7 +71,7 @@ def make(
     )
     cohort = Cohort(
         feed=feed,
-        teach=parallel.compile_teach(make_teach(model), places[0]),
+        teach=parallel.compile_teach(make_teach(model), places[0], places),
         teacher_variables=places[0].put(variables),
         epochs=epochs,
         checkpoint_seconds=1e9,

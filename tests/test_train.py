@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import checkpoint, experiment
+from kdjax import checkpoint, experiment, models, parallel
+from kdjax.parallel import Place
 from kdjax.run import Run
+from kdjax.step import make_teach
 from tests import tiny
 
 
@@ -123,3 +125,22 @@ def test_a_diverging_run_ends_and_leaves_the_others_alone(undisturbed, tmp_path)
     rows = (directory / "explodes/seed0/metrics.jsonl").read_text().splitlines()
     assert [json.loads(row)["loss"] for row in rows] == [None]
     assert_same(results(directory), undisturbed, only=("student/seed0", "noisy/seed0", "teacher/seed0"))
+
+
+def test_a_large_teacher_spread_over_places_gives_the_same(monkeypatch):
+    places = parallel.layout("students", 1)[0]
+    model = models.resnet8(num_classes=3)
+    image = jax.random.normal(jax.random.key(0), (8, 8, 8, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), image)
+    expected = jax.jit(make_teach(model))(variables, image)
+    calls = []
+    monkeypatch.setattr(Place, "put", lambda self, tree, put=Place.put: calls.append(self) or put(self, tree))
+    for least, spread in ((1e12, False), (1.0, True)):
+        monkeypatch.setattr(parallel, "SPREAD_FLOPS", least)
+        teach = parallel.compile_teach(make_teach(model), places[0], places)
+        for images in (image, image[:7]):  # 7 do not divide by the places
+            calls.clear()
+            outputs = teach(variables, images)
+            assert (set(calls) == set(places)) is (spread and len(images) == 8)
+            for ours, whole in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True):
+                np.testing.assert_allclose(ours, whole[: len(images)], rtol=1e-5, atol=1e-5)
