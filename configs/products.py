@@ -34,8 +34,8 @@ METHODS = (
 )
 WEIGHTS = {
     "kd": {"kd": {"temperature": 1.0}},
-    "dkd": {"dkd": {"beta": 1.0}},
-    "attention": {"attention": {"weight": 1.0}},
+    "dkd": {"dkd": {"beta": 2.0}},
+    "attention": {"attention": {"weight": 10.0}},
     "rkd": {"rkd": {"weight": 0.01}},
 }
 """Chosen by configs/ablations/products_grid.py on the validation split: method -> term -> what differs."""
