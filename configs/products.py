@@ -76,8 +76,7 @@ def base(args):
     config.student.model = args.student
     config.optimizer.learning_rate = methods.learning_rate(args.student)
     config.optimizer.warmup_epochs = 1.0 if args.epochs > 2 else 0.0
-    config.optimizer.clip_norm = 1.0  # a student without BatchNorm diverges under some of the papers' weights
-    config.teacher.optimizer = {"learning_rate": methods.learning_rate(args.teacher), "clip_norm": 0.0}
+    config.teacher.optimizer = {"learning_rate": methods.learning_rate(args.teacher)}
     return config
 
 
