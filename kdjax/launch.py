@@ -1,8 +1,8 @@
 """The runs of a table as jobs of a Slurm cluster, or as processes of this machine, through submitit.
 
 A job trains methods of one seed, by default all of them: one teacher pass serves them all. The experiment's teacher is
-a job of its own, which the others depend on. Methods that teach others stand in one job with those that they teach.
-Jobs and a plain `kdjax run` write to the same directories, and leave to each other what is being trained.
+a job of its own, which the others depend on. Methods that teach others, or that others begin from, stand in one job
+with these. Jobs and a plain `kdjax run` write to the same directories, and leave to each other what is being trained.
 """
 
 import contextlib
@@ -181,7 +181,7 @@ def _groups(unfinished: list[Method], wanted: list[str], size: int) -> list[list
     """The wanted rows of a seed in groups of `size`, 0 for one group; rows that must wait for each other together."""
     families: list[set] = []
     for row in unfinished:
-        family = {row.name, *row.teachers} & {row.name for row in unfinished}
+        family = {row.name, *row.sources} & {row.name for row in unfinished}
         touched = [other for other in families if other & family]
         families = [other for other in families if other not in touched] + [family.union(*touched)]
     order = [row.name for row in unfinished]

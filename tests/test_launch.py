@@ -158,6 +158,8 @@ def test_cells(tmp_path):
     assert jobs(config, tmp_path, only=("layered",), seeds=(0,))[1:] == [(("layered", ablated), (0,))]
     config.teacher.model = ""
     assert jobs(config, tmp_path, seeds=(0,)) == [(whole, (0,))]
+    config.methods.longer = {"cross_entropy": {"weight": 1.0}, "start": "student"}
+    assert (("student", "longer"), (0,)) in jobs(config, tmp_path, size=1, seeds=(0,))
 
 
 def test_the_config_travels_whole(tmp_path):
