@@ -237,7 +237,7 @@ _ELEMENTWISE = {
     "add": (np.add, "Add"),
     "sub": (np.subtract, "Sub"),
     "mul": (np.multiply, "Mul"),
-    "div": (lambda x, y: x / y if np.result_type(x).kind == "f" else x // y, "Div"),
+    "div": (lambda x, y: x / y if np.result_type(x).kind == "f" else (x - np.fmod(x, y)) // y, "Div"),  # to zero
     "rem": (np.fmod, lambda g, x, y: g.node("Mod", x, y, fmod=1)),
     "pow": (np.power, "Pow"),
     "max": (np.maximum, "Max"),
@@ -527,7 +527,7 @@ _RULES = {
 
 def fold(nodes: list, tensors: dict) -> tuple[list, dict]:
     """The nodes and tensors in use, constants per channel after a convolution folded into its weights and bias."""
-    nodes = _used(nodes)
+    nodes = _used(_with_relus(nodes, tensors))
     readers = Counter(name for node in nodes for name in node.input)
     makers, kept, tensors = {}, [], dict(tensors)
     for node in nodes:
@@ -550,6 +550,21 @@ def fold(nodes: list, tensors: dict) -> tuple[list, dict]:
             makers[node.output[0]] = node
     used = {name for node in kept for name in node.input}
     return kept, {name: array for name, array in tensors.items() if name in used}
+
+
+def _with_relus(nodes: list, tensors: dict) -> list:
+    """The nodes, Where(x <= 0, 0, x) as Relu(x): `kdjax.models.layers.relu`, as runtimes join it with a convolution."""
+    zeros = {
+        name for name, array in tensors.items() if array.size == 1 and array.dtype == np.float32 and not array.any()
+    }
+    negative = {n.output[0]: n.input[0] for n in nodes if n.op_type == "LessOrEqual" and n.input[1] in zeros}
+
+    def replaced(node):
+        if node.op_type != "Where" or node.input[1] not in zeros or negative.get(node.input[0]) != node.input[2]:
+            return node
+        return helper.make_node("Relu", [node.input[2]], node.output, name=node.name)
+
+    return [replaced(node) for node in nodes]
 
 
 def _used(nodes: list) -> list:
