@@ -37,8 +37,8 @@ NOTES = """\
   pay. **Zeros**: among the weights of convolutions and linear layers. **MFLOPs**: two for each of their
   multiplications for one image (at every position, padding included), in all and those by a weight that is not 0, which
   runtimes for dense arrays do not skip.
-- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images; a
-  row in int8 alone was trained for it.
+- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images, or
+  all if there are fewer; a row in int8 alone was trained for it.
 - **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
   {runtime}, CPU cores: {cpus}."""
 
@@ -49,7 +49,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
     A run that was trained with quantize="int8" is exported in int8 alone: that is what its accuracy was measured in.
 
     Args:
-      paths: directories of runs; those of one method and several seeds share a row.
+      paths: directories of runs; those of one experiment and method and of several seeds share a row.
       images: training images to calibrate int8 on.
       say: told of each file.
 
@@ -57,20 +57,25 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
       A dictionary with COLUMNS a row.
 
     Raises:
-      ValueError: no finished run, data that is not here, or a student that cannot be exported.
+      ValueError: no finished run, data that is not here or has other classes now, or a student that cannot be
+        exported.
     """
     if images < 1:
         raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
-    runs = {Path(path): Run(path).finished()[0] for path in paths}  # all are looked at before the first is exported
+    runs = {Path(path): Run(path).finished() for path in paths}  # all are looked at before the first is exported
+    several = len({config["experiment"] for config, _ in runs.values()}) > 1
     datasets, measured = {}, {}
-    for path, config in runs.items():
+    for path, (config, result) in runs.items():
         key = json.dumps(config["data"])
         if key not in datasets:
             datasets[key] = data.load(ConfigDict(config["data"]))
+        if list(datasets[key].classes) != result["classes"]:
+            raise ValueError(f"{path}: the classes of {datasets[key].name} are no longer those that it was trained on")
         for file in _export(path, config, datasets[key].train, images):
             row = measure(file, datasets[key].test)
             say(f"{file}: {100 * row['top1']:.2f} %, {row['bytes']:,} bytes, {row['ms']:.2f} ms")
-            measured.setdefault((config["row"], row["file"]), []).append(row)
+            name = f"{config['experiment']}: {config['row']}" if several else config["row"]
+            measured.setdefault((name, row["file"]), []).append(row)
     return [{"student": name, **_summary(rows)} for (name, _), rows in measured.items()]
 
 
@@ -148,7 +153,7 @@ def markdown(rows: list[dict], images: int) -> str:
         n=" or ".join(map(str, seeds)),
         images=images,
         runtime=serve.needs("onnxruntime", "sizes").__version__,
-        cpus=len(os.sched_getaffinity(0)),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),  # Linux has it
     )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}\n"
 

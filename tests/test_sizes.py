@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -9,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from kdjax import experiment, int8, serve
+from kdjax import experiment, int8, serve, sizes
 from kdjax.data import load
 from kdjax.export import export
 from kdjax.run import Run
@@ -84,6 +85,8 @@ def test_an_int8_file_says_what_it_is(files):
     assert small["weights"] == "student-int8.onnx"
     assert small["classes"] == plain["classes"]
     assert "int8" not in plain
+    assert "top1" in plain["accuracy"]
+    assert "top1" not in small["accuracy"]  # it is that of the file in float
 
 
 def test_images_of_any_size_go_through_the_same_preprocessing(files):
@@ -129,6 +132,17 @@ def test_the_table(kdjax, directory, tmp_path):
     written = serve.description(qat / "student-int8.onnx")
     assert written["accuracy"]["top1"] == float(rows["qat", "int8"]["top1"])
     assert (qat / "student-int8.onnx").stat().st_size == pytest.approx(float(rows["qat", "int8"]["bytes"]), abs=1)
+
+
+def test_data_with_other_classes_since_the_training(directory, tmp_path):
+    """Labels would mean something else: no accuracy is better than a wrong one."""
+    run = tmp_path / "seed0"
+    shutil.copytree(directory / "student/seed0", run)
+    described = json.loads((run / "result.json").read_text())
+    described["classes"] = described["classes"][::-1]
+    (run / "result.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="no longer those that it was trained on"):
+        sizes.sizes([run], 64)
 
 
 def test_bad_input(kdjax, directory, files, tmp_path):
