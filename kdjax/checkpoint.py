@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ import orbax.checkpoint as ocp
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file it writes
 
 SUMS = "SHA256SUMS"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Orbax numbers its operations per process: two threads that save at once take each other's for their own."""
 
 
 def _alone() -> ocp.options.MultiprocessingOptions:
@@ -48,7 +52,7 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
 
 def _write(path: Path, tree, files: dict[str, bytes]) -> None:
     try:
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        with _ONE_AT_A_TIME, ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
             checkpointer.save(path, jax.tree.map(_on_host, tree))
     except OSError:
         raise

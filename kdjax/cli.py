@@ -163,6 +163,7 @@ def _run(args, rest) -> int:
 
     parallel.setup()
     from kdjax import experiment, table, train
+    from kdjax.config import resolve
 
     status, given = 0, [argument for argument in rest if argument.startswith("--launcher.")]
     config = load_config(args.config, [argument for argument in rest if argument not in given])
@@ -170,7 +171,8 @@ def _run(args, rest) -> int:
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
     if not args.launcher:
-        processes.join(args.coordinator, args.processes, args.process, config.get("execution", {}).get("devices", ""))
+        mode = resolve(config).execution.devices
+        processes.join(args.coordinator, args.processes, args.process, mode)
     try:
         with _signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731

@@ -40,7 +40,7 @@ def test_table_writes_its_files(kdjax, finished, tmp_path):
     assert status == 0
     assert "stateless" in out
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"runs.jsonl", "table.md", "table.csv", "table.tex", "accuracy.png", "curves.png"} <= written
+    assert {"runs.jsonl", "table.md", "table.csv", "table.tex", "accuracy.png"} <= written
     status, out_again, _ = kdjax("table", tmp_path / "runs.jsonl")
     assert (status, out_again) == (0, out)
 
