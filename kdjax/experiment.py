@@ -85,7 +85,7 @@ def run(
         return directory
     with display or Display(None if processes.first() else Console(quiet=True)) as shown:
         lab = Lab(config, directory, shown, _lasting(stop_signal))
-        planned = lab.plan(wanted)
+        planned = lab.plan(wanted, len(seeds))
         describe()  # not before everything is known to be right
         lab.teacher() if teacher_only else lab.train(planned)
     if lab.held:
@@ -212,7 +212,7 @@ class Lab:
         self.teachers = {}
         self.held = {}  # directories of runs that other processes are at work on -> who
 
-    def plan(self, missing: list[tuple[int, Method]]) -> dict:
+    def plan(self, missing: list[tuple[int, Method]], seeds: int) -> dict:
         """{seed: methods} of the missing runs, everything about them checked.
 
         Raises:
@@ -220,7 +220,7 @@ class Lab:
         """
         rows = {row.name: self._row(row.name) for _, row in missing}
         planned = {seed: [rows[row.name] for s, row in missing if s == seed] for seed in dict(missing)}
-        self.layout = parallel.layout(self.config.execution.devices, len(planned))
+        self.layout = parallel.layout(self.config.execution.devices, seeds)
         arrays = data.subset(self.dataset.train, self.config.data, next(iter(planned)))
         self.display.message(self._describe(rows, len(arrays)))
         self._check_all(rows, arrays)

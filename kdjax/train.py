@@ -70,13 +70,14 @@ class Feed:
     keep_last_batch: bool = False
     steps_per_call: int = 1
 
-    def calls(self, epoch: int, start: int):
-        """Yields (first step, steps taken, Batch) from step `start` of an epoch on."""
+    def calls(self, epoch: int, start: int, joins=()):
+        """Yields (first step, steps taken, Batch) from step `start` of an epoch on; one begins at each of `joins`."""
         examples, whole = len(self.labels), self.steps - self.keep_last_batch
         order, key = self._order(epoch), self._key(epoch)
         step = start
         while step < self.steps:
             taken = max(1, min(self.steps_per_call - step % self.steps_per_call, whole - step))
+            taken = min([taken, *(join - step for join in joins if join > step)])
             indices = order[step : step + taken]
             if step == whole:  # the smaller last batch: what the epoch's permutation has left
                 indices = indices[:, : examples - whole * self.batch_size]
@@ -228,7 +229,8 @@ class Cohort:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
         with ThreadPoolExecutor(len(constants)) as pool:
-            calls = self.feed.calls(epoch, min(learner.step for learner in active))
+            steps = {learner.step for learner in active}  # they may have been stopped at different ones
+            calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
                 outputs = self.teach(self.teacher_variables, batch["image"])
@@ -292,6 +294,8 @@ class Cohort:
         self.on_finish(learner)
 
     def _end_epoch(self, learner) -> None:
+        if learner.step != self.feed.steps:
+            raise RuntimeError(f"{learner.run.path}: an epoch ends after {learner.step} of {self.feed.steps} steps")
         losses = stack(jax.device_get(learner.losses))
         bad = ~np.isfinite(losses["loss"])
         if bad.any():

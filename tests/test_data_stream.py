@@ -174,6 +174,10 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
             assert numbers == others
             jax.tree.map(np.testing.assert_array_equal, batch, read)
     jax.tree.map(np.testing.assert_array_equal, *(feed.example() for feed in feeds))
+    begun = [
+        step for step, _, _ in feeds[0].calls(0, 0, joins={1})
+    ]  # a learner that resumes at step 1 is not passed over
+    assert 1 in begun
 
 
 def test_images_in_memory_cannot_be_streamed(tmp_path):
