@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import kdjax.models
+from kdjax import convolve
 from kdjax.find import find
 from kdjax.objective import as_outputs
 
@@ -68,7 +69,8 @@ def _random(shapes):
 def _measure(model, variables, shape, seconds: float = 0.5) -> list[float]:
     """Milliseconds of single forward passes, compilation and two first ones left out: 5 to 50, for about `seconds`."""
     image = jax.device_put(np.random.default_rng(1).standard_normal(shape).astype(np.float32))
-    forward = _forward(model).lower(variables, image).compile()
+    with convolve.fast():
+        forward = _forward(model).lower(variables, image).compile()
     for _ in range(2):
         forward(variables, image).block_until_ready()
     times = []

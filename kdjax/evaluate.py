@@ -5,6 +5,7 @@ import itertools
 import jax
 import numpy as np
 
+from kdjax import convolve
 from kdjax.parallel import Place
 from kdjax.step import make_eval_step
 
@@ -20,9 +21,11 @@ class Evaluator:
     def compile(self, model):
         """evaluate(variables, split, place) -> (logits [N, K] on the host, {"top1", "nll"}: means over the split)."""
         eval_step = make_eval_step(model)
-        step = jax.jit(
-            lambda variables, batch: eval_step(variables, self.normalise(batch["image"]), batch["label"], batch["mask"])
-        )
+
+        @jax.jit
+        @convolve.fast()
+        def step(variables, batch):
+            return eval_step(variables, self.normalise(batch["image"]), batch["label"], batch["mask"])
 
         def evaluate(variables, split: str, place: Place):
             held = {device: jax.device_put(variables, device) for device in place.devices}

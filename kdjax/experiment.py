@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib.metadata
+import itertools
 import json
 import math
 import platform
@@ -229,6 +230,8 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
+        for row in itertools.chain(*planned.values()):
+            self.cost(row.model)  # its latency, while nothing else is computed here
         free, failures = queue.SimpleQueue(), []
         for places in self.layout:
             free.put(places)
@@ -284,7 +287,9 @@ class Lab:
             return None
         model = self._model(spec, "config.teacher")
         if spec.weights:
-            return self.measure(model, torch.load(spec.weights, model, self.image_shape), spec.model)
+            with _named("config.teacher.weights"):
+                variables = torch.load(spec.weights, model, self.image_shape)
+            return self.measure(model, variables, spec.model)
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
@@ -367,7 +372,7 @@ class Lab:
         known, classes = len(result["classes"]), len(self.dataset.classes)
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
-        model = self._model(config["student"], f"{path}/config.json")
+        model = self._stored_model(config, path)
         return model, checkpoint.student(run.checkpoints, result.get("student_sha256", "")), config["student"]["model"]
 
     def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
@@ -457,7 +462,8 @@ class Lab:
 
         learner = Learner(self._once(make, "program", row.name, place.compiled_for), run, seed, place)
         if row.name == TEACHER and config.teacher.start:
-            learner.start = torch.load_body(config.teacher.start, row.model, self.image_shape)
+            with _named("config.teacher.start"):
+                learner.start = torch.load_body(config.teacher.start, row.model, self.image_shape)
         if row.start:
             source = Run(run_path(self.directory, row.start, seed))
             learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
@@ -622,7 +628,7 @@ class Lab:
             self._stop_if_asked()
             self._check_view(row, arrays, place)
             if place.parts > 1:
-                parallel.check_synchronises(row.model, self._shapes(row.model)[1], f"config.methods.{row.name}.student")
+                parallel.check_synchronises(row.model, self.image_shape, f"config.methods.{row.name}.student")
             models = [self._row(name).model for name in row.teachers]
             self._check(row, self.config, self._shapes(*models) if models else taught, arrays)
 
@@ -654,7 +660,7 @@ class Lab:
             stored = Run(Path(path)).config()
             if stored is None:
                 raise ValueError(f"config.teacher.run: {path} holds no run (no config.json)")
-            models.append(self._model(stored["student"], f"{path}/config.json"))
+            models.append(self._stored_model(stored, path))
         if not spec.run and spec.model:
             models = [self._model(spec, "config.teacher")]
         return self._shapes(*models) if models else None
@@ -665,6 +671,11 @@ class Lab:
 
     def _model(self, spec, where) -> nn.Module:
         return methods.build_model(spec, len(self.dataset.classes), self.config.dtype, where)
+
+    def _stored_model(self, config: dict, path) -> nn.Module:
+        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
+        model = self._model(config["student"], f"{path}/config.json")
+        return methods.as_trained(model, config["spec"])
 
     def _shapes(self, *models):
         model = models[0] if len(models) == 1 else compose.Ensemble(models)
@@ -688,6 +699,15 @@ def peak_epoch(history: list[dict]) -> dict | None:
         return None
     row = max(rows, key=lambda row: row["test_top1"])
     return {"epoch": row["epoch"], "top1": row["test_top1"]}
+
+
+@contextlib.contextmanager
+def _named(field: str):
+    """What is wrong with a file, with the field that names it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error
 
 
 @functools.cache

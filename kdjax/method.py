@@ -112,6 +112,10 @@ def _check_start(method: Method, methods: dict[str, Method]) -> None:
         return
     if method.start not in methods:
         raise ValueError(f"{where}{nearest(method.start, methods)}")
+    if "from_teacher" in method.spec:
+        raise ValueError(
+            f"{where}: its parameters would be overwritten by from_teacher, or the teacher's by it; give one of the two"
+        )
     own, other = method.model_config, methods[method.start].model_config
     if own != other:
         shown = [f"{spec['model']} {spec['kwargs']}" for spec in (own, other)]
@@ -143,7 +147,7 @@ def _method(config, name: str, spec, ablation=None) -> Method:
 
 def _check_reserved(spec: dict, where: str) -> None:
     """The types of what is no loss term, in a method or in its first stage."""
-    kinds = {"data": {}, "optimizer": {}, "prune": {}, "student": {}, "terms": {}, "freeze": ()}
+    kinds = {"data": {}, "from_teacher": {}, "optimizer": {}, "prune": {}, "student": {}, "terms": {}, "freeze": ()}
     for key, like in {**kinds, "quantize": "", "start": "", "teacher": ""}.items():
         configs.typed(spec.get(key, like), like, f"{where}.{key}")
     if spec.get("quantize") and spec["quantize"] not in compress.QUANTIZE:
@@ -241,7 +245,12 @@ def with_model(method: Method, config, classes: int) -> Method:
     if not method.model_config["model"]:
         raise ValueError(f"{field}.model names no model; a name in kdjax.models or an import path")
     model = build_model(method.model_config, classes, config.dtype, field)
-    return replace(method, model=compress.Int8(model) if method.spec.get("quantize") else model)
+    return replace(method, model=as_trained(model, method.spec))
+
+
+def as_trained(model: nn.Module, spec: Mapping) -> nn.Module:
+    """A student's network as its method computes it: in int8 with `quantize`."""
+    return compress.Int8(model) if spec.get("quantize") else model
 
 
 def with_view(config: ConfigDict, method: Method) -> ConfigDict:
@@ -281,7 +290,7 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     freeze = tuple(spec["freeze"])
     last = _prune(spec.get("prune"), steps_per_epoch, spec["epochs"], f"{where}.prune")
     objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze, last)
-    from_teacher = _known(method.spec.get("from_teacher", {}), method.spec.get("from_teacher", {}), where)
+    from_teacher = method.spec.get("from_teacher", {})
     init = make_init(objective, update, from_teacher)
     return Stage(spec["epochs"], objective, update, rate, init, bool(freeze or from_teacher or last))
 

@@ -12,13 +12,14 @@ teacher Outputs), BatchNorm averages over it, gradients are averaged. Seeds need
 driven by a thread of its own and not in lockstep with the others by one `pmap`: a run that resumes, diverges or is
 finished holds up no other.
 
-On the CPU each step is one call: inside `lax.scan` XLA's CPU backend computes the gradient of a convolution 50 to
-100 times slower than outside. On an accelerator, where small networks are bound by dispatch, a call takes several.
+On the CPU some convolutions are computed in other forms (kdjax/convolve.py), and each step is one call: inside
+`lax.scan` XLA's CPU backend computes the gradient of a convolution 50 to 100 times slower than outside. On an
+accelerator, where small networks are bound by dispatch, a call takes several.
 """
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import flax.linen as nn
@@ -28,6 +29,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
+from kdjax import convolve
 from kdjax.objective import Objective
 from kdjax.step import make_train_step
 
@@ -116,6 +118,11 @@ def layout(mode: str, cohorts: int) -> list[tuple[Place, ...]]:
         raise ValueError(f"config.execution.devices: several processes share batches, 'batch', not {mode!r}")
     if mode == "batch":
         parts = jax.device_count()
+        if parts != jax.process_count() * len(devices):
+            raise ValueError(
+                f"config.execution.devices 'batch': the {jax.process_count()} processes have {parts} devices in all, "
+                f"this one {len(devices)}; all must have the same number"
+            )
         first = jax.process_index() * len(devices) if parts > 1 else 0
         return [(Place(tuple(devices), parts, first),)]
     if mode == "seeds":
@@ -135,13 +142,25 @@ def check_divides(size: int, parts: int, field: str) -> None:
         )
 
 
-def check_synchronises(model: nn.Module, variables, field: str) -> None:
-    """Raises a ValueError if splitting batches would change what a model computes."""
-    if "batch_stats" in variables and synchronised(model) == model:
+def check_synchronises(model: nn.Module, image_shape: tuple[int, int, int], field: str) -> None:
+    """Raises a ValueError if splitting batches would change what a model, or one that is part of it, computes."""
+    alone = []
+
+    def watch(call, args, kwargs, context):
+        result, module = call(*args, **kwargs), context.module
+        own = module.variables.get("batch_stats", {})
+        if not all(isinstance(value, Mapping) for value in own.values()) and not getattr(module, "axis_name", None):
+            alone.append("/".join(module.path) or type(module).__name__)
+        return result
+
+    made = jax.vmap(partial(synchronised(model).init, train=True), axis_name=AXIS)
+    with nn.intercept_methods(watch):
+        jax.eval_shape(made, jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 2, *image_shape)))
+    if alone:
         raise ValueError(
-            f"{field}: {type(model).__name__} has batch statistics but no field axis_name, so that on several devices "
-            "each would use its own; give it `axis_name: str | None = None`, passed to nn.BatchNorm, or set "
-            "config.execution.devices to 'students'"
+            f"{field}: {alone[0]} of {type(model).__name__} has batch statistics but no axis_name, so that on several "
+            "devices each would use its own; give the model a field `axis_name: str | None = None`, passed to every "
+            "nn.BatchNorm, or set config.execution.devices to 'students'"
         )
 
 
@@ -185,6 +204,7 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
     else:
         train_step = make_train_step(objective, optimizer)
 
+    @convolve.fast()
     def call(state, batch, teacher, teacher_params, train_labels):
         if batch["index"].ndim == 1:
             return train_step(state, batch, teacher, teacher_params, train_labels)
@@ -204,9 +224,11 @@ def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ())
     splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
 
     Where students are at several `places` of a CPU, a large teacher computes a share of the batch at each: that is
-    faster than what XLA makes of all cores for one device. The result is at the first, equal up to rounding.
+    faster than what XLA makes of all cores for one device. The result is at the first place, equal up to rounding,
+    which therefore depends on the number of places.
     """
 
+    @convolve.fast()
     def call(variables, image):
         if image.ndim == 4:
             return teach(variables, image)
@@ -223,27 +245,30 @@ def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ())
 
 
 def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
-    """`whole`, computed at all places at once where that is worth it and the batch divides by their number."""
+    """`whole`, computed at all places at once where that is worth it and the batch divides by their number.
+
+    Every leaf of what it returns must have the batch as its first axis, as those of Outputs have.
+    """
     share = jax.jit(lambda image, start, size: jax.lax.dynamic_slice_in_dim(image, start, size), static_argnums=2)
     join = jax.jit(lambda *shares: jax.tree.map(lambda *parts: jnp.concatenate(parts), *shares))
-    held = {}
+    enough = {}  # image shape -> whether it is worth it
+    held = {"variables": None, "copies": []}  # the last variables, and their copy at each place
 
     def large(variables, image):
-        if image.shape not in held:
-            held[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
-        return held[image.shape]
+        if image.shape not in enough:
+            enough[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
+        return enough[image.shape]
 
     def spread(variables, image):
         if image.ndim != 4 or len(image) % len(places) or not large(variables, image):
             return whole(variables, image)
-        if held.get("variables") is not variables:
+        if held["variables"] is not variables:
             held.update(variables=variables, copies=[place.put(variables) for place in places])
         size = len(image) // len(places)
-        shares = [
-            whole(copy, place.put(share(image, i * size, size)))
-            for i, (place, copy) in enumerate(zip(places, held["copies"], strict=True))
-        ]
-        return join(*places[0].put(shares))
+        # All shares before the first computation: what a device is given waits for what it was given before.
+        shares = [place.put(share(image, i * size, size)) for i, place in enumerate(places)]
+        outputs = [whole(copy, part) for copy, part in zip(held["copies"], shares, strict=True)]
+        return join(*places[0].put(outputs))
 
     return spread
 

@@ -200,12 +200,23 @@ def test_accuracy_is_that_of_the_int8_forward_pass_and_costs_are_the_models(comp
     assert both["last"]["nll"] != plain["last"]["nll"]
 
 
+def test_what_was_trained_for_int8_teaches_in_int8(compressed, tmp_path):
+    made = config(student=LABELS)
+    made.teacher.model, made.teacher.run = "", str(compressed / "both/seed0")
+    taught = Run(experiment.run(made, tmp_path) / "student/seed0").result()["teacher"]
+    own = Run(compressed / "both/seed0").result()
+    assert (taught["top1"], taught["flops"]) == (own["last"]["top1"], own["student"]["flops"])
+    lab = experiment.Lab(made, tmp_path, None, lambda: 0)
+    assert isinstance(lab._stored_model(Run(compressed / "both/seed0").config(), ""), Int8)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
         ({"start": "studnet"}, "start 'studnet'; did you mean 'student'"),
         ({"start": "student", "student": {"kwargs": {"width": 6}}}, "they must be the same"),
         ({"start": "bad"}, "need each other in a circle"),
+        ({"start": "student", "from_teacher": {"fc": "fc"}}, "give one of the two"),
         ({"quantize": "int4"}, "quantize 'int4'; did you mean 'int8'"),
         ({"quantize": 8}, "quantize"),
         ({"prune": 0.8}, "prune"),

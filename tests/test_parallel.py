@@ -149,8 +149,19 @@ def test_a_batch_that_does_not_divide(tmp_path):
 
 
 def test_a_model_without_synchronised_statistics(tmp_path):
-    with pytest.raises(ValueError, match=r"config.methods.layered.student: Unsynchronised has batch statistics"):
+    message = r"config.methods.layered.student: BatchNorm_0 of Unsynchronised has batch statistics but no axis_name"
+    with pytest.raises(ValueError, match=message):
         run(tmp_path, "batch", student={"model": "tests.tiny.Unsynchronised", "kwargs": {}})
+    peers = compose.Peers((tiny.Net(3), tiny.Unsynchronised(3)))
+    with pytest.raises(ValueError, match="members_1/BatchNorm_0 of Peers has batch statistics but no axis_name"):
+        parallel.check_synchronises(peers, (8, 8, 1), "student")
+    parallel.check_synchronises(compose.Peers((tiny.Net(3), tiny.Net(3))), (8, 8, 1), "student")
+
+
+def test_processes_with_different_numbers_of_devices(monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 12)
+    with pytest.raises(ValueError, match="1 processes have 12 devices in all, this one 8; all must have the same"):
+        parallel.layout("batch", 1)
 
 
 def test_augmentation_of_a_split_batch_is_that_of_the_whole():
