@@ -42,7 +42,7 @@ WEIGHTS = {
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, **ARGS)
+    args = parse_arg(arg, assistant="", **ARGS, **TEACHER)
     config = base(args)
     config.experiment = "products"
     for name in METHODS:
@@ -53,7 +53,9 @@ def get_config(arg: str = ""):
     return config
 
 
-ARGS = dict(path="", size=64, teacher="resnet18", student="mobilenetv2", epochs=120, start="", weights="", assistant="")
+ARGS = dict(path="", size=64, teacher="resnet18", student="mobilenetv2", epochs=120)
+TEACHER = dict(start="", weights="")
+"""Arguments: of all configs of products, and of those that make their teacher."""
 
 
 def base(args):
@@ -71,8 +73,8 @@ def base(args):
     config.data.augment.flip = {}
     config.data.augment.color_jitter = {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
     config.teacher.model = args.teacher
-    config.teacher.start = args.start
-    config.teacher.weights = args.weights
+    for name in TEACHER:
+        config.teacher[name] = args.get(name, "")
     config.student.model = args.student
     config.optimizer.learning_rate = methods.learning_rate(args.student)
     config.optimizer.warmup_epochs = 1.0 if args.epochs > 2 else 0.0

@@ -30,13 +30,13 @@ EPOCH = 20
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, shots=5, steps=4000, run="runs/products/teacher/seed0", **products.ARGS)
+    sizes = {name: value for name, value in products.ARGS.items() if name != "epochs"}
+    args = parse_arg(arg, shots=5, steps=4000, run="runs/products/teacher/seed0", **sizes)
     args.epochs = max(1, args.steps // EPOCH)
     config = products.base(args)
     config.experiment = f"products_shots{args.shots:02d}" if args.shots else "products_shots_all"
     config.steps_per_epoch = EPOCH
     config.data.shots = args.shots
-    config.teacher.start = config.teacher.weights = ""
     config.teacher.run = args.run
     for name in METHODS:
         config.methods[name] = products.recipe(name, args)

@@ -1,6 +1,6 @@
 """The shop's case, smaller still: the distilled student of configs/products.py in int8, pruned, and both.
 
-Arguments are those of configs/products.py, rows those of configs/digits_small.py.
+Arguments are those of configs/products.py but `assistant`, rows those of configs/digits_small.py.
 
     kdjax run --config=configs/products_small.py:path=/data/products
     kdjax sizes runs/products_small/{teacher,student,kd,kd_longer,kd_pruned,kd_qat,kd_pruned_qat}/seed* \
@@ -14,7 +14,7 @@ from kdjax.config import parse_arg
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, **products.ARGS)
+    args = parse_arg(arg, **products.ARGS, **products.TEACHER)
     config = products.base(args)
     config.experiment = "products_small"
     config.methods.student = products.recipe("student", args)

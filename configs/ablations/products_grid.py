@@ -28,7 +28,6 @@ def get_config(arg: str = ""):
     config = products.base(args)
     config.experiment = "products_grid"
     config.seeds = (100,)
-    config.teacher.start = config.teacher.weights = ""
     config.teacher.run = args.run
     for name in ("student", "kd", "dkd", "attention", "rkd"):
         config.methods[name] = products.recipe(name, args, chosen={})
