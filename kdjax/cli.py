@@ -170,6 +170,10 @@ def _run(args, rest) -> int:
     chosen = (config, args.out, _names(args.only), _integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
+    if args.launcher and (args.coordinator or args.processes or args.process >= 0):
+        raise ValueError(
+            "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
+        )
     if not args.launcher:
         mode = resolve(config).execution.devices
         processes.join(args.coordinator, args.processes, args.process, mode)

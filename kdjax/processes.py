@@ -29,11 +29,11 @@ def join(coordinator: str, processes: int, process: int, mode: str) -> None:
       mode: config.execution.devices.
 
     Raises:
-      ValueError: not all or contradicting arguments, or no coordinator at that address.
+      ValueError: not all or contradicting arguments, no coordinator at that address, or too few processes that come.
     """
     if not coordinator and processes == 0 and process < 0:
         if mode == "batch" and all(name in os.environ for name in SLURM) and int(os.environ["SLURM_NTASKS"]) > 1:
-            _initialize()
+            _initialize("the tasks of this srun")
         return
     if not coordinator or ":" not in coordinator or not 0 <= process < processes:
         raise ValueError(
@@ -45,16 +45,16 @@ def join(coordinator: str, processes: int, process: int, mode: str) -> None:
             "--coordinator: several processes share batches, config.execution.devices='batch'; to share runs instead "
             f"(it is {mode!r}), start the same command as often as you like without --coordinator"
         )
-    try:
-        _initialize(coordinator, processes, process)
-    except RuntimeError as error:
-        raise ValueError(f"--coordinator={coordinator}: {str(error).splitlines()[0]}") from error
+    _initialize(f"--coordinator={coordinator}", coordinator, processes, process)
 
 
-def _initialize(*arguments) -> None:
+def _initialize(who: str, *arguments) -> None:
     # On the CPU programs run side by side, and their collectives would meet those of another program elsewhere.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    jax.distributed.initialize(*arguments)
+    try:
+        jax.distributed.initialize(*arguments)
+    except RuntimeError as error:
+        raise ValueError(f"{who}: the processes do not find each other: {str(error).splitlines()[0]}") from error
 
 
 def first() -> bool:

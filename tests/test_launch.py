@@ -182,6 +182,7 @@ BAD = {
     "number": ("slurm", ("--launcher.nodes=two",), "--launcher.nodes must be a whole number"),
     "no launcher": ("", ("--launcher.time=3",), "an option of --launcher=slurm or local"),
     "wait": ("", ("--wait",), "an option of --launcher=slurm or local"),
+    "coordinator": ("local", ("--coordinator=a:1",), "--launcher starts its own"),
     "launcher": ("pbs", (), "invalid choice: 'pbs'"),
     "model": ("slurm", ("--config.student.model=tests.tiny.Nett",), "did you mean 'Net'"),
     "teacher": ("slurm", ("--config.teacher.kwargs.wdth=3",), "wdth"),

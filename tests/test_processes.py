@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from kdjax import processes
@@ -84,4 +85,14 @@ def test_processes_of_one_srun_find_each_other(monkeypatch):
     processes.join("", 0, -1, "students")
     assert not joined
     processes.join("", 0, -1, "batch")
-    assert joined == [()]
+    assert joined == [("the tasks of this srun",)]
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch):
+    def late(*arguments):
+        raise RuntimeError("DEADLINE_EXCEEDED: Barrier timed out.\nMore lines.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", late)
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    with pytest.raises(ValueError, match=r"^--coordinator=a:1: the processes do not find .* Barrier timed out.$"):
+        processes.join("a:1", 2, 0, "batch")
