@@ -101,7 +101,8 @@ def _name(path) -> str:
 class Int8(nn.Module):
     """A model whose layers see int8: weights and inputs are rounded to 256 levels, sums are computed in float.
 
-    For every nn.Conv, nn.Dense and nn.DenseGeneral: the kernel symmetrically, a scale for each output; the input with
+    For every nn.Conv, nn.Dense and nn.DenseGeneral: the kernel symmetrically, a scale for each index of its last axis
+    (an output of the first two, a feature of each head of an attention's projections); the input with
     its own range for each example, so that no example depends on its neighbours. Gradients pass the rounding unchanged
     (straight-through; Jacob et al. 2018, arXiv:1712.05877). Variables are those of `model`, at the same paths.
     """

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import checkpoint, data, inference, serve
+from kdjax import config as configs
 from kdjax.data.images import Encoded
 from kdjax.find import nearest
 from kdjax.models import weights
@@ -157,7 +158,7 @@ def _images(config: dict, image_shape) -> tuple[list, str]:
     noise = lambda *shape: generator.integers(0, 256, (*shape, channels), np.uint8)  # noqa: E731
     images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
     try:
-        split = data.load(ConfigDict(config["data"])).test
+        split = data.load(ConfigDict(configs.completed(config)["data"])).test
     except (ValueError, OSError):
         return images, "18 random images; the data set is not here"
     chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -131,7 +132,9 @@ def describe(path, description: dict) -> None:
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in description.items()})
-    onnx.save(model, path)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    onnx.save(model, part)
+    part.replace(path)  # whole, or as it was
 
 
 def latency(served: Served, seconds: float = 0.5) -> dict:

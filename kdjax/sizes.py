@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from kdjax import config as configs
 from kdjax import data, export, int8, serve
 from kdjax.data.images import Encoded
 from kdjax.run import Run, write_text
@@ -34,9 +35,9 @@ COLUMNS = (
 NOTES = """\
 - **Top-1** of the whole test split, predicted by the file; mean ± sample standard deviation over {n} seeds.
 - **KB**: the file (ONNX, preprocessing and description included); deflated: the same under zlib at level 9, where zeros
-  pay. **Zeros**: among the weights of convolutions and linear layers. **MFLOPs**: two for each of their
-  multiplications for one image (at every position, padding included), in all and those by a weight that is not 0, which
-  runtimes for dense arrays do not skip.
+  pay. **Zeros**: among the weights of convolutions and linear layers, the depthwise ones included, which are not
+  pruned. **MFLOPs**: two for each of their multiplications for one image (at every position, padding included), in all
+  and those by a weight that is not 0, which runtimes for dense arrays do not skip.
 - **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images, or
   all if there are fewer; a row in int8 alone was trained for it.
 - **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
@@ -68,7 +69,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
     for path, (config, result) in runs.items():
         key = json.dumps(config["data"])
         if key not in datasets:
-            datasets[key] = data.load(ConfigDict(config["data"]))
+            datasets[key] = data.load(ConfigDict(configs.completed(config)["data"]))
         if list(datasets[key].classes) != result["classes"]:
             raise ValueError(f"{path}: the classes of {datasets[key].name} are no longer those that it was trained on")
         for file in _export(path, config, datasets[key].train, images):
