@@ -44,9 +44,14 @@ def convolve(x, kernel, strides, padding, **options) -> jax.Array:
     sides = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(maps, pads, window, strides, strict=True)]
     groups = options["feature_group_count"]
     if groups == x.shape[-1] == kernel.shape[-1] > 1:
-        taps = _taps(x.astype(jnp.float32), kernel, strides, pads, sides)
-        flat = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, groups)
-        return sum(tap * weight for tap, weight in zip(taps, flat, strict=True)).astype(x.dtype)
+
+        @jax.checkpoint  # or every tap would be kept for the gradient of its weight
+        def depthwise(x, kernel):
+            flat = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, groups)
+            taps = _taps(x.astype(jnp.float32), kernel, strides, pads, sides)
+            return sum(tap * weight for tap, weight in zip(taps, flat, strict=True)).astype(x.dtype)
+
+        return depthwise(x, kernel)
     if groups == 1 and min(*maps, *sides) < min(window):
         columns = jnp.concatenate(_taps(x, kernel, strides, pads, sides), axis=-1)
         return jnp.tensordot(columns, kernel.reshape(-1, kernel.shape[-1]), 1, precision=options["precision"])
