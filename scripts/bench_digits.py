@@ -45,7 +45,7 @@ def main() -> None:
     import torch
 
     parallel.setup()
-    write("digits", {"seconds": seconds, "torch": torch.__version__, **vars(args)}, markdown)
+    write("digits", {"seconds": seconds, **vars(args), "torch": torch.__version__}, markdown)
 
 
 def timed(*command, cache: str = "") -> float:
