@@ -367,3 +367,22 @@ def test_relu_is_flaxs_in_value_and_gradient(dtype):
         ours, flaxs = transform(layers.relu)(x), transform(nn.relu)(x)
         assert ours.dtype == dtype
         np.testing.assert_array_equal(np.asarray(ours, np.float32), np.asarray(flaxs, np.float32))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_batchnorm_is_that_of_flax(train):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(3.0, 2.0, (6, 5, 4, 7)), jnp.float32)
+    own, flax_ = layers.BatchNorm(not train), nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5)
+    variables = own.init(jax.random.key(0), x)
+    jax.tree.map(np.testing.assert_array_equal, variables, flax_.init(jax.random.key(0), x))
+    variables = jax.tree.map(lambda v: v + 0.3, variables)
+
+    def value(variables, x, layer):
+        y, stats = layer.apply(variables, x, mutable=["batch_stats"])
+        return jnp.sum(jnp.sin(y)), (y, stats)
+
+    expected, found = (
+        jax.value_and_grad(value, argnums=(0, 1), has_aux=True)(variables, x, layer) for layer in (flax_, own)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), expected, found)
