@@ -14,9 +14,13 @@ import jax.numpy as jnp
 
 
 @contextlib.contextmanager
-def fast():
-    """What is traced within, or in a function that this decorates, convolves in these forms where JAX runs on a CPU."""
-    if jax.default_backend() != "cpu":
+def fast(platform: str = ""):
+    """What is traced within, or in a function that this decorates, convolves in these forms if it is for a CPU.
+
+    Args:
+      platform: what it is for; "": JAX's default.
+    """
+    if (platform or jax.default_backend()) != "cpu":
         yield
         return
     with nn.intercept_methods(_with_own):

@@ -9,7 +9,7 @@ import jax.export
 import numpy as np
 from ml_collections import ConfigDict
 
-from kdjax import checkpoint, data, inference, serve
+from kdjax import checkpoint, convolve, data, inference, serve
 from kdjax import config as configs
 from kdjax.data.images import Encoded
 from kdjax.find import nearest
@@ -122,7 +122,12 @@ def check(target, served: serve.Served, reference, images: list, batch_size: int
 
 def _stablehlo(target: Path, variables, description: dict) -> None:
     serve.needs("flatbuffers", target.name)
-    function = jax.jit(inference.predictor(description, variables))
+
+    @jax.jit
+    def function(image):  # the variables are arguments, or each branch would hold them all
+        plain = lambda variables, image: inference.predictor(description, variables)(image)  # noqa: E731
+        return jax.lax.platform_dependent(variables, image, cpu=convolve.fast("cpu")(plain), default=plain)
+
     sizes = jax.export.symbolic_shape("batch, height, width")
     image = jax.ShapeDtypeStruct((*sizes, description["image_shape"][-1]), np.uint8)
     exported = jax.export.export(function, platforms=("cpu", "cuda", "tpu"))(image)

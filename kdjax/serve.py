@@ -88,14 +88,14 @@ def _stablehlo(path: Path):
 def _safetensors(path: Path):
     import jax
 
-    from kdjax import inference
+    from kdjax import convolve, inference
     from kdjax.models import torch, weights
 
     description = weights.describe(path)
     try:
         model = inference.network(description)
         variables = torch.load(path, model, tuple(description["image_shape"]))
-        return description, jax.jit(inference.predictor(description, variables))
+        return description, jax.jit(convolve.fast()(inference.predictor(description, variables)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error
 
