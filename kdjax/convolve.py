@@ -1,9 +1,9 @@
 """Convolutions that XLA's CPU backend computes 20 to 200 times slower than it can, in forms that it computes well.
 
-Depthwise ones, and those with more positions in the kernel than in the map's side, miss its fast kernels and fall back
-to plain loops: a 3x3 convolution of 512 channels at 2 x 2 positions runs at 2 of 190 GFLOP/s, a depthwise one at 1.
-Here the first are a sum over the kernel's positions, which XLA fuses into one loop, the second one matrix product.
-What they compute is the same up to rounding. Models need not know: their nn.Conv are reached while they are traced.
+Depthwise ones, and those with a kernel wider than their map, miss its fast kernels and fall back to plain loops: a 3x3
+convolution of 512 channels at 2 x 2 positions runs at 2 of 190 GFLOP/s, a depthwise one at 1. Here the first are a sum
+over the kernel's positions, which XLA fuses into one loop, the second one matrix product. What they compute is the same
+up to rounding. Models need not know: their nn.Conv are reached while they are traced.
 """
 
 import contextlib
@@ -11,6 +11,9 @@ import contextlib
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+LARGE = 2**15
+"""Weights of a kernel from which on the matrix product is worth its longer compilation on a small map."""
 
 
 @contextlib.contextmanager
@@ -56,7 +59,7 @@ def convolve(x, kernel, strides, padding, **options) -> jax.Array:
             return sum(tap * weight for tap, weight in zip(taps, flat, strict=True)).astype(x.dtype)
 
         return depthwise(x, kernel)
-    if groups == 1 and min(*maps, *sides) < min(window):
+    if groups == 1 and min(*maps, *sides) < min(window) and kernel.size >= LARGE:
         columns = jnp.concatenate(_taps(x, kernel, strides, pads, sides), axis=-1)
         return jnp.tensordot(columns, kernel.reshape(-1, kernel.shape[-1]), 1, precision=options["precision"])
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)

@@ -230,7 +230,7 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        for row in itertools.chain(*planned.values()):
+        for row in itertools.chain(*planned.values()) if processes.first() else ():
             self.cost(row.model)  # its latency, while nothing else is computed here
         free, failures = queue.SimpleQueue(), []
         for places in self.layout:

@@ -33,8 +33,9 @@ CASES = {
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", CASES)
-def test_equal_to_lax(name, dtype):
+def test_equal_to_lax(name, dtype, monkeypatch):
     (side, channels), fields, other = CASES[name]
+    monkeypatch.setattr(convolve, "LARGE", 0)
     model, rng = nn.Conv(**fields, dtype=dtype), np.random.default_rng(0)
     shape = (3, side, side, channels) if len(fields["kernel_size"]) == 2 else (3, side, channels)
     x = jnp.asarray(rng.standard_normal(shape), dtype)
@@ -70,6 +71,12 @@ def test_whole_networks(name):
     with convolve.fast():
         inside = convolutions(model.apply, variables, image)
     assert inside < convolutions(model.apply, variables, image)  # and what is traced after it is as it was
+
+
+def test_a_small_kernel_is_left_to_xla():
+    model, x = nn.Conv(8, (3, 3)), jnp.ones((1, 2, 2, 8))
+    variables = model.init(jax.random.key(0), x)
+    assert convolutions(convolve.fast()(model.apply), variables, x) == 1
 
 
 def test_under_int8():
