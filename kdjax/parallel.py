@@ -17,10 +17,8 @@ On the CPU some convolutions are computed in other forms (kdjax/convolve.py), an
 accelerator, where small networks are bound by dispatch, a call takes several.
 """
 
-import ctypes
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -38,41 +36,22 @@ from kdjax.step import make_train_step
 AXIS = "batch"
 """The name of the axis over which a batch is split."""
 
-MALLOC = {"M_ARENA_MAX": (-8, 1), "M_MMAP_MAX": (-4, 0), "M_TRIM_THRESHOLD": (-1, -1)}
-"""Options of glibc's mallopt(3), their numbers and values: one heap, all blocks in it, nothing given back."""
-
 SPREAD_FLOPS = 2e9
 """A teacher that needs more for a batch is computed at all places of a CPU; below, dispatch costs more than is won."""
 
 
 def setup() -> None:
-    """What is set for the whole process; call before JAX starts.
+    """One virtual CPU device per core, and a compilation cache that outlives the process; call before JAX starts.
 
-    One virtual CPU device per core, because XLA uses a second core poorly for small networks (1.1 times), and two
-    students on two devices use it well; a compilation cache that outlives the process; and memory that stays with the
-    process when it is freed. What JAX's flags or glibc's environment variables say of these is left alone.
+    XLA uses a second core poorly for small networks (1.1 times), two students on two devices use it well. What
+    JAX's own flags say of either is left alone.
     """
-    _keep_memory()
     if jax.config.jax_num_cpu_devices < 0:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     if not jax.config.jax_compilation_cache_dir:
         folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-def _keep_memory() -> None:
-    """Makes glibc keep freed memory for the next step, in one heap.
-
-    XLA's CPU backend asks for the memory of a step anew at every step. Blocks of that size glibc would get from the
-    system and give back each time, and a tenth of the time of small networks would go into pages being cleared.
-    """
-    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:  # glibc's, not every Linux has it
-        for option, value in MALLOC.values():
-            mallopt(option, value)
 
 
 def describe() -> str:

@@ -116,6 +116,8 @@ class Others:
 
 
 STARTED = Others()
+MALLOC = {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}
+"""glibc's settings, with which XLA's memory stays with the process from step to step; see results/bench/README.md."""
 
 
 def write(name: str, record: dict, markdown) -> None:
@@ -123,6 +125,7 @@ def write(name: str, record: dict, markdown) -> None:
     record = {
         **record,
         "others": STARTED.share(),
+        "malloc": MALLOC,
         "device": parallel.describe(),
         "versions": versions(),
         "revision": revision(),
@@ -136,6 +139,8 @@ def where(record: dict) -> str:
     """A sentence on the machine and the versions."""
     shown = {name: record["versions"][name] for name in ("python", "jax", "torch") if name in record["versions"]}
     others = "" if record["others"] is None else f" Other processes took {100 * record['others']:.0f} % of the machine."
+    set_ = ", ".join(f"{name}={value}" for name, value in record.get("malloc", {}).items())
+    others += f" Set for all: {set_}." if set_ else ""
     return (
         f"{record['device']}; {', '.join(f'{k} {v}' for k, v in shown.items())}; revision {record['revision']}.{others}"
     )

@@ -10,7 +10,7 @@ import time
 
 import jax
 import numpy as np
-from bench_kdjax import MEAN, OUT, STD, Others, images, make, where, write
+from bench_kdjax import MALLOC, MEAN, OUT, STD, Others, images, make, where, write
 
 from kdjax import parallel
 
@@ -109,7 +109,7 @@ def save(rows: list[dict], args, accelerated: bool) -> None:
     import torch
 
     suffix = "_gpu" if accelerated else ""
-    name = f"table{suffix}{'_compiled' if args.compile else ''}"
+    name = f"table{suffix}{'_compiled' if args.compile else ''}{'_kept' if MALLOC else ''}"
     record = {"rows": rows, "methods": args.methods.split(","), "batch": args.batch, "steps": args.steps}
     record |= {"compiled": args.compile, "torch": torch.__version__, "threads": torch.get_num_threads()}
     record["pairs"] = [summary(rows, pair, args, accelerated) for pair in args.pairs.split(";")]
