@@ -186,10 +186,10 @@ def _check_values(config: ConfigDict) -> None:
     _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
-    given = [f"config.teacher.{name}" for name in ("weights", "start", "run") if config.teacher[name]]
     for name in ("weights", "start"):
         if config.teacher[name] and not config.teacher.model:
             raise ValueError(f"config.teacher.{name} is set, but config.teacher.model does not say whose it is")
+    given = [f"config.teacher.{name}" for name in ("weights", "start", "run") if config.teacher[name]]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are both set; give one of them")
 

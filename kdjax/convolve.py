@@ -7,6 +7,7 @@ up to rounding. Models need not know: their nn.Conv are reached while they are t
 """
 
 import contextlib
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -49,32 +50,33 @@ def convolve(x, kernel, strides, padding, **options) -> jax.Array:
     maps, window = x.shape[1:3], kernel.shape[:2]
     pads = jax.lax.padtype_to_pads(maps, window, strides, padding) if isinstance(padding, str) else padding
     sides = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(maps, pads, window, strides, strict=True)]
+    taps = partial(_taps, window=window, strides=strides, pads=pads, sides=sides)
     groups = options["feature_group_count"]
     if groups == x.shape[-1] == kernel.shape[-1] > 1:
-
-        @jax.checkpoint  # or every tap would be kept for the gradient of its weight
-        def depthwise(x, kernel):
-            flat = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, groups)
-            taps = _taps(x.astype(jnp.float32), kernel, strides, pads, sides)
-            return sum(tap * weight for tap, weight in zip(taps, flat, strict=True)).astype(x.dtype)
-
-        return depthwise(x, kernel)
+        # Without a checkpoint every tap would be kept for the gradient of its weight.
+        return jax.checkpoint(partial(_depthwise, taps=taps))(x, kernel)
     if groups == 1 and min(*maps, *sides) < min(window) and kernel.size >= LARGE:
-        columns = jnp.concatenate(_taps(x, kernel, strides, pads, sides), axis=-1)
+        columns = jnp.concatenate(taps(x), axis=-1)
         return jnp.tensordot(columns, kernel.reshape(-1, kernel.shape[-1]), 1, precision=options["precision"])
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
+
+
+def _depthwise(x, kernel, taps):
+    """The sum over the kernel's positions, in float32."""
+    weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
+    return sum(tap * w for tap, w in zip(taps(x.astype(jnp.float32)), weights, strict=True)).astype(x.dtype)
 
 
 def _dilated(options) -> bool:
     return any(n != 1 for name in ("lhs_dilation", "rhs_dilation") for n in options[name] or ())
 
 
-def _taps(x, kernel, strides, pads, sides) -> list[jax.Array]:
+def _taps(x, window, strides, pads, sides) -> list[jax.Array]:
     """For each position of the kernel what it meets, [B, H', W', C]."""
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     ends = [(side - 1) * stride + 1 for side, stride in zip(sides, strides, strict=True)]
     return [
         x[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
+        for i in range(window[0])
+        for j in range(window[1])
     ]

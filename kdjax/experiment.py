@@ -365,10 +365,8 @@ class Lab:
     def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str]:
         """(model, variables, name) of the student of a finished run."""
         run = Run(path)
-        try:
+        with _named(where):
             config, result = run.finished()
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
         known, classes = len(result["classes"]), len(self.dataset.classes)
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")

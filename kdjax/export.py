@@ -163,12 +163,17 @@ def _images(config: dict, image_shape) -> tuple[list, str]:
     noise = lambda *shape: generator.integers(0, 256, (*shape, channels), np.uint8)  # noqa: E731
     images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
     try:
-        split = data.load(ConfigDict(configs.completed(config)["data"])).test
+        split = dataset(config).test
     except (ValueError, OSError):
         return images, "18 random images; the data set is not here"
     chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
     chosen = chosen.decode() if isinstance(chosen, Encoded) else chosen
     return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
+
+
+def dataset(config: dict) -> data.Dataset:
+    """The data set that a run's config.json names, whichever kdjax wrote it."""
+    return data.load(ConfigDict(configs.completed(config)["data"]))
 
 
 def _check_target(target: Path, suffix: str) -> None:

@@ -127,13 +127,18 @@ def _compared(config: dict) -> dict:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all: a temporary file beside it, then a rename."""
+    """Writes a file whole or not at all, in a folder that is made if it is missing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: a temporary file beside it, then a rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,13 +127,13 @@ def describe(path, description: dict) -> None:
     if beside is not None:
         beside.write_text(json.dumps(description, indent=2) + "\n")
         return
+    from kdjax.run import write_bytes  # here, as predicting needs none of it
+
     onnx = needs("onnx", path)
     model = onnx.load(path)
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in description.items()})
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    onnx.save(model, part)
-    part.replace(path)  # whole, or as it was
+    write_bytes(path, model.SerializeToString())
 
 
 def latency(served: Served, seconds: float = 0.5) -> dict:

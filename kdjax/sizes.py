@@ -9,10 +9,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from kdjax import config as configs
-from kdjax import data, export, int8, serve
+from kdjax import export, int8, serve
 from kdjax.data.images import Encoded
 from kdjax.run import Run, write_text
 
@@ -69,7 +67,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
     for path, (config, result) in runs.items():
         key = json.dumps(config["data"])
         if key not in datasets:
-            datasets[key] = data.load(ConfigDict(configs.completed(config)["data"]))
+            datasets[key] = export.dataset(config)
         if list(datasets[key].classes) != result["classes"]:
             raise ValueError(f"{path}: the classes of {datasets[key].name} are no longer those that it was trained on")
         for file in _export(path, config, datasets[key].train, images):

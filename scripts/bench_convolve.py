@@ -5,12 +5,12 @@ in training mode, by the parameters. Medians.
 """
 
 import argparse
-import time
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_kdjax import where, write
+from bench_kdjax import median, where, write
 
 import kdjax.models
 from kdjax import convolve, parallel
@@ -50,13 +50,8 @@ def measure(name: str, what: str, args) -> dict:
 
     function, argument = (forward, variables) if what == "forward" else (jax.grad(loss), variables["params"])
     sides = {"xla": jax.jit(function), "kdjax": jax.jit(convolve.fast("cpu")(function))}
-    times = {side: [] for side in sides}
-    for _ in range(args.rounds + 1):
-        for side, call in sides.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call(argument))
-            times[side].append(1e3 * (time.perf_counter() - start))
-    row = {"name": name, "what": what, **{side: float(np.median(values[1:])) for side, values in times.items()}}
+    calls = {side: functools.partial(call, argument) for side, call in sides.items()}
+    row = {"name": name, "what": what, **median(calls, args.rounds)}
     print(row, flush=True)
     return row
 

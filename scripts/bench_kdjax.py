@@ -92,6 +92,17 @@ def make(
     return Bench(cohort, learners)
 
 
+def median(calls: dict, rounds: int) -> dict[str, float]:
+    """Milliseconds of each call, after a first round that compiles; in turns, so what disturbs one disturbs all."""
+    times = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            times[name] += [1e3 * (time.perf_counter() - start)] if number else []
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
 class Others:
     """What other processes take of the processors from here on: with it, timings mean less."""
 

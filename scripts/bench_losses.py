@@ -8,12 +8,10 @@ published for training steps, which hold the teacher too. Optimizer and augmenta
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from bench_kdjax import where, write
+from bench_kdjax import median, where, write
 
 import kdjax.losses
 from kdjax import models, parallel
@@ -55,15 +53,9 @@ def bench(batch: int, rounds: int, only: str) -> list[dict]:
     }
     for fn in chosen(only):
         calls[fn.__name__] = loss_call(fn, learned[0], taught, labels)
-    times = {name: [] for name in calls}
-    for _ in range(rounds):  # in turns, so that what disturbs the machine disturbs all
-        for name, call in calls.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            times[name].append(1e3 * (time.perf_counter() - start))
+    times = median(calls, rounds)
     return [
-        {"batch": batch, "name": name, "ms": float(np.median(times[name])), "megabytes": call.megabytes}
-        for name, call in calls.items()
+        {"batch": batch, "name": name, "ms": times[name], "megabytes": call.megabytes} for name, call in calls.items()
     ]
 
 

@@ -6,12 +6,11 @@ product of two square float32 matrices.
 """
 
 import argparse
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from bench_kdjax import make, where, write
+from bench_kdjax import make, median, where, write
 
 from kdjax import parallel
 
@@ -38,17 +37,6 @@ def matmul_rate(size: int, rounds: int) -> float:
     """GFLOP/s of a product of two matrices."""
     x, product = jnp.ones((size, size)), jax.jit(jnp.matmul)
     return 2e-6 * size**3 / median({"it": lambda: product(x, x)}, rounds)["it"]
-
-
-def median(calls: dict, rounds: int) -> dict[str, float]:
-    """Milliseconds of each call, in turns after a first round that compiles."""
-    times = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            jax.block_until_ready(call())
-            times[name] += [1e3 * (time.perf_counter() - start)] if number else []
-    return {name: float(np.median(values)) for name, values in times.items()}
 
 
 def bench(pair: str, args, rate: float) -> list[dict]:

@@ -46,7 +46,7 @@ class Layers:
 
     def norm(self, x, name: str):
         """BatchNorm in float32 with torch's constants: statistics move by 0.1 a step, epsilon 1e-5."""
-        layer = BatchNorm(not self.train, self.axis_name if self.train else None, name=name)
+        layer = BatchNorm(not self.train, self.axis_name, name=name)
         return layer(x.astype(jnp.float32)).astype(self.dtype)
 
     def conv_norm(self, x, features: int, kernel: int, names: Sequence[str], **options):
@@ -72,8 +72,8 @@ class Layers:
 class BatchNorm(nn.Module):
     """`flax.linen.BatchNorm` with torch's momentum and epsilon, in value, gradient and variables, as scale and shift.
 
-    x * a + b, and not (x - mean) * a + bias as in Flax: that keeps x - mean for the gradient beside x itself, a third
-    of the memory of a small network and 4 % of its time on a CPU. torch computes it so, too.
+    x * a + b, and not (x - mean) * a + bias as in Flax: that keeps x - mean for the gradient beside x itself, which
+    costs 4 % of a small network's time on a CPU. torch computes it so, too.
     """
 
     use_running_average: bool

@@ -1,7 +1,6 @@
 """Weights on disk: safetensors, read without trusting the file, and kdjax's own with a JSON that describes them."""
 
 import json
-import os
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +10,8 @@ import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
+
+from kdjax.run import write_bytes
 
 FORMAT = "kdjax"
 """Value of "format" in the header of a file written here; "pt" or nothing means PyTorch."""
@@ -32,8 +33,8 @@ def save(path, variables, metadata: dict) -> None:
     path = _safetensors_path(path)
     flat = flax.traverse_util.flatten_dict(dict(variables), sep=".")
     tensors = {name: np.asarray(jax.device_get(leaf), order="C") for name, leaf in flat.items()}
-    _write(path.with_suffix(".json"), (json.dumps(metadata, indent=2) + "\n").encode())
-    _write(path, safetensors.numpy.save(tensors, {"format": FORMAT}))
+    write_bytes(path.with_suffix(".json"), (json.dumps(metadata, indent=2) + "\n").encode())
+    write_bytes(path, safetensors.numpy.save(tensors, {"format": FORMAT}))
 
 
 def describe(path) -> dict:
@@ -134,9 +135,3 @@ def conversion(path: Path) -> str:
         "s.save_file({k: v.clone().contiguous() for k, v in d.items()}, sys.argv[2])"
     )
     return shlex.join(["python", "-c", code, str(path), str(path.with_suffix(".safetensors"))])
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
