@@ -369,6 +369,32 @@ def test_relu_is_flaxs_in_value_and_gradient(dtype):
         np.testing.assert_array_equal(np.asarray(ours, np.float32), np.asarray(flaxs, np.float32))
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 2, ((0, 1), (0, 0))), (3, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_max_pool_is_flaxs_in_value_and_gradient(size, stride, padding, dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(-3, 3, (2, 8, 7, 3)), dtype)  # many equal values
+    sides = ((padding, padding),) * 2 if isinstance(padding, int) else padding
+    window, strides = (size, size), (stride, stride)
+
+    def ours(x):
+        return layers.max_pool(x, size, stride, padding)
+
+    def flaxs(x):
+        return nn.max_pool(x, window, strides, sides)
+
+    result, gradient = jax.vjp(ours, x)
+    expected, expected_gradient = jax.vjp(flaxs, x)
+    weights = jnp.asarray(rng.integers(-4, 5, expected.shape), dtype)  # their sums are exact
+    for found, right in ((ours(x), expected), (result, expected), (*gradient(weights), *expected_gradient(weights))):
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(np.asarray(found, np.float32), np.asarray(right, np.float32))
+    assert "select_and_scatter" not in str(jax.make_jaxpr(jax.grad(lambda x: ours(x).sum()))(x))
+    assert jnp.isnan(jax.vjp(ours, x.at[:, :2, :2].set(jnp.nan))[0][:, 0, 0]).all()
+
+
 @pytest.mark.parametrize("train", [True, False])
 def test_batchnorm_is_that_of_flax(train):
     rng = np.random.default_rng(0)

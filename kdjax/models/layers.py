@@ -1,7 +1,9 @@
 """What the networks share: layers with torch's padding and initial weights, and the head that ends most of them."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -121,9 +123,33 @@ def global_pool(x: jax.Array) -> jax.Array:
     return jnp.mean(x, axis=(1, 2))
 
 
-def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
-    """Max-pooling of [B, H, W, C] with `padding` positions of -inf on every side."""
-    return nn.max_pool(x, (size, size), (stride, stride), ((padding, padding),) * 2)
+def max_pool(x: jax.Array, size: int, stride: int, padding: int | tuple = 0) -> jax.Array:
+    """Max-pooling of [B, H, W, C] with `padding` positions of -inf on every side, or ((top, bottom), (left, right)).
+
+    Equal to `nn.max_pool` in value and gradient, which goes to the first of equal values. XLA's CPU backend computes
+    that gradient in a plain loop; as one of comparisons it takes a ninth of the time.
+    """
+    return _max_pool(x, size, stride, ((padding, padding),) * 2 if isinstance(padding, int) else padding)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _max_pool(x, size, stride, padding):
+    return nn.max_pool(x, (size, size), (stride, stride), padding)
+
+
+@_max_pool.defjvp
+def _(size, stride, padding, primals, tangents):
+    return jax.jvp(partial(_compared, size=size, stride=stride, padding=padding), primals, tangents)
+
+
+def _compared(x, size, stride, padding):
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
+    ends = [(side - size) // stride * stride + 1 for side in x.shape[1:3]]
+    positions = itertools.product(range(size), repeat=2)
+    largest, *others = [x[:, i : i + ends[0] : stride, j : j + ends[1] : stride] for i, j in positions]
+    for other in others:
+        largest = jnp.where((other > largest) | jnp.isnan(other), other, largest)
+    return largest
 
 
 def avg_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:

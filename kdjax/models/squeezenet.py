@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax.models.layers import Layers, global_pool
+from kdjax.models.layers import Layers, global_pool, max_pool
 from kdjax.types import Outputs
 
 _kaiming_uniform = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
@@ -60,7 +60,7 @@ class SqueezeNet(nn.Module):
 def _pool(x):
     """3x3 max-pooling with stride 2 whose last window may reach over the edge (torch's ceil_mode)."""
     padding = tuple((0, (size - 3) % 2) for size in x.shape[1:3])
-    return nn.max_pool(x, (3, 3), (2, 2), padding)
+    return max_pool(x, 3, 2, padding)
 
 
 def squeezenet(num_classes: int, **fields) -> SqueezeNet:
