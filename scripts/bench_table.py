@@ -125,13 +125,13 @@ def summary(rows, pair: str, args, accelerated: bool) -> dict:
     count = args.steps * args.batch * len(args.methods.split(","))
     calm = [row for row in rows if row["pair"] == pair and quiet(row)] or [row for row in rows if row["pair"] == pair]
     rates = {side: [count / row["seconds"] for row in calm if row["side"] == side] for side in SIDES}
-    target = TARGETS[("gpu", "compiled" if args.compile else "eager") if accelerated else ("cpu", pair)]
+    key = ("gpu", "compiled" if args.compile else "eager") if accelerated else ("cpu", pair)
     medians = {side: float(np.median(rate)) for side, rate in rates.items()}
     return {
         "pair": pair,
         **medians,
         "ratio": medians["kdjax"] / medians["torch"],
-        "target": target,
+        "target": TARGETS.get(key, "none"),
         "quiet": {side: sum(map(quiet, (row for row in calm if row["side"] == side))) for side in SIDES},
     }
 
