@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     parallel.setup()
     if args.quick:
-        args.pairs, args.rounds, args.steps, args.batch = "resnet8,resnet8", 1, 1, 8
+        args.pairs, args.rounds, args.minutes, args.steps, args.batch = "resnet8,resnet8", 1, 0.0, 1, 8
     accelerated = jax.default_backend() != "cpu"
     args.steps = args.steps or (320 if accelerated else 4)
     rows = [row for pair in args.pairs.split(";") for row in bench(pair, args, accelerated)]
