@@ -1,6 +1,7 @@
 """The shop's case, smaller still: the distilled student of configs/products.py in int8, pruned, and both.
 
-Arguments are those of configs/products.py but `assistant`, rows those of configs/digits_small.py.
+Arguments are those of configs/products.py but `assistant`, and `run`, a teacher that is there; rows those of
+configs/digits_small.py.
 
     kdjax run --config=configs/products_small.py:path=/data/products
     kdjax sizes runs/products_small/{teacher,student,kd,kd_longer,kd_pruned,kd_qat,kd_pruned_qat}/seed* \
@@ -14,9 +15,10 @@ from kdjax.config import parse_arg
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, **products.ARGS, **products.TEACHER)
+    args = parse_arg(arg, run="", **products.ARGS, **products.TEACHER)
     config = products.base(args)
     config.experiment = "products_small"
+    config.teacher.run = args.run
     config.methods.student = products.recipe("student", args)
     for name, spec in digits_small.rows(products.recipe("kd", args), config.optimizer.learning_rate).items():
         config.methods[name] = spec

@@ -293,7 +293,8 @@ def _export(args, _) -> None:
     parallel.setup()
     from kdjax import export
 
-    written = export.export(args.run, args.target, args.format)
+    complain = lambda message: print(f"kdjax: {message}", file=sys.stderr)  # noqa: E731
+    written = export.export(args.run, args.target, args.format, complain)
     accuracy = f"{100 * written['accuracy']['top1']:.2f} % on the test split of {written['dataset']}"
     if written["accuracy"]["computed_in"] != "float32":
         accuracy += f" in {written['accuracy']['computed_in']}, while this file computes in float32"

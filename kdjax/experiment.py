@@ -498,13 +498,15 @@ class Lab:
 
     def _prepare(self, config, place: Place) -> Callable:
         """The compiled augmentation, made once for all seeds and methods that have the same."""
-        spec = configs.plain(config.data.augment)
 
         def make():
-            composed = augment.compose(spec, config.data.mean, config.data.std, len(self.dataset.classes))
-            return parallel.compile_prepare(composed, place, streamed=config.execution.stream)
+            return parallel.compile_prepare(self._augmentation(config), place, streamed=config.execution.stream)
 
-        return self._once(make, "prepare", json.dumps(spec), place.compiled_for)
+        return self._once(make, "prepare", json.dumps(configs.plain(config.data.augment)), place.compiled_for)
+
+    def _augmentation(self, config) -> Callable:
+        spec = configs.plain(config.data.augment)
+        return augment.compose(spec, config.data.mean, config.data.std, len(self.dataset.classes))
 
     def _steps_per_epoch(self, config, arrays) -> int:
         examples = len(arrays.label)
@@ -648,8 +650,19 @@ class Lab:
             )
 
     def _check(self, row: Method, config, teacher, arrays) -> None:
+        label = self._augmented_label(methods.with_view(config, row))
         for stage in methods.stages(row, config, self._steps_per_epoch(config, arrays)):
-            methods.check(row, stage, self.image_shape, teacher, len(self.dataset.classes), len(arrays.label))
+            methods.check(row, stage, self.image_shape, teacher, len(self.dataset.classes), len(arrays.label), label)
+
+    def _augmented_label(self, config):
+        """The shape of two labels after augmentation."""
+        image = jax.ShapeDtypeStruct((2, *self.image_shape), np.uint8)
+
+        def make():
+            given = (self._augmentation(config), jax.random.key(0), image, methods.LABEL)
+            return methods.trace("config.data.augment", jax.eval_shape, *given)[1]
+
+        return self._once(make, "label", json.dumps(configs.plain(config.data.augment)))
 
     def _teacher_shapes(self):
         """(model, shapes of its variables), or None without a teacher."""

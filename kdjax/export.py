@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from kdjax import checkpoint, convolve, data, inference, serve
 from kdjax import config as configs
-from kdjax.data.images import Encoded
 from kdjax.find import nearest
 from kdjax.models import weights
 from kdjax.run import Run
@@ -23,7 +22,7 @@ SAMPLE = 256
 """Images of the test split that a file is checked with, evenly spaced."""
 
 
-def export(run, target="", format: str = "") -> dict:
+def export(run, target="", format: str = "", say=lambda message: None) -> dict:
     """Writes the student of a finished run to `target`, runs the file, and describes it.
 
     The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
@@ -40,6 +39,7 @@ def export(run, target="", format: str = "") -> dict:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
       target: the file to write, in a folder that exists; "": <experiment>-<method>-seed<k>.<format> here.
       format: a key of FORMATS, and the suffix of the file; "": what the target's name says, or else safetensors.
+      say: told why the file is not checked on the test split, if it is not.
 
     Returns:
       The description.
@@ -49,7 +49,7 @@ def export(run, target="", format: str = "") -> dict:
         written or that is a file of something else; a network that the format cannot express, or a file that
         predicts otherwise.
     """
-    format = format or _format(Path(target))
+    format = format.lower() or _format(Path(target))
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
     run = Run(run)
@@ -62,7 +62,7 @@ def export(run, target="", format: str = "") -> dict:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
     variables = checkpoint.student(run.checkpoints, fingerprint)
     _check_target(target, f".{format}")
-    images, source = _images(config, description["image_shape"])
+    images, source = _images(config, description["image_shape"], say)
     return write(target, format, variables, description, images, source)
 
 
@@ -153,10 +153,12 @@ FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo}
 
 
 def _format(target: Path) -> str:
-    return target.suffix[1:] if target.suffix[1:] in FORMATS else "safetensors"
+    if target.name and target.suffix[1:] not in FORMATS:
+        raise ValueError(f"{target}: the name must end in {', '.join(f'.{name}' for name in FORMATS)}")
+    return target.suffix[1:] or "safetensors"
 
 
-def _images(config: dict, image_shape) -> tuple[list, str]:
+def _images(config: dict, image_shape, say) -> tuple[list, str]:
     """Images to check a file with, and what they are: noise, some of another size, and photographs if they are here."""
     height, width, channels = image_shape
     generator = np.random.default_rng(0)
@@ -164,16 +166,16 @@ def _images(config: dict, image_shape) -> tuple[list, str]:
     images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
     try:
         split = dataset(config).test
-    except (ValueError, OSError):
-        return images, "18 random images; the data set is not here"
+    except (ValueError, OSError) as error:
+        say(f"not checked on the test split: {error}")
+        return images, "18 random images"
     chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
-    chosen = chosen.decode() if isinstance(chosen, Encoded) else chosen
     return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
 
 
 def dataset(config: dict) -> data.Dataset:
-    """The data set that a run's config.json names, whichever kdjax wrote it."""
-    return data.load(ConfigDict(configs.completed(config)["data"]))
+    """The data set that a run's config.json names, whichever kdjax wrote it; training images on disk where they can."""
+    return data.load(ConfigDict(configs.completed(config)["data"]), in_memory=None)
 
 
 def _check_target(target: Path, suffix: str) -> None:
@@ -184,12 +186,15 @@ def _check_target(target: Path, suffix: str) -> None:
         raise ValueError(f"{target}: there is no directory {target.parent}")
     for path in filter(None, (target, serve.description_path(target))):
         if path.exists() and not _exported(target):
-            raise ValueError(f"{path} exists and is no export of kdjax; remove it or give another name")
+            raise ValueError(
+                f"{path} exists and was not written by an export to this name; remove it or give another name"
+            )
 
 
 def _exported(target: Path) -> bool:
     try:
-        return serve.description(target).get("weights") == target.name
+        name = serve.description(target).get("weights")
+        return name == target.name or (name is not None and target.suffix == ".onnx")  # which is one file
     except ValueError:
         return False
 

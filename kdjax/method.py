@@ -395,17 +395,20 @@ def _schedule(spec, steps_per_epoch: int, where: str):
         raise ValueError(f"{where}.weight: optax.schedules.{name} cannot be made: {error}") from error
 
 
-def check(method: Method, stage: Stage, image_shape, teacher, classes: int, train_examples: int) -> None:
+LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
+
+
+def check(method: Method, stage: Stage, image_shape, teacher, classes: int, train_examples: int, label=LABEL) -> None:
     """Traces the objective on shapes alone, so that a loss that cannot work fails before any training.
 
-    `teacher` is (model, variables) or None.
+    `teacher` is (model, variables) or None, `label` the shape of two labels as its images are augmented: [2, K] mixed.
 
     Raises:
       ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
     """
     where = f"config.methods.{method.name}"
     name = method.model_config["model"]
-    outputs = _trace(f"{where}: the student {name} on images {image_shape}", outputs_of, method.model, image_shape)
+    outputs = trace(f"{where}: the student {name} on images {image_shape}", outputs_of, method.model, image_shape)
     if outputs.logits.shape != (2, classes):
         found = outputs.logits.shape[1:]
         raise ValueError(f"{where}: the student's logits have shape {found} an image, the data has {classes} classes")
@@ -415,12 +418,13 @@ def check(method: Method, stage: Stage, image_shape, teacher, classes: int, trai
         raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
     labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
     for term in stage.objective.terms:
-        _check_term(term, outputs, taught, teacher[1] if teacher else None, labels, f"{where}.{term.name}")
+        given = (outputs, taught, label, teacher[1] if teacher else None, labels)
+        _check_term(term, given, f"{where}.{term.name}")
     if stage.changes_parameters:
         image, index = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
-        batch = {"image": image, "label": index, "index": index}
+        batch = {"image": image, "label": label, "index": index}
         given = (jax.random.key(0), batch, taught, teacher[1] if teacher else None, labels)
-        _trace(where, jax.eval_shape, stage.init, *given)
+        trace(where, jax.eval_shape, stage.init, *given)
 
 
 @functools.lru_cache
@@ -431,19 +435,17 @@ def outputs_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
     return as_outputs(out)
 
 
-def _check_term(term, outputs, taught, teacher_params, train_labels, where):
-    index = jax.ShapeDtypeStruct((2,), jnp.int32)
-
-    def value(student, teacher, index, teacher_params, train_labels):
+def _check_term(term, given, where):
+    def value(student, teacher, labels, teacher_params, train_labels):
         key = jax.random.key(0)
-        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=index)
+        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros(2, jnp.int32))
         context |= dict(teacher_params=teacher_params, train_labels=train_labels)
-        return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, index, **context)[0]
+        return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, labels, **context)[0]
 
     try:
-        result = _trace(where, jax.eval_shape, value, outputs, taught, index, teacher_params, train_labels)
+        result = trace(where, jax.eval_shape, value, *given)
     except ValueError as error:
-        if taught is None and "NoneType" in str(error):
+        if given[1] is None and "NoneType" in str(error):
             raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
         raise
     if getattr(result, "shape", None) != ():
@@ -452,7 +454,8 @@ def _check_term(term, outputs, taught, teacher_params, train_labels, where):
         )
 
 
-def _trace(where, fn, *arguments):
+def trace(where: str, fn: Callable, *arguments):
+    """fn(*arguments), its error a ValueError that begins with `where`."""
     try:
         return fn(*arguments)
     except (ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:

@@ -30,6 +30,7 @@ def main(args) -> int:
     for option in ("top", "batch_size"):
         if getattr(args, option) < 1:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may be any bytes
     model, failed = serve.load(args.model), 0
     for path, answer in predict(model, files(args.images), args.batch_size):
         if isinstance(answer, ValueError):

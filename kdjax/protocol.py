@@ -37,10 +37,19 @@ def _data(config: dict, students: list[dict]) -> str:
     sizes += [_validation(spec, results)]
     tests = {sum(n for *_, n in result["last"]["confusion"]) for result in done(students) if _confusion(result)}
     sizes += [f"{_span(sorted(tests))} test images"] if tests else []
-    few = f" Students see {spec['shots']} labelled images a class." if spec.get("shots") else ""
-    few += f" Long tail, {spec['imbalance']:g} to 1." if spec.get("imbalance") else ""
-    few += " The other training images are used without labels." if spec.get("unlabelled") else ""
-    return f"{name}: {', '.join(sizes)}.{few}"
+    return f"{name}: {', '.join(sizes)}.{_few(spec)}"
+
+
+def _few(spec: dict) -> str:
+    """Which of the training images students see with a label, if not all."""
+    shots, imbalance = spec.get("shots"), spec.get("imbalance")
+    if not shots and not imbalance:
+        return ""
+    text = f" Students see {shots} labelled images a class."
+    if imbalance:
+        largest = f" from {shots} labelled images of the largest class on" if shots else ""
+        text = f" Students see a long tail{largest}, {imbalance:g} to 1 among classes of one size."
+    return text + (" The other training images are used without labels." if spec.get("unlabelled") else "")
 
 
 def _confusion(result: dict):

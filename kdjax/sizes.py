@@ -62,6 +62,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
     if images < 1:
         raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
     runs = {Path(path): Run(path).finished() for path in paths}  # all are looked at before the first is exported
+    _check_rows(runs)
     several = len({config["experiment"] for config, _ in runs.values()}) > 1
     datasets, measured = {}, {}
     for path, (config, result) in runs.items():
@@ -76,6 +77,19 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
             name = f"{config['experiment']}: {config['row']}" if several else config["row"]
             measured.setdefault((name, row["file"]), []).append(row)
     return [{"student": name, **_summary(rows)} for (name, _), rows in measured.items()]
+
+
+def _check_rows(runs: dict) -> None:
+    """Runs that share a row must be several seeds of one thing."""
+    first, seeds = {}, {}
+    for path, (config, _) in runs.items():
+        row = config["experiment"], config["row"]
+        other, same = first.setdefault(row, (path, config))
+        if any(config[field] != same[field] for field in ("data", "student")):
+            raise ValueError(f"{other} and {path} are both '{config['row']}', of other data or networks; name one")
+        twice = seeds.setdefault((*row, config["seed"]), path)
+        if twice != path:
+            raise ValueError(f"{twice} and {path} are both '{config['row']}' with seed {config['seed']}; name one")
 
 
 def _export(path: Path, config: dict, train, images: int) -> list[Path]:
@@ -144,7 +158,7 @@ def markdown(rows: list[dict], images: int) -> str:
                 *(f"{row[name] / 1000:,.1f}" for name in ("bytes", "deflated")),
                 f"{100 * row['zeros']:.1f} %",
                 *(f"{row[name] / 1e6:,.2f}" for name in ("flops", "flops_left")),
-                f"{row['ms']:.2f} ± {row['ms_iqr']:.2f}",
+                f"{row['ms']:.3g} ± {row['ms_iqr']:.1g}",
             ]
         )
     seeds = sorted({row["n"] for row in rows})

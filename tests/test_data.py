@@ -201,7 +201,8 @@ def test_labels_that_are_missing_from_the_start(own_source):
 
 def test_coarse_labels(tmp_path):
     file = tmp_path / "coarse.csv"
-    file.write_text("".join(f'"{digit}", {"odd" if digit % 2 else "even"}\n' for digit in range(10)))
+    lines = "".join(f'"{digit}", {"odd" if digit % 2 else "even"}\n' for digit in range(10))
+    file.write_text(lines, encoding="utf-8-sig")  # as Excel saves it
     fine, coarse = data.load(config()), data.load(config(coarse_labels=str(file)))
     assert coarse.classes == ("even", "odd")
     np.testing.assert_array_equal(coarse.test.label, fine.test.label % 2)
@@ -279,6 +280,7 @@ MISTAKES = {
     "train_examples": (dict(train_examples=5000), "train_examples=5000, but there are 1438 in Digits 8x8"),
     "validation": (dict(train_examples=10, validation=0.01), "validation=0.01 of 10 images leaves a split empty"),
     "shots": (dict(shots=200), r"shots=200, but class '8' has 139 labelled training images; .* is 139"),
+    "largest": (dict(shots=200, imbalance=2.0), "shots=200, but the largest class has 146 images"),
     "imbalance": (dict(imbalance=0.5), "imbalance is most over fewest images, >= 1, got 0.5"),
     "mean": (dict(mean=(0.5, 0.5)), r"config.data.mean must be 1 number, or one for each of the 1 channels"),
     "std": (dict(std=(0.0,)), "config.data.std must be positive"),

@@ -44,6 +44,8 @@ def batches(folder):
 
 def test_train_stays_encoded_and_the_rest_is_decoded(folder):
     whole, lazy = load(folder, in_memory=True), load(folder, in_memory=False)
+    assert isinstance(load(folder, in_memory=None).train.image, Encoded)
+    assert isinstance(load(folder, in_memory=None, image_size=0).train.image, np.ndarray)
     assert isinstance(lazy.train.image, Encoded)
     assert lazy.train.image.shape == whole.train.image.shape
     assert lazy.train.image.dtype == whole.train.image.dtype

@@ -126,6 +126,24 @@ def test_an_earlier_export_is_replaced(runs, tmp_path):
     export(runs["own"], tmp_path / "out.safetensors")
     export(runs["convnet"], tmp_path / "out.safetensors")
     assert weights.describe(tmp_path / "out.safetensors")["model"] == "convnet"
+    for name in ("first.onnx", "renamed.onnx"):  # which needs no second file, so its name says nothing
+        export(runs["convnet"], tmp_path / name, "ONNX")
+        (tmp_path / name).rename(tmp_path / "renamed.onnx")
+    assert export(runs["convnet"], tmp_path / "renamed.onnx")["weights"] == "renamed.onnx"
+
+
+def test_a_test_split_that_cannot_be_read_is_told(kdjax, runs, tmp_path):
+    run = tmp_path / "seed0"
+    shutil.copytree(runs["convnet"], run)
+    config = json.loads((run / "config.json").read_text())
+    config["data"] |= {"source": "folder", "path": str(tmp_path / "gone")}
+    (run / "config.json").write_text(json.dumps(config))
+    status, out, err = kdjax("export", run, tmp_path / "out.safetensors")
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("kdjax: not checked on the test split: ")
+    assert f"{tmp_path}/gone" in err
+    assert "(18 random images)" in out
+    assert str(tmp_path) not in (tmp_path / "out.json").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -405,11 +423,12 @@ def test_arguments_that_cannot_be(kdjax, runs, tmp_path):
     for arguments, message in {
         (tmp_path / "none", tmp_path / "out.safetensors"): "none holds no run; give a directory runs/",
         (run.parent.parent, tmp_path / "out.safetensors"): "holds no run; give a directory runs/",
-        (run, tmp_path / "out.pth"): "out.pth: the name must end in .safetensors",
+        (run, tmp_path / "out.pth"): "out.pth: the name must end in .onnx, .safetensors, .stablehlo",
         (run, tmp_path / "none/out.safetensors"): f"there is no directory {tmp_path / 'none'}",
-        (run, tmp_path / "theirs.safetensors"): "theirs.safetensors exists and is no export",
-        (run, tmp_path / "folder.safetensors"): "folder.safetensors exists and is no export",
-        (run, run / "config.safetensors"): "config.json exists and is no export",
+        (run, tmp_path / "out.onnx", "--format=stablehlo"): "out.onnx: the name must end in .stablehlo",
+        (run, tmp_path / "theirs.safetensors"): "theirs.safetensors exists and was not written by an export to this",
+        (run, tmp_path / "folder.safetensors"): "folder.safetensors exists and was not written by an export to this",
+        (run, run / "config.safetensors"): "config.json exists and was not written by an export to this name",
         (run, "/proc/out.safetensors"): "/proc/out.safetensors: cannot be written",
         (run, tmp_path / "out.safetensors", "--format=onx"): "unknown format 'onx'; did you mean 'onnx'?",
         (

@@ -1,6 +1,7 @@
 """kdjax predict: one line an image, whatever the format; what cannot be read is named and stops nothing."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -79,6 +80,15 @@ def test_unreadable_images_are_named_and_the_others_predicted(kdjax, models, pho
     assert notes == f"kdjax: cannot read the image '{photographs}/notes.txt': it is no JPEG or PNG"
     assert missing == f"kdjax: cannot read the image '{tmp_path}/missing.jpg': No such file or directory"
     assert none == f"kdjax: {tmp_path}/none: no JPEG or PNG files in this folder"
+
+
+def test_a_name_that_is_no_text(models, photographs, tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    (tmp_path / name).write_bytes((photographs / "b.jpg").read_bytes())
+    command = [sys.executable, "-m", "kdjax.cli", "predict", str(models["onnx"]), str(tmp_path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    result = subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert rb"caf\udce9.jpg: " in result.stdout
 
 
 def test_images_that_are_not_square(tmp_path):

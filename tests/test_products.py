@@ -101,6 +101,7 @@ def test_a_view_continues_to_the_same_bits(tmp_path):
         ({"shots": 5}, 2, "unknown field config.methods.own.data.shots"),
         ({"unlabelled": 1}, 2, "config.methods.own.data.unlabelled must be of type bool"),
         ({"augment": {"mixupp": {}}}, 2, "mixupp"),
+        ({"augment": {"bad": {"fn": "tests.tiny.shapeless"}}}, 2, "^config.data.augment: "),
         ({"unlabelled": True}, 0, "images make .* steps an epoch, the other methods take"),
     ],
 )
@@ -108,6 +109,16 @@ def test_views_that_cannot_be(tmp_path, spec, steps, message):
     config = few(own={**KD, "data": spec})
     config.steps_per_epoch, config.batch_size = steps, 16
     with pytest.raises(ValueError, match=message):
+        experiment.run(config, tmp_path)
+    assert not list(tmp_path.rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_loss_that_cannot_take_mixed_labels_is_refused_before_training(tmp_path, own):
+    config = few(own={**KD, "dkd": {"weight": 1.0}, "data": {"augment": {"mixup": {}}} if own else {}})
+    if not own:
+        config.data.augment.mixup = {}
+    with pytest.raises(ValueError, match=r"^config.methods.own.dkd: dkd: needs one class for each example"):
         experiment.run(config, tmp_path)
     assert not list(tmp_path.rglob("metrics.jsonl"))
 

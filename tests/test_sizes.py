@@ -145,6 +145,19 @@ def test_data_with_other_classes_since_the_training(directory, tmp_path):
         sizes.sizes([run], 64)
 
 
+def test_rows_are_seeds_of_one_thing(directory, tmp_path):
+    again, other = tmp_path / "again/seed0", tmp_path / "other/seed1"
+    shutil.copytree(directory / "student/seed0", again)
+    shutil.copytree(directory / "student/seed1", other)
+    with pytest.raises(ValueError, match=r"seed0 and .*again/seed0 are both 'student' with seed 0; name one"):
+        sizes.sizes([directory / "student/seed0", again], 64)
+    described = json.loads((other / "config.json").read_text())
+    described["data"]["image_size"] = 16
+    (other / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="are both 'student', of other data or networks; name one"):
+        sizes.sizes([directory / "student/seed0", other], 64)
+
+
 def test_bad_input(kdjax, directory, files, tmp_path):
     for argv, message in (
         ((tmp_path,), "holds no run"),

@@ -178,6 +178,27 @@ def test_protocol_says_what_the_reader_must_know():
         assert said in text
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "100 test images. Every"),
+        ({"unlabelled": True}, "100 test images. Every"),
+        ({"shots": 5}, "images. Students see 5 labelled images a class. Every"),
+        ({"imbalance": 2.5}, "images. Students see a long tail, 2.5 to 1 among classes of one size. Every"),
+        (
+            {"shots": 5, "imbalance": 10.0, "unlabelled": True},
+            "images. Students see a long tail from 5 labelled images of the largest class on, 10 to 1 among classes of "
+            "one size. The other training images are used without labels. Every",
+        ),
+    ],
+)
+def test_protocol_says_which_labels_are_seen(spec, said):
+    runs = tiny_runs()
+    for line in runs:
+        line["config"]["data"] = {**(line["config"].get("data") or {}), **spec}
+    assert said in table.markdown(runs)
+
+
 def test_protocol_says_what_differs_from_the_papers():
     runs = tiny_runs()
     for each in runs:

@@ -143,3 +143,8 @@ def bad_gradient(student, teacher, labels, *, step, at=3):
     """Finite, with a gradient that is not, at one step."""
     x = jnp.sum(jnp.square(student.logits)) * jnp.where(step == at, 0.0, 1.0)
     return jnp.where(step == at, jnp.sqrt(x), 0.0)
+
+
+def shapeless(key, image):
+    """An augmentation that fails for want of as many images as channels."""
+    return image * jnp.ones(7)

@@ -19,11 +19,11 @@ from kdjax.find import find, nearest
 SHOWN = 5  # names in a warning
 
 
-def load(config, in_memory: bool = True) -> Dataset:
+def load(config, in_memory: bool | None = True) -> Dataset:
     """The data set that `config` (config.data of an experiment, see `kdjax.config`) describes.
 
     Validation and test are decoded into memory, and so is train unless `in_memory` is false: then its images stay
-    `images.Encoded`, for `kdjax.data.stream`.
+    `images.Encoded`, for `kdjax.data.stream`; or, if it is None, where they can.
 
     In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
     `validation` is held out, unless the source has a validation split of its own. Nothing here depends on a seed.
@@ -38,6 +38,8 @@ def load(config, in_memory: bool = True) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config)
+    if in_memory is None:
+        in_memory = not (isinstance(dataset.train.image, Encoded) and config.image_size)
     streamed = () if in_memory else _streamed(dataset, config)
     _check_memory(dataset, streamed, config.image_size)
     decoded = {n: _decode(arrays, config.image_size) for n, arrays in dataset.splits.items() if n not in streamed}
@@ -149,7 +151,7 @@ def _coarse(dataset: Dataset, path: str) -> Dataset:
     coarse names.
     """
     try:
-        with Path(path).expanduser().open(newline="", encoding="utf-8") as file:
+        with Path(path).expanduser().open(newline="", encoding="utf-8-sig") as file:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot read config.data.coarse_labels {path!r}: {error}") from error

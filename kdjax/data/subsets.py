@@ -49,13 +49,15 @@ def labelled_per_class(label: np.ndarray, config, classes=None) -> np.ndarray:
     keep the order of their labels, and no class gets more images than it has.
 
     Raises:
-      ValueError: a class has fewer images than `shots`, or `imbalance` lies between 0 and 1.
+      ValueError: a class has fewer images than `shots`, with `imbalance` the largest; `imbalance` lies between 0 and 1.
     """
     counts = np.bincount(label[label >= 0], minlength=len(classes or ()))
     limit = np.full(len(counts), config.shots or counts.max(initial=0))
     if config.imbalance:
         if config.imbalance < 1:
             raise ValueError(f"config.data.imbalance is most over fewest images, >= 1, got {config.imbalance!r}")
+        if config.shots > counts.max(initial=0):
+            raise ValueError(f"config.data.shots={config.shots}, but the largest class has {counts.max()} images")
         place = np.argsort(np.argsort(-counts, kind="stable"))
         decay = config.imbalance ** (-place / max(len(counts) - 1, 1))
         limit = np.maximum(1, np.floor(limit * decay + 1e-9)).astype(np.int64)  # 1e-9: 100 * 10^-1 is 10, not 9.99...
