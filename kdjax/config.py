@@ -57,7 +57,7 @@ def default() -> ConfigDict:
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # a function of optax
-    config.optimizer.kwargs = ConfigDict({"momentum": 0.9})
+    config.optimizer.kwargs = ConfigDict()  # its arguments; sgd's momentum is 0.9 unless set
     config.optimizer.learning_rate = 0.05
     config.optimizer.weight_decay = 5e-4  # added to the gradient of every parameter (L2), as torch's SGD does
     config.optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step) or step
@@ -92,9 +92,16 @@ def resolve(config: ConfigDict) -> ConfigDict:
         raise ValueError(f"a config is a ConfigDict, kdjax.config.default() with some fields changed; got {config!r}")
     resolved = default()
     _merge(resolved, config, "config")
+    sgd_has_momentum(resolved.optimizer)
     _check_json(plain(resolved), "config")
     _check_values(resolved)
     return resolved
+
+
+def sgd_has_momentum(optimizer: ConfigDict) -> None:
+    """Fills in what sgd has unless another is given: no default of all optimizers, for few take a momentum."""
+    if optimizer.name == "sgd" and "momentum" not in optimizer.kwargs:
+        optimizer.kwargs.momentum = 0.9
 
 
 def _merge(base: ConfigDict, given: Mapping, path: str) -> None:

@@ -311,12 +311,15 @@ def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.G
 
 
 def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
-    """config.optimizer with some fields changed, each checked."""
+    """config.optimizer with some fields changed, each checked; another optimizer begins without its arguments."""
     changed = optimizer.copy_and_resolve_references()
+    if changes.get("name", changed.name) != changed.name:
+        changed.kwargs = ConfigDict()
     for key, value in changes.items():
         if key not in changed:
             raise ValueError(f"unknown field {where}.{key}{nearest(key, changed.keys())}")
         changed[key] = ConfigDict(value) if key == "kwargs" else configs.typed(value, changed[key], f"{where}.{key}")
+    configs.sgd_has_momentum(changed)
     return changed
 
 

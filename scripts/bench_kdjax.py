@@ -11,7 +11,7 @@ import numpy as np
 
 from kdjax import method as compiled
 from kdjax import methods, parallel
-from kdjax.config import default
+from kdjax.config import default, resolve
 from kdjax.data import augment
 from kdjax.experiment import revision, versions
 from kdjax.run import Run, write_json, write_text
@@ -53,6 +53,7 @@ def make(
     config.execution.update(fields)
     for name in names:
         config.methods[name] = methods.recipe(name, teacher, student)
+    config = resolve(config)
     places = parallel.layout(config.execution.devices, 1)[0]
     rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]
     image, label = images(max(1024, batch * min(steps, 16)), classes)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from kdjax import cli, experiment, methods, table
 from kdjax import method as rows
 from kdjax.config import default, differences, parse_arg, plain, resolve
+from kdjax.optimizer import make_optimizer
 from kdjax.run import Run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -122,6 +124,22 @@ def test_resolve_fills_in_and_refuses():
     config.data.shotz = 3
     with pytest.raises(ValueError, match=r"unknown config field config.data.shotz; did you mean 'shots'"):
         resolve(config)
+
+
+def test_momentum_is_that_of_sgd():
+    config = default()
+    assert plain(resolve(config).optimizer.kwargs) == {"momentum": 0.9}
+    config.optimizer.kwargs.nesterov = True
+    assert plain(resolve(resolve(config)).optimizer.kwargs) == {"nesterov": True, "momentum": 0.9}
+    config.optimizer.kwargs.momentum = 0.0
+    assert resolve(config).optimizer.kwargs.momentum == 0.0
+    adam = cli.load_config("configs/digits.py", ["--config.optimizer.name=adamw"])
+    assert plain(resolve(adam).optimizer.kwargs) == {}
+    made = rows.override(resolve(config).optimizer, {"name": "lion", "kwargs": {"b1": 0.8}}, "config.teacher.optimizer")
+    assert plain(made.kwargs) == {"b1": 0.8}
+    assert plain(rows.override(resolve(adam).optimizer, {"name": "sgd"}, "x").kwargs) == {"momentum": 0.9}
+    with jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
+        make_optimizer(resolve(adam).optimizer, optax.constant_schedule(0.1))
 
 
 def test_differences_names_fields():

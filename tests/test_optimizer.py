@@ -5,12 +5,12 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.config import default
+from kdjax.config import default, resolve
 from kdjax.optimizer import learning_rate, make_optimizer
 
 
 def optimizer_config(**changes):
-    config = default().optimizer
+    config = resolve(default()).optimizer
     config.update(changes)
     return config
 
