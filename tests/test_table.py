@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy import stats
 
 from kdjax import table
-from kdjax.config import default, plain
+from kdjax.config import default, plain, resolve
 from kdjax.methods import recipe
 
 MODEL = {"parameters": 1000, "flops": 20000, "bytes": 4000, "latency_1_ms": 0.5, "latency_64_ms": 2.0}
@@ -21,7 +21,7 @@ TEACHER = {"model": "convnet", "top1": 0.98, **MODEL, "parameters": 50000}
 
 def experiment(methods=("student", "kd"), seeds=(0, 1, 2), **changes) -> dict:
     """An experiment's config.json."""
-    config = default()
+    config = resolve(default())
     config.experiment, config.epochs, config.seeds = "tiny", 3, tuple(seeds)
     config.data.validation = 0.2
     config.teacher.model = config.student.model = "convnet"
