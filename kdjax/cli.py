@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--only", default="", help="methods to show, student,kd; all when left out")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
     sub = command("list", _list, "name what there is")
     sub.add_argument("what", nargs="?", choices=("methods", "losses", "models", "datasets"), help="all when left out")
@@ -258,9 +259,9 @@ def _print_table(runs) -> None:
 
 
 def _table(args, _) -> None:
-    from kdjax import table
+    from kdjax import gather, table
 
-    runs = [line for path in args.runs for line in table.read(path)]
+    runs = gather.select([line for path in args.runs for line in gather.read(path)], _names(args.only))
     if args.out:
         table.write(runs, args.out)
     _print_table(runs)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from kdjax.find import nearest
 from kdjax.run import Run, read_json
 
 TEACHER = "teacher"
@@ -27,6 +28,20 @@ def read(path) -> list[dict]:
     if not lines:
         raise ValueError(f"{path} holds no run; a runs.jsonl has one JSON object a line")
     return lines
+
+
+def select(lines: list[dict], only) -> list[dict]:
+    """The lines of the methods, or of single rows of an ablation, named in `only`, and of teachers; () for all.
+
+    Raises:
+      ValueError: there is none of a name.
+    """
+    names = [{line["config"].get("method"), line["config"].get("row")} for line in lines]
+    known = set().union(*names)
+    for name in only:
+        if name not in known:
+            raise ValueError(f"--only: there is no method {name!r}{nearest(name, sorted(filter(None, known)))}")
+    return [line for line, own in zip(lines, names, strict=True) if not only or own & {*only, TEACHER}]
 
 
 def _line(text: str, where: str) -> dict:

@@ -43,6 +43,10 @@ def test_table_writes_its_files(kdjax, finished, tmp_path):
     assert {"runs.jsonl", "table.md", "table.csv", "table.tex", "accuracy.png"} <= written
     status, out_again, _ = kdjax("table", tmp_path / "runs.jsonl")
     assert (status, out_again) == (0, out)
+    status, out, _ = kdjax("table", tmp_path / "runs.jsonl", "--only=stateless")
+    assert status == 0
+    assert "stateless" in out
+    assert "student  " not in out
 
 
 @pytest.mark.parametrize("what", ["methods", "losses", "models", "datasets", None])

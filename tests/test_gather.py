@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kdjax import table
+from kdjax import gather, table
 from tests.test_table import result, tiny_runs, write_runs
 
 
@@ -29,6 +29,17 @@ def test_confusion_that_does_not_fit_the_classes(directory, tmp_path, cell):
 def test_training_counts_of_other_classes(directory):
     runs = table.gather(with_result(directory, train_counts=[1]))
     assert sum("problem" in run for run in runs) == 1
+
+
+def test_some_methods_alone():
+    lines = tiny_runs()
+    assert {line["run"] for line in gather.select(lines, ("kd",))} == {
+        "teacher/seed0",
+        *(f"kd/seed{s}" for s in range(3)),
+    }
+    assert gather.select(lines, ()) == lines
+    with pytest.raises(ValueError, match="--only: there is no method 'kdd'; did you mean 'kd'"):
+        gather.select(lines, ("student", "kdd"))
 
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "student"}])
