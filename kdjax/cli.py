@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--only", default="", help="methods to show, student,kd; all when left out")
+    sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
     sub = command("list", _list, "name what there is")
     sub.add_argument("what", nargs="?", choices=("methods", "losses", "models", "datasets"), help="all when left out")
@@ -262,6 +263,7 @@ def _table(args, _) -> None:
     from kdjax import gather, table
 
     runs = gather.select([line for path in args.runs for line in gather.read(path)], _names(args.only))
+    runs = gather.begun(runs) if args.begun else runs
     if args.out:
         table.write(runs, args.out)
     _print_table(runs)

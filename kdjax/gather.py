@@ -44,6 +44,13 @@ def select(lines: list[dict], only) -> list[dict]:
     return [line for line, own in zip(lines, names, strict=True) if not only or own & {*only, TEACHER}]
 
 
+def begun(lines: list[dict]) -> list[dict]:
+    """The lines of rows that have a result, for one seed at least."""
+    row = lambda line: (line["config"].get("experiment"), line["config"].get("row"))  # noqa: E731
+    known = {row(line) for line in lines if line["result"]}
+    return [line for line in lines if row(line) in known]
+
+
 def _line(text: str, where: str) -> dict:
     try:
         line = json.loads(text)

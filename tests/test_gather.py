@@ -42,6 +42,15 @@ def test_some_methods_alone():
         gather.select(lines, ("student", "kdd"))
 
 
+def test_methods_that_have_begun(directory):
+    (directory / "kd/seed1/result.json").unlink()
+    assert len(gather.begun(table.gather(directory))) == len(tiny_runs())
+    for seed in (0, 2):
+        (directory / f"kd/seed{seed}/result.json").unlink()
+    left = {line["run"] for line in gather.begun(table.gather(directory))}
+    assert left == {line["run"] for line in tiny_runs() if not line["run"].startswith("kd/")}
+
+
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "student"}])
 def test_result_copied_from_another_run_does_not_count(directory, changes):
     runs = table.gather(with_result(directory, **changes))
