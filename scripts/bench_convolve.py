@@ -32,7 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     parallel.setup()
     if args.quick:
-        args.models, args.size, args.batch, args.rounds = "mobilenetv2", 32, 2, 1
+        args.models, args.size, args.batch, args.rounds = "lenet", 32, 2, 1
     rows = [measure(name, what, args) for name in args.models.split(",") for what in ("forward", "gradient")]
     if args.quick:
         print(rows)
