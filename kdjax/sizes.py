@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 import zlib
 from pathlib import Path
@@ -158,7 +159,7 @@ def markdown(rows: list[dict], images: int) -> str:
                 *(f"{row[name] / 1000:,.1f}" for name in ("bytes", "deflated")),
                 f"{100 * row['zeros']:.1f} %",
                 *(f"{row[name] / 1e6:,.2f}" for name in ("flops", "flops_left")),
-                f"{row['ms']:.3g} ± {row['ms_iqr']:.1g}",
+                _milliseconds(row),
             ]
         )
     seeds = sorted({row["n"] for row in rows})
@@ -169,6 +170,12 @@ def markdown(rows: list[dict], images: int) -> str:
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),  # Linux has it
     )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}\n"
+
+
+def _milliseconds(row: dict) -> str:
+    """Median ± interquartile range, to three digits of the median."""
+    digits = max(0, 2 - math.floor(math.log10(row["ms"])))
+    return f"{row['ms']:.{digits}f} ± {row['ms_iqr']:.{digits}f}"
 
 
 def to_csv(rows: list[dict]) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -114,6 +115,7 @@ def test_the_table(kdjax, directory, tmp_path):
     status, out, err = kdjax("sizes", *runs, f"--out={tmp_path / 'out'}", "--images=64")
     assert (status, err) == (0, "")
     assert (tmp_path / "out/sizes.md").read_text() in out
+    assert re.search(r"\| 0\.0\d\d\d ± 0\.\d{4} \||\| 0\.[1-9]\d\d ± 0\.\d{3} \|", out)
     with open(tmp_path / "out/sizes.csv") as file:
         rows = {(row["student"], row["file"]): row for row in csv.DictReader(file)}
     assert list(rows) == [(n, f) for n in names for f in (("int8",) if n == "qat" else ("float32", "int8"))]
