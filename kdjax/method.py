@@ -399,6 +399,7 @@ def _schedule(spec, steps_per_epoch: int, where: str):
 
 
 LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
+"""The shape of two labels that no augmentation mixes."""
 
 
 def check(method: Method, stage: Stage, image_shape, teacher, classes: int, train_examples: int, label=LABEL) -> None:
