@@ -50,31 +50,35 @@ def convolve(x, kernel, strides, padding, **options) -> jax.Array:
     maps, window = x.shape[1:3], kernel.shape[:2]
     pads = jax.lax.padtype_to_pads(maps, window, strides, padding) if isinstance(padding, str) else padding
     sides = [(n + sum(pad) - k) // s + 1 for n, pad, k, s in zip(maps, pads, window, strides, strict=True)]
-    taps = partial(_taps, window=window, strides=strides, pads=pads, sides=sides)
+    at_kernel = partial(taps, window=window, strides=strides, pads=pads)
     groups = options["feature_group_count"]
     if groups == x.shape[-1] == kernel.shape[-1] > 1:
         # Without a checkpoint every tap would be kept for the gradient of its weight.
-        return jax.checkpoint(partial(_depthwise, taps=taps))(x, kernel)
+        return jax.checkpoint(partial(_depthwise, at_kernel=at_kernel))(x, kernel)
     if groups == 1 and min(*maps, *sides) < min(window) and kernel.size >= LARGE:
-        columns = jnp.concatenate(taps(x), axis=-1)
+        columns = jnp.concatenate(at_kernel(x), axis=-1)
         return jnp.tensordot(columns, kernel.reshape(-1, kernel.shape[-1]), 1, precision=options["precision"])
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
 
-def _depthwise(x, kernel, taps):
+def _depthwise(x, kernel, at_kernel):
     """The sum over the kernel's positions, in float32."""
     weights = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, kernel.shape[-1])
-    return sum(tap * w for tap, w in zip(taps(x.astype(jnp.float32)), weights, strict=True)).astype(x.dtype)
+    return sum(tap * w for tap, w in zip(at_kernel(x.astype(jnp.float32)), weights, strict=True)).astype(x.dtype)
 
 
 def _dilated(options) -> bool:
     return any(n != 1 for name in ("lhs_dilation", "rhs_dilation") for n in options[name] or ())
 
 
-def _taps(x, window, strides, pads, sides) -> list[jax.Array]:
-    """For each position of the kernel what it meets, [B, H', W', C]."""
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    ends = [(side - 1) * stride + 1 for side, stride in zip(sides, strides, strict=True)]
+def taps(x, window, strides, pads, fill: float = 0.0) -> list[jax.Array]:
+    """For each position of a window, row by row, what it meets as the window moves over [B, H, W, C]: [B, H', W', C].
+
+    Args:
+      window, strides: of rows and columns; pads: ((top, bottom), (left, right)) positions of `fill`.
+    """
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill)
+    ends = [(n - k) // stride * stride + 1 for n, k, stride in zip(x.shape[1:3], window, strides, strict=True)]
     return [
         x[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
         for i in range(window[0])

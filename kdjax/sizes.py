@@ -97,7 +97,8 @@ def _export(path: Path, config: dict, train, images: int) -> list[Path]:
     plain, small = path / "student.onnx", path / "student-int8.onnx"
     export.export(path, plain, "onnx")
     chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
-    int8.quantize(plain, small, _decoded(train.image[chosen]))
+    image = train.image[chosen]
+    int8.quantize(plain, small, image.decode() if isinstance(image, Encoded) else image)
     if config["spec"].get("quantize"):
         plain.unlink()
         return [small]
@@ -111,7 +112,7 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
     """
     served, hits = serve.load(path), 0
     for start in range(0, len(test.label), batch_size):
-        image = _decoded(test.image[start : start + batch_size])
+        image = test.image[start : start + batch_size]
         hits += int((served.predict(image).argmax(axis=1) == test.label[start : start + batch_size]).sum())
     top1 = hits / len(test.label)
     dense, left = int8.operations(path, np.zeros((1, *served.image_shape), np.uint8))
@@ -131,10 +132,6 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
         "ms": latency["median_ms"],
         "ms_iqr": latency["spread_ms"],
     }
-
-
-def _decoded(images) -> np.ndarray:
-    return images.decode() if isinstance(images, Encoded) else images
 
 
 def _summary(rows: list[dict]) -> dict:

@@ -1,7 +1,6 @@
 """What the networks share: layers with torch's padding and initial weights, and the head that ends most of them."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
+from kdjax.convolve import taps
 from kdjax.types import Outputs
 
 kaiming_fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -143,10 +143,7 @@ def _(size, stride, padding, primals, tangents):
 
 
 def _compared(x, size, stride, padding):
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=-jnp.inf)
-    ends = [(side - size) // stride * stride + 1 for side in x.shape[1:3]]
-    positions = itertools.product(range(size), repeat=2)
-    largest, *others = [x[:, i : i + ends[0] : stride, j : j + ends[1] : stride] for i, j in positions]
+    largest, *others = taps(x, (size, size), (stride, stride), padding, fill=-jnp.inf)
     for other in others:
         largest = jnp.where((other > largest) | jnp.isnan(other), other, largest)
     return largest
