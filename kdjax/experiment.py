@@ -23,7 +23,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes
+from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes, shapes, streams
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -191,6 +191,7 @@ class Teacher:
     variables: dict
     measured: dict  # {"model", "top1", "parameters", "flops", ...}
     logits: np.ndarray  # [N, K] on the test split
+    generation: int  # as a student, see `kdjax.streams`; -1 for what was trained as a teacher
 
 
 class Lab:
@@ -289,12 +290,11 @@ class Lab:
         if spec.weights:
             with _named("config.teacher.weights"):
                 variables = torch.load(spec.weights, model, self.image_shape)
-            return self.measure(model, variables, spec.model)
+            return self.measure(model, variables, spec.model, generation=0)
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
-        made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
-        method = Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
+        method = self._teacher_method(model)
         self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
         return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
 
@@ -317,6 +317,11 @@ class Lab:
             self._stop_if_asked()
             if held:
                 time.sleep(1.0)
+
+    def _teacher_method(self, model: nn.Module) -> Method:
+        spec = self.config.teacher
+        made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
+        return Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
 
     def _teacher_config(self) -> ConfigDict:
         """The experiment's config as the teacher's own run has it."""
@@ -359,11 +364,12 @@ class Lab:
         members = [self._from_run(path, where) for path in paths]
         if len(members) == 1:
             return self.measure(*members[0])
-        models, variables, names = zip(*members, strict=True)
-        return self.measure(compose.Ensemble(models), compose.join(*variables), f"ensemble of {' + '.join(names)}")
+        models, variables, names, generations = zip(*members, strict=True)
+        name = f"ensemble of {' + '.join(names)}"
+        return self.measure(compose.Ensemble(models), compose.join(*variables), name, max(generations))
 
-    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str]:
-        """(model, variables, name) of the student of a finished run."""
+    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, int]:
+        """(model, variables, name, generation) of the student of a finished run."""
         run = Run(path)
         with _named(where):
             config, result = run.finished()
@@ -371,15 +377,16 @@ class Lab:
         if known != classes:
             raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
         model = self._stored_model(config, path)
-        return model, checkpoint.student(run.checkpoints, result.get("student_sha256", "")), config["student"]["model"]
+        variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
+        return model, variables, config["student"]["model"], _generation(run)
 
-    def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
+    def measure(self, model: nn.Module, variables: dict, name: str, generation: int) -> Teacher:
         """A teacher with its accuracy on the test split and its costs, measured and not believed."""
         place = self.layout[0][0]
         variables = place.put(variables)
         logits, means = self.evaluate(model)(variables, "test", place)
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
-        return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits)
+        return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits, generation)
 
     # ---- cohorts
 
@@ -408,7 +415,7 @@ class Lab:
                     held[run.path] = holder
                 elif missing:
                     place = places[len(learners) % len(places)]
-                    learners.append(self._learner(config, row, run, seed, place, arrays))
+                    learners.append(self._learner(config, row, run, seed, place, arrays, teacher))
             for path, holder in held.items() if not quiet else ():
                 self.display.message(f"{path} is held by {holder}: left to it")
             if learners:
@@ -434,8 +441,8 @@ class Lab:
         return True
 
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher: Teacher | None, place: Place) -> None:
-        images = self._images(config, seed, arrays, place)
-        feed = self._feed(config, seed, arrays, images, place)
+        images = self._images(config, seed, learners[0].prefix, arrays, place)
+        feed = self._feed(config, seed, learners[0].prefix, arrays, images, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
         report = processes.first()
@@ -453,21 +460,25 @@ class Lab:
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
             cohort.train(learners)
 
-    def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays) -> Learner:
+    def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
         def make():
             stages = methods.stages(row, config, self._steps_per_epoch(config, arrays))
             return compile_program(row, stages, self.evaluate(row.model), place)
 
         learner = Learner(self._once(make, "program", row.name, place.compiled_for), run, seed, place)
+        learner.prefix = streams.TEACHER if row.name == TEACHER else ""
+        generations = [teacher.generation] if teacher else []
         if row.name == TEACHER and config.teacher.start:
             with _named("config.teacher.start"):
                 learner.start = torch.load_body(config.teacher.start, row.model, self.image_shape)
         if row.start:
             source = Run(run_path(self.directory, row.start, seed))
             learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
+            generations.append(_generation(source))
+        learner.generation = max(generations, default=-1) + 1
         return learner
 
-    def _images(self, config, seed, arrays, place: Place) -> jax.Array | Reader:
+    def _images(self, config, seed, prefix, arrays, place: Place) -> jax.Array | Reader:
         """The training images on the devices of a place, or what reads this process's share of them from disk."""
         if not config.execution.stream:
             return place.put(arrays.image)
@@ -476,6 +487,7 @@ class Lab:
             batch_size=config.batch_size,
             steps=self._steps_per_epoch(config, arrays),
             seed=seed,
+            prefix=prefix,
             last=len(arrays.label) % config.batch_size if self._keeps_last(config, arrays) else 0,
             parts=place.parts,
             first=place.first,
@@ -483,9 +495,10 @@ class Lab:
         )
         return Reader(batches, config.epochs * batches.steps, config.execution.workers)
 
-    def _feed(self, config, seed, arrays, images, place: Place) -> Feed:
+    def _feed(self, config, seed, prefix, arrays, images, place: Place) -> Feed:
         return Feed(
             seed=seed,
+            prefix=prefix,
             place=place,
             images=images,
             labels=place.put(arrays.label),
@@ -563,6 +576,7 @@ class Lab:
             "experiment": config.experiment,
             "method": method.name,
             "seed": learner.seed,
+            "generation": learner.generation,
             "epochs": config.epochs,
             "steps": int(learner.state.step),
             "last": None,
@@ -623,14 +637,33 @@ class Lab:
         place = self.layout[0][0]
         self._check_divides(self.config, arrays, place, "config.batch_size")
         if not (self.config.teacher.run or self.config.teacher.weights) and self.config.teacher.model:
-            self._check_divides(self._teacher_config(), self.dataset.train, place, "the teacher's batch_size")
-        for row in rows.values():
+            self._check_teacher(taught[0], place)
+        for row in self._with_sources(rows):
             self._stop_if_asked()
             self._check_view(row, arrays, place)
             if place.parts > 1:
                 parallel.check_synchronises(row.model, self.image_shape, f"config.methods.{row.name}.student")
             models = [self._row(name).model for name in row.teachers]
-            self._check(row, self.config, self._shapes(*models) if models else taught, arrays)
+            where = f"config.methods.{row.name}"
+            self._check(row, self.config, self._shapes(*models) if models else taught, arrays, where)
+
+    def _check_teacher(self, model: nn.Module, place: Place) -> None:
+        """What a teacher that is trained here needs."""
+        config, arrays = self._teacher_config(), self.dataset.train
+        self._check_divides(config, arrays, place, "the teacher's batch_size")
+        if place.parts > 1:
+            parallel.check_synchronises(model, self.image_shape, "config.teacher")
+        self._check(self._teacher_method(model), config, None, arrays, "config.teacher")
+
+    def _with_sources(self, rows: dict[str, Method]) -> list[Method]:
+        """The rows and all that must be trained before them."""
+        found = dict(rows)
+        waiting = list(rows.values())
+        while waiting:
+            new = {name: self._row(name) for name in waiting.pop().sources if name not in found}
+            found |= new
+            waiting += new.values()
+        return list(found.values())
 
     def _check_divides(self, config, arrays, place: Place, field: str) -> None:
         parallel.check_divides(config.batch_size, place.parts, field)
@@ -649,18 +682,19 @@ class Lab:
                 f"take {others}; set config.steps_per_epoch, so that all take as many"
             )
 
-    def _check(self, row: Method, config, teacher, arrays) -> None:
+    def _check(self, row: Method, config, teacher, arrays, where: str) -> None:
         label = self._augmented_label(methods.with_view(config, row))
+        given = self.image_shape, teacher, len(self.dataset.classes), len(arrays.label), label
         for stage in methods.stages(row, config, self._steps_per_epoch(config, arrays)):
-            methods.check(row, stage, self.image_shape, teacher, len(self.dataset.classes), len(arrays.label), label)
+            shapes.check(where, row, stage, *given)
 
     def _augmented_label(self, config):
         """The shape of two labels after augmentation."""
         image = jax.ShapeDtypeStruct((2, *self.image_shape), np.uint8)
 
         def make():
-            given = (self._augmentation(config), jax.random.key(0), image, methods.LABEL)
-            return methods.trace("config.data.augment", jax.eval_shape, *given)[1]
+            given = (self._augmentation(config), jax.random.key(0), image, shapes.LABEL)
+            return shapes.trace("config.data.augment", jax.eval_shape, *given)[1]
 
         return self._once(make, "label", json.dumps(configs.plain(config.data.augment)))
 
@@ -692,6 +726,11 @@ class Lab:
         model = models[0] if len(models) == 1 else compose.Ensemble(models)
         image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
         return model, jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
+
+
+def _generation(run: Run) -> int:
+    """That of a finished run as a student, see `kdjax.streams`; -1 for what was trained as a teacher."""
+    return -1 if run.config()["method"] == TEACHER else run.result().get("generation", 0)
 
 
 def best_epoch(history: list[dict]) -> dict | None:

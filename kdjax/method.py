@@ -1,12 +1,10 @@
 """A row of the table: what the config says of one method, as stages that can be trained."""
 
-import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
@@ -16,10 +14,10 @@ import kdjax.models
 from kdjax import compress
 from kdjax import config as configs
 from kdjax.find import find, nearest
-from kdjax.objective import CONTEXT, Lift, Objective, Term, as_outputs, context_names, hyperparameters
+from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
+from kdjax.schedule import make_schedule
 from kdjax.step import make_init
-from kdjax.types import Outputs
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
 RESERVED = (
@@ -40,7 +38,6 @@ class Stage:
     optimizer: optax.GradientTransformation
     rate: optax.Schedule
     init: Callable  # (key, batch, teacher Outputs, teacher_params, train_labels) -> State
-    changes_parameters: bool = False  # some of them are frozen, pruned, or taken from the teacher
 
 
 @dataclass(frozen=True)
@@ -289,10 +286,10 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     terms = tuple(make_term(n, t, steps_per_epoch, f"{where}.{n}") for n, t in spec["terms"].items())
     freeze = tuple(spec["freeze"])
     last = _prune(spec.get("prune"), steps_per_epoch, spec["epochs"], f"{where}.prune")
-    objective, update = Objective(method.model, terms), make_optimizer(optimizer, rate, freeze, last)
-    from_teacher = method.spec.get("from_teacher", {})
-    init = make_init(objective, update, from_teacher)
-    return Stage(spec["epochs"], objective, update, rate, init, bool(freeze or from_teacher or last))
+    objective = Objective(method.model, terms, frozen=freeze)
+    update = make_optimizer(optimizer, rate, freeze, last)
+    init = make_init(objective, update, method.spec.get("from_teacher", {}))
+    return Stage(spec["epochs"], objective, update, rate, init)
 
 
 def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.GradientTransformation, ...]:
@@ -363,13 +360,13 @@ def _hyperparameter(value, default, where):
 def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
     """Step -> weight. The warm-up is that of mdistiller's DKD and ReviewKD: min(epoch / n, 1), epoch from 1."""
     if isinstance(spec, dict):
-        schedule = _schedule(spec, steps_per_epoch, where)
+        schedule = make_schedule(spec, steps_per_epoch, f"{where}.weight")
     else:
         schedule = optax.constant_schedule(configs.typed(spec, 1.0, f"{where}.weight"))
     warmup = configs.typed(warmup_epochs, 1.0, f"{where}.warmup_epochs")
 
     def plain_weight(step):
-        return jnp.asarray(schedule(jnp.asarray(step, jnp.float32)), jnp.float32)
+        return jnp.asarray(schedule(step), jnp.float32)
 
     if warmup <= 0:
         return plain_weight
@@ -379,88 +376,3 @@ def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
         return plain_weight(step) * jnp.minimum(epoch.astype(jnp.float32) / warmup, 1.0)
 
     return weight
-
-
-def _schedule(spec, steps_per_epoch: int, where: str):
-    spec = dict(spec)
-    name = spec.pop("schedule", None)
-    valid = [key for key in vars(optax.schedules) if key.endswith("_schedule") and key[0] != "_"]
-    if name not in valid:
-        raise ValueError(f"{where}.weight.schedule {name!r} is not in optax.schedules{nearest(str(name), valid)}")
-    arguments = {}
-    for key, value in spec.items():
-        if key.endswith("_epochs"):
-            key, value = key.removesuffix("_epochs") + "_steps", round(value * steps_per_epoch)
-        arguments[key] = value
-    try:
-        return getattr(optax.schedules, name)(**arguments)
-    except TypeError as error:
-        raise ValueError(f"{where}.weight: optax.schedules.{name} cannot be made: {error}") from error
-
-
-LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
-"""The shape of two labels that no augmentation mixes."""
-
-
-def check(method: Method, stage: Stage, image_shape, teacher, classes: int, train_examples: int, label=LABEL) -> None:
-    """Traces the objective on shapes alone, so that a loss that cannot work fails before any training.
-
-    `teacher` is (model, variables) or None, `label` the shape of two labels as its images are augmented: [2, K] mixed.
-
-    Raises:
-      ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
-    """
-    where = f"config.methods.{method.name}"
-    name = method.model_config["model"]
-    outputs = trace(f"{where}: the student {name} on images {image_shape}", outputs_of, method.model, image_shape)
-    if outputs.logits.shape != (2, classes):
-        found = outputs.logits.shape[1:]
-        raise ValueError(f"{where}: the student's logits have shape {found} an image, the data has {classes} classes")
-    taught = outputs_of(teacher[0], image_shape) if teacher else None
-    if teacher and taught.logits.shape != (2, classes):
-        told = taught.logits.shape[-1]
-        raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
-    labels = jax.ShapeDtypeStruct((train_examples,), jnp.int32)
-    for term in stage.objective.terms:
-        given = (outputs, taught, label, teacher[1] if teacher else None, labels)
-        _check_term(term, given, f"{where}.{term.name}")
-    if stage.changes_parameters:
-        image, index = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
-        batch = {"image": image, "label": label, "index": index}
-        given = (jax.random.key(0), batch, taught, teacher[1] if teacher else None, labels)
-        trace(where, jax.eval_shape, stage.init, *given)
-
-
-@functools.lru_cache
-def outputs_of(model: nn.Module, image_shape: tuple[int, int, int]) -> Outputs:
-    """The shapes of what a model returns for two images."""
-    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=False), jax.random.key(0), image)
-    return as_outputs(out)
-
-
-def _check_term(term, given, where):
-    def value(student, teacher, labels, teacher_params, train_labels):
-        key = jax.random.key(0)
-        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros(2, jnp.int32))
-        context |= dict(teacher_params=teacher_params, train_labels=train_labels)
-        return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, labels, **context)[0]
-
-    try:
-        result = trace(where, jax.eval_shape, value, *given)
-    except ValueError as error:
-        if given[1] is None and "NoneType" in str(error):
-            raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
-        raise
-    if getattr(result, "shape", None) != ():
-        raise ValueError(
-            f"{where}: a loss returns a scalar, this one {getattr(result, 'shape', type(result).__name__)}"
-        )
-
-
-def trace(where: str, fn: Callable, *arguments):
-    """fn(*arguments), its error a ValueError that begins with `where`."""
-    try:
-        return fn(*arguments)
-    except (ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
-        raise ValueError(f"{where}: {error}") from error

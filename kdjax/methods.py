@@ -5,7 +5,7 @@ may have `fn`, the loss if it is not that of the term's name, and `warmup_epochs
 Besides terms a recipe may hold
 
   first_stage  epochs, terms, freeze and optimizer of a stage before; parameters of terms of one name are shared
-  freeze       paths of parameters that the main stage leaves as they are
+  freeze       paths of parameters that the main stage leaves as they are, with the statistics of BatchNorm there
   from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
   optimizer    fields of config.optimizer that differ
   prune        magnitude pruning, see kdjax.compress.PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}

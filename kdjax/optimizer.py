@@ -51,13 +51,36 @@ def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, 
         raise ValueError(
             f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
         ) from error
-    if last:
-        optimizer = optax.chain(optimizer, *last)
+    optimizer = optax.chain(optimizer, only_reached(), *last)
     if not freeze:
         return optimizer
     return optax.multi_transform(
         {"train": optimizer, "freeze": optax.set_to_zero()}, lambda params: _labels(params, tuple(freeze))
     )
+
+
+def only_reached() -> optax.GradientTransformationExtraArgs:
+    """No update for parameters that are not in `reached`, paths of those that a gradient reaches; None: all of them.
+
+    Weight decay would shrink them, as the classifier in a stage that compares feature maps. torch's optimizers skip
+    them, and RepDistiller's first stages do not give the classifier to the optimizer.
+    """
+
+    def update(updates, state, params=None, *, reached: frozenset[str] | None = None, **extra):
+        if reached is None:
+            return updates, state
+
+        def kept(path, change):
+            return change if named(path) in reached else jnp.zeros_like(change)
+
+        return jax.tree_util.tree_map_with_path(kept, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def named(path) -> str:
+    """The path of a leaf as `freeze` writes it, "student/conv/kernel"."""
+    return "/".join(str(entry.key) for entry in path)
 
 
 def _named(config: ConfigDict):
@@ -86,7 +109,7 @@ def _labels(params, freeze):
     frozen = set()
 
     def label(path, _):
-        name = "/".join(str(entry.key) for entry in path)
+        name = named(path)
         hits = [prefix for prefix in freeze if f"{name}/".startswith(f"{prefix}/")]
         frozen.update(hits)
         return "freeze" if hits else "train"

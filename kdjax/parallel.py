@@ -276,10 +276,10 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
 def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
     """prepare(images, labels [N], indices [B] or [S, B], key, step [] or [S]) -> Batch.
 
-    `images` are the whole training set's [N, H, W, C], or when `streamed` those at `indices`. The key of step s of an
-    epoch is fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that splits batches
-    `indices`, and streamed images, have another axis before these, its devices; each augments the whole batch, so
-    that an image's partner in a mixture may be another device's, and keeps its part.
+    `images` are the whole training set's [N, H, W, C], or when `streamed` those at `indices`. `key` is the
+    epoch's, that of its step s fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that
+    splits batches `indices`, and streamed images, have another axis before these, its devices; each augments the whole
+    batch, so that an image's partner in a mixture may be another device's, and keeps its part.
     """
 
     def one(images, labels, indices, key, step, parts):
@@ -303,8 +303,3 @@ def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> 
     return lambda images, labels, indices, *args: (whole if indices.ndim == 1 else split)(
         images, labels, indices, *args
     )
-
-
-def epoch_key(seed: int, epoch: int) -> jax.Array:
-    """The key of an epoch's augmentation; first stages have negative epochs."""
-    return jax.random.fold_in(jax.random.key(seed), jnp.uint32(epoch % 2**32))

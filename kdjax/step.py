@@ -7,9 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax.custom_derivatives import SymbolicZero
 
 from kdjax import metrics
-from kdjax.objective import Objective, as_outputs
+from kdjax.objective import Objective, as_outputs, is_frozen
+from kdjax.optimizer import named
+from kdjax.streams import within
 from kdjax.types import Batch, Outputs, State
 
 
@@ -28,17 +31,17 @@ def make_init(
     """init(key, batch, teacher Outputs, teacher_params, train_labels) -> State before the first step.
 
     `from_teacher` maps paths in the student's parameters to paths in the teacher's, {"classifier": "classifier"}:
-    these begin as the teacher's.
+    these begin as the teacher's. All that is drawn, now and in later steps, comes from `key` (`kdjax.streams.within`).
     """
 
     def init(key, batch: Batch, teacher, teacher_params, train_labels) -> State:
         variables = objective.init(
-            key,
+            within(key, "init"),
             batch["image"],
             teacher,
             batch["label"],
             step=jnp.zeros((), jnp.int32),
-            key=key,
+            key=within(key, "memory"),
             index=batch["index"],
             teacher_params=teacher_params,
             train_labels=train_labels,
@@ -83,36 +86,77 @@ def make_train_step(
     """train_step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, {"loss", "loss/<term>"}).
 
     The reported losses are those before the update. Where devices share a batch, `average` is the mean over them and
-    `part()` the number of a device's part.
+    `part()` the number of a device's part. A model may draw from any collection: "dropout" has its own key, Flax takes
+    that of "params" for all others. The optimizer is told which parameters a gradient reaches (`only_reached`).
     """
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def train_step(state: State, batch: Batch, teacher, teacher_params, train_labels):
-        key = jax.random.fold_in(state.key, state.step)
-        dropout = jax.random.fold_in(key, part()) if part else key  # each part its own, or all drop the same units
+        number = part() if part else 0  # each part its own, or all drop the same units
+        rngs = {
+            "dropout": within(state.key, "dropout", state.step, number),
+            "params": within(state.key, "rngs", state.step, number),
+        }
+        reached = set()
 
         def loss_fn(params):
             (total, values, _), stats = objective.apply(
-                {"params": params, **state.stats},
+                {"params": watched(params, reached), **state.stats},
                 batch["image"],
                 teacher,
                 batch["label"],
                 step=state.step,
-                key=key,
+                key=within(state.key, "terms", state.step),
                 index=batch["index"],
                 teacher_params=teacher_params,
                 train_labels=train_labels,
-                rngs={"dropout": dropout},
+                rngs=rngs,
                 mutable=list(state.stats),
             )
             return total, (values, stats)
 
         (total, (values, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = optimizer.update(average(grads), state.opt_state, state.params)
+        updates, opt_state = optimizer.update(average(grads), state.opt_state, state.params, reached=frozenset(reached))
+        stats = held(state.stats, stats, objective.frozen)
         params = optax.apply_updates(state.params, updates)
         losses = {"loss": total, **{f"loss/{name}": value for name, value in values.items()}}
         return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), losses
 
     return train_step
+
+
+def watched(params, reached: set[str]):
+    """The same parameters; the paths of those that a gradient reaches enter `reached` while the gradient is traced.
+
+    What a loss does not depend on, or only through `stop_gradient`, has no gradient, which is not the same as one
+    that is zero: torch's optimizers leave such a parameter as it is, and do not decay it either.
+    """
+
+    def watch(path, leaf):
+        @jax.custom_vjp
+        def same(x):
+            return x
+
+        def backward(_, cotangent):
+            if isinstance(cotangent, SymbolicZero):
+                return (None,)
+            reached.add(named(path))
+            return (cotangent,)
+
+        same.defvjp(lambda x: (x.value, None), backward, symbolic_zeros=True)
+        return same(leaf)
+
+    return jax.tree_util.tree_map_with_path(watch, params)
+
+
+def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
+    """The statistics `after` a step, those of frozen paths as they were before; a loss's memory is none."""
+
+    def pick(path, old, new):
+        collection, *names = (entry.key for entry in path)
+        return old if collection != "memory" and is_frozen(names, frozen) else new
+
+    return jax.tree_util.tree_map_with_path(pick, before, after) if frozen else after
 
 
 def make_eval_step(model: nn.Module) -> Callable:

@@ -17,6 +17,7 @@ from kdjax.method import Method, Stage
 from kdjax.parallel import Place
 from kdjax.run import Run
 from kdjax.step import student_variables
+from kdjax.streams import stream
 from kdjax.types import State
 
 AGREE_CALLS = 16
@@ -69,6 +70,7 @@ class Feed:
     prepare: Callable
     keep_last_batch: bool = False
     steps_per_call: int = 1
+    prefix: str = ""  # of the roles of its random numbers: streams.TEACHER where a teacher is trained
 
     def calls(self, epoch: int, start: int, joins=()):
         """Yields (first step, steps taken, Batch) from step `start` of an epoch on; one begins at each of `joins`."""
@@ -107,10 +109,10 @@ class Feed:
         return self.prepare(images, self.labels, indices, self._key(0), np.int32(0))
 
     def _order(self, epoch: int) -> np.ndarray:
-        return data.batch_indices(len(self.labels), self.batch_size, self.steps, self.seed, epoch)
+        return data.batch_indices(len(self.labels), self.batch_size, self.steps, self.seed, epoch, self.prefix)
 
     def _key(self, epoch: int) -> jax.Array:
-        return self.place.put(parallel.epoch_key(self.seed, epoch))
+        return self.place.put(stream(self.seed, f"{self.prefix}augment", epoch).key())
 
 
 @dataclass
@@ -130,11 +132,17 @@ class Learner:
     saved_at: float = field(default_factory=time.monotonic)
     diverged: dict | None = None
     logits: np.ndarray | None = None  # [N, K] on the test split after the last epoch
+    generation: int = 0  # see `kdjax.streams`
+    prefix: str = ""  # as that of Feed
     start: dict | None = None  # variables that the student begins with; what they lack is initialized
 
     def position(self, steps: int) -> int:
         """Steps taken since the run began, all stages together; `steps` is an epoch's."""
         return (self.epoch - self.program.first_epoch) * steps + self.step
+
+    def key(self, stage: int) -> jax.Array:
+        """The key of the States of a stage, counted from 0: methods with and without a first stage begin alike."""
+        return stream(self.seed, f"{self.prefix}training", self.generation, stage).key()
 
     def stage(self, steps: int) -> Stage:
         """The stage that made `state`: that of the last step taken."""
@@ -206,6 +214,11 @@ class Cohort:
         }
         saved = checkpoint.restore(learner.run.checkpoints, number, learner.place.on(like))
         learner.state, learner.seconds, learner.saved = saved["state"], float(saved["seconds"]), number
+        if not np.array_equal(*(jax.random.key_data(key) for key in (learner.state.key, learner.key(stage)))):
+            raise ValueError(
+                f"{learner.run.path} was begun with other random numbers than this version of kdjax gives it; give "
+                "config.experiment another name or remove the run's directory"
+            )
         losses = jax.device_get(saved["losses"])
         learner.losses = [{k: v[i] for k, v in losses.items()} for i in range(learner.step)]
 
@@ -213,11 +226,8 @@ class Cohort:
         """A function without arguments that makes the first State of a stage."""
 
         def fresh():
-            state = learner.program.inits[stage](
-                *learner.place.put(
-                    (jax.random.key(learner.seed), batch, taught, self.teacher_variables, self.feed.labels)
-                )
-            )
+            given = learner.key(stage), batch, taught, self.teacher_variables, self.feed.labels
+            state = learner.program.inits[stage](*learner.place.put(given))
             return begin(state, learner.start, learner.place) if learner.start else state
 
         return fresh

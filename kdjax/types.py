@@ -32,7 +32,7 @@ class State(struct.PyTreeNode):
     params: Any  # {"student": ..., "<term>": ...}: what the optimizer updates
     stats: Any  # {"batch_stats": ..., "memory": ...}: what forward passes update
     opt_state: optax.OptState
-    key: jax.Array  # [] typed PRNG key, never advanced: a step's key is fold_in(key, step)
+    key: jax.Array  # [] typed PRNG key, never advanced: steps draw from streams.within(key, ...)
 
 
 class Memory(nn.Module):

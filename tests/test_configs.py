@@ -12,6 +12,7 @@ from kdjax import method as rows
 from kdjax.config import default, differences, parse_arg, plain, resolve
 from kdjax.optimizer import make_optimizer
 from kdjax.run import Run
+from kdjax.shapes import check
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CASES = {  # file and argument -> ((H, W, C), classes)
@@ -45,11 +46,11 @@ def test_config(name):
     config = resolve(cli.load_config(str(CONFIGS / name), []))
     teacher = rows.build_model(config.teacher, classes, config.dtype, "config.teacher")
     image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    shapes = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), image)
+    variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), image)
     for row in rows.expand(config):
         row = rows.with_model(row, config, classes)
         for stage in rows.stages(row, config, steps_per_epoch=10):
-            rows.check(row, stage, image_shape, (teacher, shapes), classes, train_examples=100)
+            check(row.name, row, stage, image_shape, (teacher, variables), classes, examples=100)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from kdjax import config as configs
 from kdjax import method as rows
-from kdjax import methods, models
+from kdjax import methods, models, shapes
 
 EVERY = {**methods.RECIPES, **methods.VARIANTS}
 PAIRS = sorted({pair for pairs in methods.PAIRS.values() for pair in pairs})
@@ -29,7 +29,7 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
     stages = rows.stages(row, config, steps_per_epoch=3)
     assert len(stages) == 1 + ("first_stage" in EVERY[name])
     for stage in stages:
-        rows.check(row, stage, (16, 16, 3), teacher, 5, 40)
+        shapes.check(f"config.methods.{name}", row, stage, (16, 16, 3), teacher, 5, 40)
 
 
 def test_a_recipe_is_a_copy():

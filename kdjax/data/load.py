@@ -61,7 +61,7 @@ def _parts(dataset: Dataset, config) -> Dataset:
         held_out = round(config.validation * len(train))
         if not 0 < held_out < len(train):
             raise ValueError(f"config.data.validation={config.validation} of {len(train)} images leaves a split empty")
-        train, validation = split(train, held_out, seed=1)
+        train, validation = split(train, held_out)
     return replace(dataset, train=train, validation=validation)
 
 

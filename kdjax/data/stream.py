@@ -26,6 +26,7 @@ class Batches:
     batch_size: int
     steps: int  # an epoch
     seed: int
+    prefix: str = ""  # streams.TEACHER for a teacher
     last: int = 0  # images in the last batch of an epoch, if it is smaller
     parts: int = 1  # that a batch is split into, of which this process reads `held`, from number `first` on
     first: int = 0
@@ -34,7 +35,7 @@ class Batches:
     def __call__(self, number) -> tuple[np.ndarray, np.ndarray]:
         """(positions [B * held / parts] int32, their images [..., H, W, C] uint8)."""
         epoch, step = divmod(int(number), self.steps)
-        index = _order(len(self.image), self.batch_size, self.steps, self.seed, epoch)[step]
+        index = _order(len(self.image), self.batch_size, self.steps, self.seed, epoch, self.prefix)[step]
         if self.last and step == self.steps - 1:
             index = index[: self.last]
         part = len(index) // self.parts

@@ -7,35 +7,35 @@ every class, or a fraction of it, then gives subsets that are nested in each oth
 import numpy as np
 
 from kdjax.data.arrays import Arrays
+from kdjax.streams import stream
 
 
-def class_ranks(label: np.ndarray, seed: int) -> np.ndarray:
+def class_ranks(label: np.ndarray, seed: int, role: str) -> np.ndarray:
     """[N] the place of each example in a random order of its class, counted from 0.
 
-    The order of a class depends on the seed, the class and its number of examples only.
+    The order of a class depends on the seed, the role (see `kdjax.streams`), the class and its number of examples only.
     """
     rank = np.zeros(len(label), np.int64)
     for c in np.unique(label):
         (members,) = np.nonzero(label == c)
-        rng = np.random.default_rng(np.random.SeedSequence((seed, int(c) + 1)))  # + 1: -1 is unlabelled
-        rank[rng.permutation(members)] = np.arange(len(members))
+        rank[stream(seed, role, c).generator().permutation(members)] = np.arange(len(members))
     return rank
 
 
-def stratified(label: np.ndarray, examples: int, seed: int = 0) -> np.ndarray:
+def stratified(label: np.ndarray, examples: int, seed: int = 0, role: str = "train_examples") -> np.ndarray:
     """[examples] sorted positions of a part in which each class keeps its share, to within one example.
 
     Nested: a smaller part lies within a larger one.
     """
-    rank = class_ranks(label, seed)
+    rank = class_ranks(label, seed, role)
     _, inverse, counts = np.unique(label, return_inverse=True, return_counts=True)
     share = (rank + 0.5) / counts[inverse]  # the k-th of n examples enters when (k - 0.5) / n of the set is taken
     return np.sort(np.lexsort((inverse, share))[:examples])
 
 
-def split(arrays: Arrays, examples: int, seed: int = 0) -> tuple[Arrays, Arrays]:
-    """(the rest, a stratified part of that many examples)."""
-    part = stratified(arrays.label, examples, seed)
+def split(arrays: Arrays, examples: int) -> tuple[Arrays, Arrays]:
+    """(the rest, a stratified part of that many examples, held out for validation)."""
+    part = stratified(arrays.label, examples, role="validation")
     rest = np.setdiff1d(np.arange(len(arrays)), part)
     return arrays.take(rest), arrays.take(part)
 
@@ -83,7 +83,7 @@ def subset(arrays: Arrays, config, seed: int) -> Arrays:
     if not config.shots and not config.imbalance:
         return arrays
     limit = labelled_per_class(arrays.label, config)
-    keep = (arrays.label >= 0) & (class_ranks(arrays.label, seed) < limit[arrays.label])
+    keep = (arrays.label >= 0) & (class_ranks(arrays.label, seed, "shots") < limit[arrays.label])
     if config.unlabelled:
         return Arrays(arrays.image, np.where(keep, arrays.label, -1).astype(np.int32))
     return arrays.take(np.flatnonzero(keep))
