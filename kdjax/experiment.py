@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import json
 import math
+import os
 import platform
 import queue
 import signal
@@ -14,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flax.linen as nn
@@ -71,8 +72,8 @@ def run(
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
-    rows, seeds = methods.expand(config), tuple(seeds) or config.seeds
-    directory = Path(root) / config.experiment
+    directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
+    rows = rows_of(config, directory)
     found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
     by_name = {row.name: row for row in rows}
     wanted = [(seed, by_name[name]) for seed, name in processes.from_first(found)]
@@ -92,6 +93,20 @@ def run(
     if lab.held:
         raise Held(lab.held)
     return directory
+
+
+def rows_of(config: ConfigDict, directory: Path) -> list[Method]:
+    """The rows of an experiment under the names of their directories; see `method.expand`.
+
+    Where an older version has left the directory of an ablated row, its name is the row's label as it stands.
+    """
+    rows = methods.expand(config)
+    old = {
+        row.name
+        for row in rows
+        if row.name != row.row and os.path.isdir(directory / row.row) and not (directory / row.name).exists()
+    }
+    return [replace(row, name=row.row) if row.name in old else row for row in rows]
 
 
 def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> list[tuple[int, Method]]:
@@ -198,7 +213,7 @@ class Lab:
 
     def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
-        self.rows = {row.name: row for row in methods.expand(config)}
+        self.rows = {row.name: row for row in rows_of(config, directory)}
         self.dataset = data.load(config.data, in_memory=not config.execution.stream)
         self.image_shape = self.dataset.train.image.shape[1:]
         splits = {"test": self.dataset.test}

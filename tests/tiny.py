@@ -53,6 +53,11 @@ def layered(student, teacher, labels, *, layer=0):
     return jnp.mean(jnp.square(hint - teacher.features[layer]))
 
 
+def summed(student, teacher, labels, *, layers=(0,)):
+    """`layered` over several layers."""
+    return sum(jnp.mean(jnp.square(student.features[i].mean(-1) - teacher.features[i].mean(-1))) for i in layers)
+
+
 def remembered(student, teacher, labels, *, index, train_labels, momentum=0.5):
     """Draws an embedding towards where it was when the example was last seen."""
     bank = Memory(name="bank")(jnp.zeros, (len(train_labels), student.embedding.shape[-1]))
