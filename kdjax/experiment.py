@@ -79,14 +79,14 @@ def run(
     wanted = [(seed, by_name[name]) for seed, name in processes.from_first(found)]
 
     def describe():
-        if processes.first():
-            write_json(directory / "config.json", experiment_config(config, rows, seeds))
+        described = experiment_config(config, rows, seeds)
+        processes.from_first(lambda: write_json(directory / "config.json", described))
 
     if not wanted:
         describe()
         return directory
     with display or Display(None if processes.first() else Console(quiet=True)) as shown:
-        lab = Lab(config, directory, shown, _lasting(stop_signal))
+        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal)))
         planned = lab.plan(wanted, len(seeds))
         describe()  # not before everything is known to be right
         lab.teacher() if teacher_only else lab.train(planned)
@@ -133,8 +133,8 @@ class Held(Exception):
         super().__init__(f"{len(holders)} runs are being run elsewhere: {shown}")
 
 
-class Diverged(Exception):
-    """A run that teaches others has diverged: they cannot be trained."""
+class Diverged(ValueError):
+    """What teaches others has diverged, or its logits are not finite: they cannot be trained."""
 
 
 def _lasting(stop_signal: Callable) -> Callable:
@@ -245,8 +245,8 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        for row in itertools.chain(*planned.values()) if processes.first() else ():
-            self.cost(row.model)  # its latency, while nothing else is computed here
+        models = [row.model for row in itertools.chain(*planned.values())]
+        processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else is computed here
         free, failures = queue.SimpleQueue(), []
         for places in self.layout:
             free.put(places)
@@ -389,10 +389,20 @@ class Lab:
         return model, checkpoint.student(run.checkpoints, result.get("student_sha256", "")), config["student"]["model"]
 
     def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
-        """A teacher with its accuracy on the test split and its costs, measured and not believed."""
+        """A teacher with its accuracy on the test split and its costs, measured and not believed.
+
+        Raises:
+          Diverged: its logits of an example of the test split are not finite.
+        """
         place = self.layout[0][0]
         variables = place.put(variables)
         logits, means = self.evaluate(model)(variables, "test", place)
+        example = first_not_finite(logits)
+        if example is not None:
+            raise Diverged(
+                f"teacher {name}: its logits of example {example} of the test split are not finite, so it teaches "
+                "nothing; look at that image, and whether the network can divide by 0 or overflow in evaluation mode"
+            )
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
         return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits)
 
@@ -453,15 +463,21 @@ class Lab:
         feed = self._feed(config, seed, arrays, images, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
-        report = processes.first()
+
+        def on_epoch(learner, losses):
+            learner.diverged = processes.from_first(lambda: self._on_epoch(config, learner, losses))
+
+        def on_finish(learner):
+            processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
+
         cohort = Cohort(
             feed=feed,
             teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
             teacher_variables=place.put(teacher.variables) if teacher else None,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
-            on_epoch=functools.partial(self._on_epoch, config) if report else lambda *_: None,
-            on_finish=functools.partial(self._on_finish, config, arrays, teacher) if report else lambda *_: None,
+            on_epoch=on_epoch,
+            on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
             stop_signal=self.stop_signal,
         )
@@ -552,26 +568,38 @@ class Lab:
         epoch, step = ready[0].epoch + 1, ready[0].step
         self.display.status(f"{len(ready)} students, epoch {epoch}/{config.epochs}, step {step}")
 
-    def _on_epoch(self, config, learner: Learner, losses: dict) -> None:
-        """Evaluates where it is due and appends the epoch's row to metrics.jsonl."""
-        stage, step = learner.program.stages[learner.program.stage(learner.epoch - 1)], int(learner.state.step)
-        row = {"epoch": learner.epoch, "step": step, **losses, "learning_rate": float(stage.rate(step - 1))}
+    def _on_epoch(self, config, learner: Learner, losses: dict) -> dict | None:
+        """Evaluates where it is due and appends the epoch's row to metrics.jsonl; how the run has diverged, if so."""
+        row = {"epoch": learner.epoch, "step": int(learner.state.step), **losses, "learning_rate": _rate(learner)}
         last = learner.epoch == config.epochs
-        if not learner.diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
-            variables = student_variables(learner.state)
+        diverged = learner.diverged
+        if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
             for split in self.evaluator.splits:
-                logits, means = learner.program.evaluate(variables, split, learner.place)
+                logits, means = self._evaluate(learner, split)
                 row |= {f"{split}_{name}": value for name, value in means.items()}
-                if last and split == "test":
-                    learner.logits = logits
+                diverged = diverged or (_lost(learner, split, logits) if last else None)
+            top1 = f"{100 * row['test_top1']:.1f} %" if math.isfinite(row["test_top1"]) else "logits are not finite"
             self.display.status(
-                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, "
-                f"{100 * row['test_top1']:.1f} %"
+                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {top1}"
             )
         learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
+        return diverged
+
+    def _evaluate(self, learner: Learner, split: str) -> tuple[np.ndarray, dict]:
+        """(logits [N, K], means over the split): NaN where one example's logits are not finite, for they mean nothing.
+
+        The logits of the test split stay with the learner.
+        """
+        logits, means = learner.program.evaluate(student_variables(learner.state), split, learner.place)
+        if split == "test":
+            learner.logits = logits
+        return logits, means if first_not_finite(logits) is None else dict.fromkeys(means, math.nan)
 
     def _on_finish(self, config, arrays, teacher, learner: Learner) -> None:
         """Writes result.json."""
+        if not learner.diverged and learner.logits is None:  # stopped between its last epoch and its result
+            for split in self.evaluator.splits:
+                learner.diverged = learner.diverged or _lost(learner, split, self._evaluate(learner, split)[0])
         method, history = learner.program.method, learner.run.history()
         result = {
             "status": "diverged" if learner.diverged else "done",
@@ -599,13 +627,11 @@ class Lab:
             result["diverged"] = learner.diverged
         else:
             result["student_sha256"] = checkpoint.fingerprint(student_variables(learner.state))
-            if learner.logits is None:  # the run was stopped between its last epoch and its result
-                variables = student_variables(learner.state)
-                learner.logits, _ = learner.program.evaluate(variables, "test", learner.place)
             report = metrics.report(learner.logits, self.dataset.test.label, teacher.logits if teacher else None)
             result["last"] = {"epoch": config.epochs, **report}
         learner.run.finish(result)
-        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {learner.diverged}"
+        how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())
+        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {how}"
         self.display.message(f"{method.row} seed {learner.seed}: {shown}")
 
     def _once(self, make: Callable, *key):
@@ -709,9 +735,30 @@ class Lab:
         return model, jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
 
 
+def first_not_finite(logits: np.ndarray) -> int | None:
+    """The first example of logits [N, K] that has one that is NaN or infinite."""
+    (examples,) = np.nonzero(~np.isfinite(logits).all(-1))
+    return int(examples[0]) if len(examples) else None
+
+
+def _lost(learner: Learner, split: str, logits: np.ndarray) -> dict | None:
+    """What result.json says of a run whose losses were finite, and whose logits after the last epoch are not."""
+    example, rate = first_not_finite(logits), _rate(learner)
+    if example is None:
+        return None
+    place = {"epoch": learner.epoch, "step": int(learner.state.step), "split": split, "example": example}
+    return {**place, "learning_rate": rate if math.isfinite(rate) else None}
+
+
+def _rate(learner: Learner) -> float:
+    """The learning rate of the last step taken."""
+    stage = learner.program.stages[learner.program.stage(learner.epoch - 1)]
+    return float(stage.rate(int(learner.state.step) - 1))
+
+
 def best_epoch(history: list[dict]) -> dict | None:
     """The first epoch with the highest validation accuracy, and the test accuracy there; None without validation."""
-    rows = [row for row in history if row.get("validation_top1") is not None]
+    rows = [row for row in history if None not in (row.get("validation_top1"), row.get("test_top1"))]
     if not rows:
         return None
     row = max(rows, key=lambda row: row["validation_top1"])

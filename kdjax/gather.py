@@ -268,7 +268,7 @@ RESULT = {
     "versions": (None, {}),
     "device": (None, str),
     "revision": (None, str),
-    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER)}),
+    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
     "warnings": (None, [str]),
 }
 """Types of the fields of a result that tables read."""

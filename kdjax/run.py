@@ -101,7 +101,8 @@ class Run:
         if result is None:
             raise ValueError(f"{self.path} holds no finished run; the command that began it continues it")
         if result["status"] != "done":
-            raise ValueError(f"{self.path} is {result['status']}: its student is of no use")
+            how = ", ".join(f"{name} {value}" for name, value in (result.get("diverged") or {}).items())
+            raise ValueError(f"{self.path} is {result['status']}{f' ({how})' * bool(how)}: its student is of no use")
         return config, result
 
     def finish(self, result: dict) -> None:
