@@ -21,10 +21,11 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes
+from kdjax import checkpoint, compress, cost, data, identity, metrics, parallel, processes
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -33,7 +34,7 @@ from kdjax.evaluate import Evaluator
 from kdjax.find import nearest
 from kdjax.gather import damage
 from kdjax.method import Method
-from kdjax.models import compose, torch
+from kdjax.models import compose, torch, weights
 from kdjax.parallel import Place
 from kdjax.progress import Display
 from kdjax.run import Run, write_json
@@ -205,6 +206,8 @@ class Teacher:
     model: nn.Module
     variables: dict
     measured: dict  # {"model", "top1", "parameters", "flops", ...}
+    sha256: str  # of its variables
+    remarks: tuple[str, ...]  # what a reader of the numbers should know, a sentence each
     logits: np.ndarray  # [N, K] on the test split
 
 
@@ -234,6 +237,7 @@ class Lab:
         Raises:
           ValueError: a method, a model or a size that cannot work.
         """
+        self._check_data()
         rows = {row.name: self._row(row.name) for _, row in missing}
         planned = {seed: [rows[row.name] for s, row in missing if s == seed] for seed in dict(missing)}
         self.layout = parallel.layout(self.config.execution.devices, seeds)
@@ -241,6 +245,26 @@ class Lab:
         self.display.message(self._describe(rows, len(arrays)))
         self._check_all(rows, arrays)
         return planned
+
+    def _check_data(self) -> None:
+        """Raises a ValueError if a run of this experiment has seen other data than that of now."""
+        for path in sorted(self.directory.glob("*/seed*")):
+            identity.check_data(path, Run(path).config(), self.dataset.fingerprint)
+
+    def _check_teacher(self, teacher: Teacher) -> Teacher:
+        """The experiment's teacher, if all its runs that name the same were taught by the same weights.
+
+        Raises:
+          ValueError: there is another behind the path.
+        """
+        named = configs.plain(self.config.teacher)
+        where = named["run"] or named["weights"] or str(run_path(self.directory, TEACHER, named["seed"]))
+        for row in self.rows.values():
+            for path in sorted((self.directory / row.name).glob("seed*")) if not row.teacher else ():
+                stored = Run(path).config()
+                if stored and configs.completed(stored).get("teacher") == named:
+                    identity.check_teacher(path, stored, teacher.sha256, where)
+        return teacher
 
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
@@ -297,21 +321,28 @@ class Lab:
         """The experiment's teacher: from weights, from another run, or trained here as a run of its own."""
         spec = self.config.teacher
         if spec.run:
-            return self._from_runs([Path(path.strip()) for path in spec.run.split("+")], "config.teacher.run")
+            paths = [Path(path.strip()) for path in spec.run.split("+")]
+            return self._check_teacher(self._from_runs(paths, "config.teacher.run"))
         if not spec.model:
             return None
         model = self._model(spec, "config.teacher")
         if spec.weights:
             with _named("config.teacher.weights"):
                 variables = torch.load(spec.weights, model, self.image_shape)
-            return self.measure(model, variables, spec.model)
+                remarks = self._check_teaches(_described(spec.weights), spec.weights)
+            return self._check_teacher(self.measure(model, variables, spec.model, remarks))
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
         method = Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
         self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
-        return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
+        return self._check_teacher(self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run"))
+
+    def _check_teaches(self, known: dict, where: str) -> list[str]:
+        """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
+        given = self.dataset.classes, self.image_shape, self.config.data.mean, self.config.data.std
+        return identity.check_teaches(known, *given, where)
 
     def _stop_if_asked(self) -> None:
         if stop := processes.asked(self.stop_signal()):
@@ -374,21 +405,26 @@ class Lab:
         members = [self._from_run(path, where) for path in paths]
         if len(members) == 1:
             return self.measure(*members[0])
-        models, variables, names = zip(*members, strict=True)
-        return self.measure(compose.Ensemble(models), compose.join(*variables), f"ensemble of {' + '.join(names)}")
+        models, variables, names, remarks = zip(*members, strict=True)
+        name, remarks = f"ensemble of {' + '.join(names)}", dict.fromkeys(itertools.chain(*remarks))
+        return self.measure(compose.Ensemble(models), compose.join(*variables), name, remarks)
 
-    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str]:
-        """(model, variables, name) of the student of a finished run."""
+    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, list[str]]:
+        """(model, variables, name, remarks) of the student of a finished run."""
         run = Run(path)
         with _named(where):
             config, result = run.finished()
-        known, classes = len(result["classes"]), len(self.dataset.classes)
-        if known != classes:
-            raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
-        model = self._stored_model(config, path)
-        return model, checkpoint.student(run.checkpoints, result.get("student_sha256", "")), config["student"]["model"]
+        normalised = {name: config["data"][name] for name in ("mean", "std")}
+        known = {"classes": result["classes"], "image_shape": result.get("image_shape"), **normalised}
+        with _named(where):
+            remarks = self._check_teaches(known, path)
+            model = self._stored_model(config, path)
+            variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
+            expected = flatten_dict(dict(self._shapes(model)[1]))
+            weights.check_fit(path, flatten_dict(variables, sep="."), expected)
+        return model, variables, config["student"]["model"], remarks
 
-    def measure(self, model: nn.Module, variables: dict, name: str) -> Teacher:
+    def measure(self, model: nn.Module, variables: dict, name: str, remarks=()) -> Teacher:
         """A teacher with its accuracy on the test split and its costs, measured and not believed.
 
         Raises:
@@ -404,7 +440,10 @@ class Lab:
                 "nothing; look at that image, and whether the network can divide by 0 or overflow in evaluation mode"
             )
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
-        return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits)
+        for remark in remarks:
+            self.display.message(f"teacher {name}: {remark}")
+        measured = {"model": name, "top1": means["top1"], **self.cost(model)}
+        return Teacher(model, variables, measured, checkpoint.fingerprint(variables), tuple(remarks), logits)
 
     # ---- cohorts
 
@@ -427,7 +466,9 @@ class Lab:
             learners = []
             for row in rows:
                 run = Run(run_path(self.directory, row.name, seed))
-                take = functools.partial(self._take, run, run_config(config, row, seed), locks)
+                described = run_config(config, row, seed)
+                described |= {"identity": self._identity(described, row, seed, teacher)}
+                take = functools.partial(self._take, run, described, locks)
                 holder, missing = processes.from_first(take)
                 if holder:
                     held[run.path] = holder
@@ -439,6 +480,15 @@ class Lab:
             if learners:
                 self._train(config, learners, seed, arrays, teacher, places[0])
         return held
+
+    def _identity(self, config: dict, row: Method, seed: int, teacher: Teacher | None) -> dict:
+        """What makes a run this run besides its config."""
+        start = ""
+        if row.start:
+            start = (Run(run_path(self.directory, row.start, seed)).result() or {}).get("student_sha256", "")
+        elif row.name == TEACHER and self.config.teacher.start:
+            start = self._once(lambda: identity.of_file(self.config.teacher.start), "start")
+        return identity.of_run(config, self.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
         """Locks a run and begins it: (who else holds it or "", whether it was missing)."""
@@ -454,6 +504,9 @@ class Lab:
         row = self.rows.get(config["method"])
         if _finished(run, config, teaches=row is None or _teaches(row, list(self.rows.values()))):
             return False
+        if (stored := run.config()) is not None:
+            run.check(config)
+            identity.check_continued(run.path, stored, config["identity"], self.display.message)
         number = checkpoint.newest(run.checkpoints, self.display.message)
         run.begin(config, run.checkpoints / str(number) if number is not None else None, self.display.message)
         return True
@@ -621,7 +674,7 @@ class Lab:
             "versions": versions(),
             "device": parallel.describe(),
             "revision": revision(),
-            "warnings": list(self.dataset.warnings),
+            "warnings": [*self.dataset.warnings, *(teacher.remarks if teacher else ())],
         }
         if learner.diverged:
             result["diverged"] = learner.diverged
@@ -772,6 +825,14 @@ def peak_epoch(history: list[dict]) -> dict | None:
         return None
     row = max(rows, key=lambda row: row["test_top1"])
     return {"epoch": row["epoch"], "top1": row["test_top1"]}
+
+
+def _described(path: str) -> dict:
+    """What the JSON beside a file of weights says of them as a teacher; {} for PyTorch's, which have none."""
+    if weights.stated_format(path) != weights.FORMAT:
+        return {}
+    said = weights.describe(path)
+    return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
 
 
 @contextlib.contextmanager

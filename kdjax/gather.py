@@ -273,6 +273,14 @@ RESULT = {
 }
 """Types of the fields of a result that tables read."""
 
+_DIGEST = {"sha256": str}
+IDENTITY = {
+    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}]},
+    **dict.fromkeys(("teacher", "start"), _DIGEST),
+    "code": {},
+}
+"""The same of what kdjax.identity notes of a run."""
+
 CONFIG = {
     **dict.fromkeys(("experiment", "method", "row", "baseline", "dtype"), str),
     **dict.fromkeys(("seed", "epochs", "batch_size", "steps_per_epoch"), int),
@@ -292,6 +300,7 @@ CONFIG = {
         "kwargs": {},
     },
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
+    "identity": IDENTITY,
 }
 """The same of a run's config."""
 

@@ -15,6 +15,9 @@ from jax.experimental import multihost_utils
 
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
+PATIENCE = 60
+"""Seconds that a process which ends waits for the others; then those that still wait for it are ended, too."""
+
 
 def join(coordinator: str, processes: int, process: int, mode: str) -> None:
     """Joins the other processes, through `jax.distributed`; call before JAX starts.
@@ -52,7 +55,7 @@ def _initialize(who: str, *arguments) -> None:
     # On the CPU programs run side by side, and their collectives would meet those of another program elsewhere.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
-        jax.distributed.initialize(*arguments)
+        jax.distributed.initialize(*arguments, shutdown_timeout_seconds=PATIENCE)
     except RuntimeError as error:
         raise ValueError(f"{who}: the processes do not find each other: {str(error).splitlines()[0]}") from error
 

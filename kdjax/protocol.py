@@ -2,6 +2,7 @@
 
 import json
 
+from kdjax import identity
 from kdjax.compress import PRUNE
 from kdjax.config import completed, differences, plain
 from kdjax.gather import TEACHER, done
@@ -215,7 +216,13 @@ def _distinct(values) -> list[str]:
 def notes(lines: list[dict], record: dict) -> list[str]:
     """The footnotes of one row, a sentence each."""
     own = [line for line in lines if line["config"].get("method", "") == record["method"]]
-    found = [*_unfinished(own), *_other_config(own, lines), *_stages(own), *_learning(own, record)]
+    found = [
+        *_unfinished(own),
+        *_other_config(own, lines),
+        *_stages(own),
+        *_learning(own, record),
+        *identity.notes(own),
+    ]
     if record["method"] == TEACHER:
         found += _bad_teacher(record, lines)
     elif record["n"] == 1:
@@ -306,7 +313,7 @@ def remarks(lines: list[dict]) -> list[str]:
     config = next((line["config"] for line in lines if line["config"].get("method") != TEACHER), {})
     baseline = config.get("baseline")
     known = {line["config"].get("method") for line in lines}
-    found = [line["remark"] for line in lines if line.get("remark")]
+    found = [*(line["remark"] for line in lines if line.get("remark")), *identity.remarks(lines)]
     if baseline and baseline not in known:
         found.append(f"The baseline {baseline} is not among the methods, so there are no differences.")
     for line in lines:

@@ -130,7 +130,7 @@ class Run:
 
 
 def _compared(config: dict) -> dict:
-    return {key: value for key, value in completed(config).items() if key != "execution"}
+    return {key: value for key, value in completed(config).items() if key not in ("execution", "identity")}
 
 
 _LONGEST = 100
