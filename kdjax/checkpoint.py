@@ -4,13 +4,17 @@ A checkpoint is a directory: what Orbax writes, copies of the run's own files, a
 `sha256sum -c SHA256SUMS` checks too. It is written under another name and renamed when nothing is missing.
 """
 
+import contextlib
 import errno
+import glob
 import hashlib
 import logging
 import os
+import re
 import shutil
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -31,6 +35,29 @@ def _alone() -> ocp.options.MultiprocessingOptions:
     return ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
 
 
+@contextlib.contextmanager
+def _plain(directory: Path) -> Iterator[Path]:
+    """A directory by a name in which no character is a wildcard: Orbax looks for its own files by patterns of them.
+
+    In "runs [v2]" it would not find what it has just written, in "a*b" it would find the files of "a1b" too.
+
+    Raises:
+      OSError: the folder for temporary files has such a name itself.
+    """
+    directory = Path(directory).absolute()
+    if not glob.has_magic(str(directory)):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="kdjax-") as folder:
+        if glob.has_magic(folder):
+            raise OSError(
+                errno.EINVAL, "temporary files need a folder without *, ? and [ in its name; set TMPDIR", folder
+            )
+        link = Path(folder) / "checkpoints"
+        link.symlink_to(directory, target_is_directory=True)
+        yield link
+
+
 def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int = 2) -> None:
     """Writes `tree` and `files` to directory/<number>, whole or not at all, and removes all but the newest `keep`.
 
@@ -39,13 +66,15 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
     """
     directory = Path(directory).absolute()
     directory.mkdir(parents=True, exist_ok=True)
-    part = directory / f"{number}.tmp"
+    part = f"{number}.tmp"
     try:
-        _write(part, tree, files)
-        part.rename(directory / str(number))
+        with _plain(directory) as folder:
+            _write(folder / part, tree, files)
+        (directory / part).rename(directory / str(number))
     finally:
-        for leftover in directory.glob(f"{part.name}*"):  # a full disk is not filled further
-            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in _unfinished(directory):  # a full disk is not filled further
+            if leftover.name.startswith(part):
+                shutil.rmtree(leftover, ignore_errors=True)
     for old in numbers(directory)[:-keep]:
         shutil.rmtree(directory / str(old), ignore_errors=True)
 
@@ -70,9 +99,12 @@ def _write(path: Path, tree, files: dict[str, bytes]) -> None:
 
 
 def _digests(path: Path, sync: bool = False) -> dict[str, str]:
-    """SHA-256 of every file below `path` but SUMS; `sync` has their contents on the disk before it returns."""
+    """SHA-256 of every file below `path` but SUMS and hidden ones, which file managers and NFS leave behind.
+
+    `sync` has their contents on the disk before it returns.
+    """
     found = {}
-    for file_path in sorted(p for p in path.rglob("*") if p.is_file() and p.name != SUMS):
+    for file_path in sorted(p for p in path.rglob("[!.]*") if p.is_file() and p.name != SUMS):
         with open(file_path, "rb") as file:
             found[str(file_path.relative_to(path))] = hashlib.file_digest(file, "sha256").hexdigest()
             if sync:
@@ -81,7 +113,24 @@ def _digests(path: Path, sync: bool = False) -> dict[str, str]:
 
 
 def damage(path: Path) -> str:
-    """What is wrong with the files of a checkpoint: the first that is missing, changed or not its own; "" if whole."""
+    """What is wrong with a checkpoint: a file that is missing, changed or not its own, or it cannot be opened.
+
+    "" if it is whole.
+    """
+    return _damaged_file(path) or _unreadable(path)
+
+
+def _unreadable(path: Path) -> str:
+    """Why Orbax cannot read a checkpoint whose files are as they were written; "" if it can."""
+    try:
+        with _plain(path.parent) as folder, _checkpointer() as checkpointer:
+            checkpointer.restore(folder / path.name)
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        return f"it cannot be opened: {str(error).splitlines()[0][:200]}"
+    return ""
+
+
+def _damaged_file(path: Path) -> str:
     try:
         lines = (path / SUMS).read_text("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -98,18 +147,32 @@ def damage(path: Path) -> str:
     return "" if found else "it is empty"
 
 
+_NUMBER = re.compile(r"0|[1-9][0-9]*")
+_UNFINISHED = re.compile(r"[0-9]+\.tmp.*")
+
+
 def numbers(directory: Path) -> list[int]:
-    """The checkpoints here, whole or not, oldest first."""
+    """The checkpoints here, whole or not, oldest first; what others have put among them is none."""
     directory = Path(directory)
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal() and path.is_dir())
+    return sorted(int(path.name) for path in directory.iterdir() if _NUMBER.fullmatch(path.name) and _own(path))
+
+
+def _own(path: Path) -> bool:
+    """Whether a directory is one that `save` has made: it holds something of what every checkpoint holds."""
+    return any((path / name).exists() for name in (SUMS, "_METADATA", "_CHECKPOINT_METADATA"))
+
+
+def _unfinished(directory: Path) -> list[Path]:
+    """What `save` has left half written: Orbax adds to the name while it writes."""
+    return [path for path in directory.iterdir() if _UNFINISHED.fullmatch(path.name) and path.is_dir()]
 
 
 def newest(directory: Path, say: Callable[[str], None]) -> int | None:
     """The newest whole checkpoint, or None; what is damaged or half written is removed, and `say` told of damage."""
     directory = Path(directory)
-    for leftover in directory.glob("*tmp*"):
+    for leftover in _unfinished(directory) if directory.is_dir() else ():
         shutil.rmtree(leftover)
     for number in reversed(numbers(directory)):
         problem = damage(directory / str(number))
@@ -128,8 +191,11 @@ def restore(directory: Path, number: int, like):
     """
     path = Path(directory).absolute() / str(number)
     try:
-        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
-            saved = checkpointer.restore(path, jax.tree.map(_empty, like))
+        with (
+            _plain(directory) as folder,
+            ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer,
+        ):
+            saved = checkpointer.restore(folder / str(number), jax.tree.map(_empty, like))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is whole but holds another state than this version of the code makes; give config.experiment "
@@ -178,9 +244,15 @@ def student(directory: Path, fingerprint_: str = "") -> dict:
     return variables
 
 
-def _student(path: Path) -> dict:
+def _checkpointer() -> ocp.Checkpointer:
+    """Reads trees of any structure."""
     handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=_alone())
-    with ocp.Checkpointer(handler, multiprocessing_options=_alone()) as checkpointer:
+    return ocp.Checkpointer(handler, multiprocessing_options=_alone())
+
+
+def _student(path: Path) -> dict:
+    with _plain(path.parent) as folder, _checkpointer() as checkpointer:
+        path = folder / path.name
         saved = checkpointer.metadata(path).item_metadata.tree["state"]
         stats = {name: {"student": tree["student"]} for name, tree in saved["stats"].items() if "student" in tree}
         wanted = {"state": {"params": {"student": saved["params"]["student"]}, "stats": stats}}

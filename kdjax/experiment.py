@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import json
 import math
+import os
 import platform
 import queue
 import signal
@@ -14,16 +15,17 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes, shapes, streams
+from kdjax import checkpoint, compress, cost, data, identity, metrics, parallel, processes, shapes, streams
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -32,7 +34,7 @@ from kdjax.evaluate import Evaluator
 from kdjax.find import nearest
 from kdjax.gather import damage
 from kdjax.method import Method
-from kdjax.models import compose, torch
+from kdjax.models import compose, torch, weights
 from kdjax.parallel import Place
 from kdjax.progress import Display
 from kdjax.run import Run, write_json
@@ -71,27 +73,41 @@ def run(
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
-    rows, seeds = methods.expand(config), tuple(seeds) or config.seeds
-    directory = Path(root) / config.experiment
+    directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
+    rows = rows_of(config, directory)
     found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
     by_name = {row.name: row for row in rows}
     wanted = [(seed, by_name[name]) for seed, name in processes.from_first(found)]
 
     def describe():
-        if processes.first():
-            write_json(directory / "config.json", experiment_config(config, rows, seeds))
+        described = experiment_config(config, rows, seeds)
+        processes.from_first(lambda: write_json(directory / "config.json", described))
 
     if not wanted:
         describe()
         return directory
     with display or Display(None if processes.first() else Console(quiet=True)) as shown:
-        lab = Lab(config, directory, shown, _lasting(stop_signal))
+        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal)))
         planned = lab.plan(wanted, len(seeds))
         describe()  # not before everything is known to be right
         lab.teacher() if teacher_only else lab.train(planned)
     if lab.held:
         raise Held(lab.held)
     return directory
+
+
+def rows_of(config: ConfigDict, directory: Path) -> list[Method]:
+    """The rows of an experiment under the names of their directories; see `method.expand`.
+
+    Where an older version has left the directory of an ablated row, its name is the row's label as it stands.
+    """
+    rows = methods.expand(config)
+    old = {
+        row.name
+        for row in rows
+        if row.name != row.row and os.path.isdir(directory / row.row) and not (directory / row.name).exists()
+    }
+    return [replace(row, name=row.row) if row.name in old else row for row in rows]
 
 
 def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> list[tuple[int, Method]]:
@@ -118,8 +134,8 @@ class Held(Exception):
         super().__init__(f"{len(holders)} runs are being run elsewhere: {shown}")
 
 
-class Diverged(Exception):
-    """A run that teaches others has diverged: they cannot be trained."""
+class Diverged(ValueError):
+    """What teaches others has diverged, or its logits are not finite: they cannot be trained."""
 
 
 def _lasting(stop_signal: Callable) -> Callable:
@@ -190,6 +206,8 @@ class Teacher:
     model: nn.Module
     variables: dict
     measured: dict  # {"model", "top1", "parameters", "flops", ...}
+    sha256: str  # of its variables
+    remarks: tuple[str, ...]  # what a reader of the numbers should know, a sentence each
     logits: np.ndarray  # [N, K] on the test split
     generation: int  # as a student, see `kdjax.streams`; -1 for what was trained as a teacher
 
@@ -199,7 +217,7 @@ class Lab:
 
     def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
-        self.rows = {row.name: row for row in methods.expand(config)}
+        self.rows = {row.name: row for row in rows_of(config, directory)}
         self.dataset = data.load(config.data, in_memory=not config.execution.stream)
         self.image_shape = self.dataset.train.image.shape[1:]
         splits = {"test": self.dataset.test}
@@ -220,6 +238,7 @@ class Lab:
         Raises:
           ValueError: a method, a model or a size that cannot work.
         """
+        self._check_data()
         rows = {row.name: self._row(row.name) for _, row in missing}
         planned = {seed: [rows[row.name] for s, row in missing if s == seed] for seed in dict(missing)}
         self.layout = parallel.layout(self.config.execution.devices, seeds)
@@ -228,11 +247,31 @@ class Lab:
         self._check_all(rows, arrays)
         return planned
 
+    def _check_data(self) -> None:
+        """Raises a ValueError if a run of this experiment has seen other data than that of now."""
+        for path in sorted(self.directory.glob("*/seed*")):
+            identity.check_data(path, Run(path).config(), self.dataset.fingerprint)
+
+    def _check_teacher(self, teacher: Teacher) -> Teacher:
+        """The experiment's teacher, if all its runs that name the same were taught by the same weights.
+
+        Raises:
+          ValueError: there is another behind the path.
+        """
+        named = configs.plain(self.config.teacher)
+        where = named["run"] or named["weights"] or str(run_path(self.directory, TEACHER, named["seed"]))
+        for row in self.rows.values():
+            for path in sorted((self.directory / row.name).glob("seed*")) if not row.teacher else ():
+                stored = Run(path).config()
+                if stored and configs.completed(stored).get("teacher") == named:
+                    identity.check_teacher(path, stored, teacher.sha256, where)
+        return teacher
+
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        for row in itertools.chain(*planned.values()) if processes.first() else ():
-            self.cost(row.model)  # its latency, while nothing else is computed here
+        models = [row.model for row in itertools.chain(*planned.values())]
+        processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else is computed here
         free, failures = queue.SimpleQueue(), []
         for places in self.layout:
             free.put(places)
@@ -283,20 +322,27 @@ class Lab:
         """The experiment's teacher: from weights, from another run, or trained here as a run of its own."""
         spec = self.config.teacher
         if spec.run:
-            return self._from_runs([Path(path.strip()) for path in spec.run.split("+")], "config.teacher.run")
+            paths = [Path(path.strip()) for path in spec.run.split("+")]
+            return self._check_teacher(self._from_runs(paths, "config.teacher.run"))
         if not spec.model:
             return None
         model = self._model(spec, "config.teacher")
         if spec.weights:
             with _named("config.teacher.weights"):
                 variables = torch.load(spec.weights, model, self.image_shape)
-            return self.measure(model, variables, spec.model, generation=0)
+                remarks = self._check_teaches(_described(spec.weights), spec.weights)
+            return self._check_teacher(self.measure(model, variables, spec.model, 0, remarks))
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         method = self._teacher_method(model)
         self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
-        return self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run")
+        return self._check_teacher(self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run"))
+
+    def _check_teaches(self, known: dict, where: str) -> list[str]:
+        """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
+        given = self.dataset.classes, self.image_shape, self.config.data.mean, self.config.data.std
+        return identity.check_teaches(known, *given, where)
 
     def _stop_if_asked(self) -> None:
         if stop := processes.asked(self.stop_signal()):
@@ -364,29 +410,47 @@ class Lab:
         members = [self._from_run(path, where) for path in paths]
         if len(members) == 1:
             return self.measure(*members[0])
-        models, variables, names, generations = zip(*members, strict=True)
-        name = f"ensemble of {' + '.join(names)}"
-        return self.measure(compose.Ensemble(models), compose.join(*variables), name, max(generations))
+        models, variables, names, generations, remarks = zip(*members, strict=True)
+        name, remarks = f"ensemble of {' + '.join(names)}", dict.fromkeys(itertools.chain(*remarks))
+        return self.measure(compose.Ensemble(models), compose.join(*variables), name, max(generations), remarks)
 
-    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, int]:
-        """(model, variables, name, generation) of the student of a finished run."""
+    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, int, list[str]]:
+        """(model, variables, name, generation, remarks) of the student of a finished run."""
         run = Run(path)
         with _named(where):
             config, result = run.finished()
-        known, classes = len(result["classes"]), len(self.dataset.classes)
-        if known != classes:
-            raise ValueError(f"{where}: {path} tells {known} classes apart, the data has {classes}")
-        model = self._stored_model(config, path)
-        variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
-        return model, variables, config["student"]["model"], _generation(run)
+        normalised = {name: config["data"][name] for name in ("mean", "std")}
+        known = {"classes": result["classes"], "image_shape": result.get("image_shape"), **normalised}
+        with _named(where):
+            remarks = self._check_teaches(known, path)
+            model = self._stored_model(config, path)
+            variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
+            expected = flatten_dict(dict(self._shapes(model)[1]))
+            weights.check_fit(path, flatten_dict(variables, sep="."), expected)
+        return model, variables, config["student"]["model"], _generation(run), remarks
 
-    def measure(self, model: nn.Module, variables: dict, name: str, generation: int) -> Teacher:
-        """A teacher with its accuracy on the test split and its costs, measured and not believed."""
+    def measure(self, model: nn.Module, variables: dict, name: str, generation: int, remarks=()) -> Teacher:
+        """A teacher with its accuracy on the test split and its costs, measured and not believed.
+
+        Raises:
+          Diverged: its logits of an example of the test split are not finite.
+        """
         place = self.layout[0][0]
         variables = place.put(variables)
         logits, means = self.evaluate(model)(variables, "test", place)
+        example = first_not_finite(logits)
+        if example is not None:
+            raise Diverged(
+                f"teacher {name}: its logits of example {example} of the test split are not finite, so it teaches "
+                "nothing; look at that image, and whether the network can divide by 0 or overflow in evaluation mode"
+            )
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
-        return Teacher(model, variables, {"model": name, "top1": means["top1"], **self.cost(model)}, logits, generation)
+        for remark in remarks:
+            self.display.message(f"teacher {name}: {remark}")
+        measured = {"model": name, "top1": means["top1"], **self.cost(model)}
+        return Teacher(
+            model, variables, measured, checkpoint.fingerprint(variables), tuple(remarks), logits, generation
+        )
 
     # ---- cohorts
 
@@ -409,7 +473,9 @@ class Lab:
             learners = []
             for row in rows:
                 run = Run(run_path(self.directory, row.name, seed))
-                take = functools.partial(self._take, run, run_config(config, row, seed), locks)
+                described = run_config(config, row, seed)
+                described |= {"identity": self._identity(described, row, seed, teacher)}
+                take = functools.partial(self._take, run, described, locks)
                 holder, missing = processes.from_first(take)
                 if holder:
                     held[run.path] = holder
@@ -421,6 +487,15 @@ class Lab:
             if learners:
                 self._train(config, learners, seed, arrays, teacher, places[0])
         return held
+
+    def _identity(self, config: dict, row: Method, seed: int, teacher: Teacher | None) -> dict:
+        """What makes a run this run besides its config."""
+        start = ""
+        if row.start:
+            start = (Run(run_path(self.directory, row.start, seed)).result() or {}).get("student_sha256", "")
+        elif row.name == TEACHER and self.config.teacher.start:
+            start = self._once(lambda: identity.of_file(self.config.teacher.start), "start")
+        return identity.of_run(config, self.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
         """Locks a run and begins it: (who else holds it or "", whether it was missing)."""
@@ -436,6 +511,9 @@ class Lab:
         row = self.rows.get(config["method"])
         if _finished(run, config, teaches=row is None or _teaches(row, list(self.rows.values()))):
             return False
+        if (stored := run.config()) is not None:
+            run.check(config)
+            identity.check_continued(run.path, stored, config["identity"], self.display.message)
         number = checkpoint.newest(run.checkpoints, self.display.message)
         run.begin(config, run.checkpoints / str(number) if number is not None else None, self.display.message)
         return True
@@ -445,15 +523,21 @@ class Lab:
         feed = self._feed(config, seed, learners[0].prefix, arrays, images, place)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         self.display.start(what, self._steps(learners, feed, config))
-        report = processes.first()
+
+        def on_epoch(learner, losses):
+            learner.diverged = processes.from_first(lambda: self._on_epoch(config, learner, losses))
+
+        def on_finish(learner):
+            processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
+
         cohort = Cohort(
             feed=feed,
             teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
             teacher_variables=place.put(teacher.variables) if teacher else None,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
-            on_epoch=functools.partial(self._on_epoch, config) if report else lambda *_: None,
-            on_finish=functools.partial(self._on_finish, config, arrays, teacher) if report else lambda *_: None,
+            on_epoch=on_epoch,
+            on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
             stop_signal=self.stop_signal,
         )
@@ -550,26 +634,38 @@ class Lab:
         epoch, step = ready[0].epoch + 1, ready[0].step
         self.display.status(f"{len(ready)} students, epoch {epoch}/{config.epochs}, step {step}")
 
-    def _on_epoch(self, config, learner: Learner, losses: dict) -> None:
-        """Evaluates where it is due and appends the epoch's row to metrics.jsonl."""
-        stage, step = learner.program.stages[learner.program.stage(learner.epoch - 1)], int(learner.state.step)
-        row = {"epoch": learner.epoch, "step": step, **losses, "learning_rate": float(stage.rate(step - 1))}
+    def _on_epoch(self, config, learner: Learner, losses: dict) -> dict | None:
+        """Evaluates where it is due and appends the epoch's row to metrics.jsonl; how the run has diverged, if so."""
+        row = {"epoch": learner.epoch, "step": int(learner.state.step), **losses, "learning_rate": _rate(learner)}
         last = learner.epoch == config.epochs
-        if not learner.diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
-            variables = student_variables(learner.state)
+        diverged = learner.diverged
+        if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
             for split in self.evaluator.splits:
-                logits, means = learner.program.evaluate(variables, split, learner.place)
+                logits, means = self._evaluate(learner, split)
                 row |= {f"{split}_{name}": value for name, value in means.items()}
-                if last and split == "test":
-                    learner.logits = logits
+                diverged = diverged or (_lost(learner, split, logits) if last else None)
+            top1 = f"{100 * row['test_top1']:.1f} %" if math.isfinite(row["test_top1"]) else "logits are not finite"
             self.display.status(
-                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, "
-                f"{100 * row['test_top1']:.1f} %"
+                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {top1}"
             )
         learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
+        return diverged
+
+    def _evaluate(self, learner: Learner, split: str) -> tuple[np.ndarray, dict]:
+        """(logits [N, K], means over the split): NaN where one example's logits are not finite, for they mean nothing.
+
+        The logits of the test split stay with the learner.
+        """
+        logits, means = learner.program.evaluate(student_variables(learner.state), split, learner.place)
+        if split == "test":
+            learner.logits = logits
+        return logits, means if first_not_finite(logits) is None else dict.fromkeys(means, math.nan)
 
     def _on_finish(self, config, arrays, teacher, learner: Learner) -> None:
         """Writes result.json."""
+        if not learner.diverged and learner.logits is None:  # stopped between its last epoch and its result
+            for split in self.evaluator.splits:
+                learner.diverged = learner.diverged or _lost(learner, split, self._evaluate(learner, split)[0])
         method, history = learner.program.method, learner.run.history()
         result = {
             "status": "diverged" if learner.diverged else "done",
@@ -592,19 +688,17 @@ class Lab:
             "versions": versions(),
             "device": parallel.describe(),
             "revision": revision(),
-            "warnings": list(self.dataset.warnings),
+            "warnings": [*self.dataset.warnings, *(teacher.remarks if teacher else ())],
         }
         if learner.diverged:
             result["diverged"] = learner.diverged
         else:
             result["student_sha256"] = checkpoint.fingerprint(student_variables(learner.state))
-            if learner.logits is None:  # the run was stopped between its last epoch and its result
-                variables = student_variables(learner.state)
-                learner.logits, _ = learner.program.evaluate(variables, "test", learner.place)
             report = metrics.report(learner.logits, self.dataset.test.label, teacher.logits if teacher else None)
             result["last"] = {"epoch": config.epochs, **report}
         learner.run.finish(result)
-        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {learner.diverged}"
+        how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())
+        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {how}"
         self.display.message(f"{method.row} seed {learner.seed}: {shown}")
 
     def _once(self, make: Callable, *key):
@@ -733,9 +827,30 @@ def _generation(run: Run) -> int:
     return -1 if run.config()["method"] == TEACHER else run.result().get("generation", 0)
 
 
+def first_not_finite(logits: np.ndarray) -> int | None:
+    """The first example of logits [N, K] that has one that is NaN or infinite."""
+    (examples,) = np.nonzero(~np.isfinite(logits).all(-1))
+    return int(examples[0]) if len(examples) else None
+
+
+def _lost(learner: Learner, split: str, logits: np.ndarray) -> dict | None:
+    """What result.json says of a run whose losses were finite, and whose logits after the last epoch are not."""
+    example, rate = first_not_finite(logits), _rate(learner)
+    if example is None:
+        return None
+    place = {"epoch": learner.epoch, "step": int(learner.state.step), "split": split, "example": example}
+    return {**place, "learning_rate": rate if math.isfinite(rate) else None}
+
+
+def _rate(learner: Learner) -> float:
+    """The learning rate of the last step taken."""
+    stage = learner.program.stages[learner.program.stage(learner.epoch - 1)]
+    return float(stage.rate(int(learner.state.step) - 1))
+
+
 def best_epoch(history: list[dict]) -> dict | None:
     """The first epoch with the highest validation accuracy, and the test accuracy there; None without validation."""
-    rows = [row for row in history if row.get("validation_top1") is not None]
+    rows = [row for row in history if None not in (row.get("validation_top1"), row.get("test_top1"))]
     if not rows:
         return None
     row = max(rows, key=lambda row: row["validation_top1"])
@@ -749,6 +864,14 @@ def peak_epoch(history: list[dict]) -> dict | None:
         return None
     row = max(rows, key=lambda row: row["test_top1"])
     return {"epoch": row["epoch"], "top1": row["test_top1"]}
+
+
+def _described(path: str) -> dict:
+    """What the JSON beside a file of weights says of them as a teacher; {} for PyTorch's, which have none."""
+    if weights.stated_format(path) != weights.FORMAT:
+        return {}
+    said = weights.describe(path)
+    return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
 
 
 @contextlib.contextmanager

@@ -268,10 +268,18 @@ RESULT = {
     "versions": (None, {}),
     "device": (None, str),
     "revision": (None, str),
-    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER)}),
+    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
     "warnings": (None, [str]),
 }
 """Types of the fields of a result that tables read."""
+
+_DIGEST = {"sha256": str}
+IDENTITY = {
+    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}]},
+    **dict.fromkeys(("teacher", "start"), _DIGEST),
+    "code": {},
+}
+"""The same of what kdjax.identity notes of a run."""
 
 CONFIG = {
     **dict.fromkeys(("experiment", "method", "row", "baseline", "dtype"), str),
@@ -292,6 +300,7 @@ CONFIG = {
         "kwargs": {},
     },
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
+    "identity": IDENTITY,
 }
 """The same of a run's config."""
 

@@ -152,7 +152,8 @@ def plan(config: ConfigDict, root, only, seeds, methods_per_job: int) -> list[Jo
       ValueError: something in the config or the directory is wrong.
     """
     config, root = configs.resolve(config), str(root)
-    rows, directory = methods.expand(config), Path(root) / config.experiment
+    directory = Path(root) / config.experiment
+    rows = experiment.rows_of(config, directory)
     seeds = tuple(seeds) or config.seeds
     wanted = experiment.missing(config, directory, rows, only, seeds)
     unfinished = experiment.missing(config, directory, rows, (), seeds)

@@ -16,6 +16,7 @@ from kdjax import config as configs
 from kdjax.find import find, nearest
 from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
+from kdjax.run import safe_name
 from kdjax.schedule import make_schedule
 from kdjax.step import make_init
 
@@ -94,6 +95,8 @@ def expand(config: ConfigDict) -> list[Method]:
     if not methods:
         raise ValueError("config.methods is empty; kdjax.methods.recipe(name) holds the papers' recipes")
     known = [method.name for method in methods]
+    if twice := next((name for name in known if known.count(name) > 1), None):
+        raise ValueError(f"config.methods and config.ablate both make a row {twice!r}; give the method another name")
     for method in methods:
         for teacher in method.teachers:
             if teacher not in known:
@@ -181,8 +184,8 @@ def _ablation(config, path: str, values) -> list[Method]:
         raise ValueError(f"{where}: there is no method {base!r}{nearest(base, config.methods.keys())}")
     if not inner or not isinstance(values, tuple | list) or not values:
         raise ValueError(f"{where} has the form {{'method.term.hyperparameter': (value, ...)}}, got {values!r}")
-    rows = []
-    for value in configs.plain(values):
+    rows, values = [], configs.plain(values)
+    for value in [v for i, v in enumerate(values) if not any(_same(v, other) for other in values[:i])]:
         spec = json.loads(json.dumps(configs.plain(config.methods[base])))
         *parents, leaf = inner.split(".")
         node = spec
@@ -191,8 +194,19 @@ def _ablation(config, path: str, values) -> list[Method]:
         if not isinstance(node, dict):
             raise ValueError(f"{where}: {base} has no {'.'.join(parents)!r}{nearest(parents[0], spec)}")
         node[leaf] = value
-        rows.append(_method(config, f"{base},{inner}={value}", spec, {inner: value}))
+        row = f"{inner}={value}"
+        method = _method(config, f"{base},{safe_name(row)}", spec, {inner: value})
+        rows.append(replace(method, row=f"{base},{row}"))
     return rows
+
+
+def _same(value, other) -> bool:
+    """Whether two swept values are one: 2 and 2.0 are, 1 and True are not."""
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, dict) and isinstance(other, dict):
+        return value.keys() == other.keys() and all(_same(value[key], other[key]) for key in value)
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _by_dependence(methods: list[Method]) -> list[Method]:

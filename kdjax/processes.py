@@ -15,6 +15,9 @@ from jax.experimental import multihost_utils
 
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 
+PATIENCE = 60
+"""Seconds that a process which ends waits for the others; then those that still wait for it are ended, too."""
+
 
 def join(coordinator: str, processes: int, process: int, mode: str) -> None:
     """Joins the other processes, through `jax.distributed`; call before JAX starts.
@@ -52,7 +55,7 @@ def _initialize(who: str, *arguments) -> None:
     # On the CPU programs run side by side, and their collectives would meet those of another program elsewhere.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
-        jax.distributed.initialize(*arguments)
+        jax.distributed.initialize(*arguments, shutdown_timeout_seconds=PATIENCE)
     except RuntimeError as error:
         raise ValueError(f"{who}: the processes do not find each other: {str(error).splitlines()[0]}") from error
 
@@ -77,19 +80,58 @@ def asked(stop_signal: int) -> int:
 
 
 def from_first(decide: Callable):
-    """What `decide()`, a value that JSON can hold, returns in the first process; a ValueError in it is one in all."""
+    """What `decide()`, a value that JSON can hold, returns in the first process; an error in it is one in all."""
     if alone():
         return decide()
     told, error = {}, None
     if first():
         try:
             told = {"value": decide()}
-        except ValueError as problem:
-            told, error = {"error": str(problem)}, problem
+        except Exception as problem:
+            told, error = _told(problem), problem
     told = json.loads(_broadcast(json.dumps(told).encode()))
-    if "error" in told:
-        raise error or ValueError(told["error"])
+    if "kind" in told:
+        raise error or _error(told, 0)
     return told["value"]
+
+
+def together(act: Callable):
+    """What `act()` returns in this process; an error in one of them is one in all.
+
+    For what each process does by itself and may fail at alone, as reading its disk; `act` asks no other process.
+    """
+    if alone():
+        return act()
+    value, error = None, None
+    try:
+        value = act()
+    except Exception as problem:
+        error = problem
+    told = json.dumps(_told(error) if error else {}).encode()
+    size = int(agree([len(told)]).max())
+    said = multihost_utils.process_allgather(np.frombuffer(told.ljust(size), np.uint8))
+    failed = [(n, told) for n, told in enumerate(json.loads(bytes(row)) for row in np.asarray(said)) if told]
+    if failed:
+        number, told = failed[0]
+        raise error or _error(told, number)
+    return value
+
+
+def _told(error: Exception) -> dict:
+    """An error as the other processes are told of it."""
+    kind = next((kind for kind in (OSError, ValueError) if isinstance(error, kind)), RuntimeError)
+    whole = kind is OSError and error.errno is not None
+    arguments = [error.errno, error.strerror, str(error.filename)] if whole else [str(error)]
+    return {"kind": kind.__name__, "type": type(error).__name__, "arguments": arguments}
+
+
+def _error(told: dict, process: int) -> Exception:
+    """The error of another process, here."""
+    if told["kind"] == "OSError":
+        return OSError(*told["arguments"])
+    if told["kind"] == "ValueError":
+        return ValueError(*told["arguments"])
+    return RuntimeError(f"process {process}: {told['type']}: {told['arguments'][0]}")
 
 
 def _broadcast(content: bytes) -> bytes:

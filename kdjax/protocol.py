@@ -2,6 +2,7 @@
 
 import json
 
+from kdjax import identity
 from kdjax.compress import PRUNE
 from kdjax.config import completed, differences, plain
 from kdjax.gather import TEACHER, done
@@ -215,7 +216,13 @@ def _distinct(values) -> list[str]:
 def notes(lines: list[dict], record: dict) -> list[str]:
     """The footnotes of one row, a sentence each."""
     own = [line for line in lines if line["config"].get("method", "") == record["method"]]
-    found = [*_unfinished(own), *_other_config(own, lines), *_stages(own), *_learning(own, record)]
+    found = [
+        *_unfinished(own),
+        *_other_config(own, lines),
+        *_stages(own),
+        *_learning(own, record),
+        *identity.notes(own),
+    ]
     if record["method"] == TEACHER:
         found += _bad_teacher(record, lines)
     elif record["n"] == 1:
@@ -241,7 +248,11 @@ def _unfinished(own: list[dict]) -> list[str]:
 
 def _divergence(told: dict) -> str:
     parts = {"step": "at step {}", "term": "in {}", "learning_rate": "at learning rate {:g}"}
-    return "".join(" " + form.format(told[name]) for name, form in parts.items() if told.get(name) is not None)
+    text = "".join(" " + form.format(told[name]) for name, form in parts.items() if told.get(name) is not None)
+    lost = told.get("split") and told.get("example") is not None
+    return text + (
+        f": its logits of example {told['example']} of the {told['split']} split are not finite" * bool(lost)
+    )
 
 
 def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
@@ -302,7 +313,7 @@ def remarks(lines: list[dict]) -> list[str]:
     config = next((line["config"] for line in lines if line["config"].get("method") != TEACHER), {})
     baseline = config.get("baseline")
     known = {line["config"].get("method") for line in lines}
-    found = [line["remark"] for line in lines if line.get("remark")]
+    found = [*(line["remark"] for line in lines if line.get("remark")), *identity.remarks(lines)]
     if baseline and baseline not in known:
         found.append(f"The baseline {baseline} is not among the methods, so there are no differences.")
     for line in lines:

@@ -1,12 +1,17 @@
 """One run = one directory: config.json first, metrics.jsonl as it goes, checkpoints/, result.json last."""
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 from kdjax.config import completed, differences
 from kdjax.lock import Lock
+
+_TEMPORARY = re.compile(r"\.(config\.json|metrics\.jsonl|result\.json)\.[0-9]+\.tmp")
+"""What `write_bytes` leaves in a run's directory when it is killed."""
 
 
 class Run:
@@ -40,8 +45,9 @@ class Run:
         Raises:
           ValueError: the directory holds a run of another config.
         """
-        for leftover in self.path.glob(".*.tmp"):
-            leftover.unlink()
+        for leftover in self.path.iterdir() if self.path.is_dir() else ():
+            if _TEMPORARY.fullmatch(leftover.name):
+                leftover.unlink()
         begun = self.history() or (self.path / "config.json").exists()
         if self.config() is None and checkpoint is not None:
             say(f"{self.path}: config.json is missing or damaged; the copy in checkpoint {checkpoint.name} is used")
@@ -95,7 +101,8 @@ class Run:
         if result is None:
             raise ValueError(f"{self.path} holds no finished run; the command that began it continues it")
         if result["status"] != "done":
-            raise ValueError(f"{self.path} is {result['status']}: its student is of no use")
+            how = ", ".join(f"{name} {value}" for name, value in (result.get("diverged") or {}).items())
+            raise ValueError(f"{self.path} is {result['status']}{f' ({how})' * bool(how)}: its student is of no use")
         return config, result
 
     def finish(self, result: dict) -> None:
@@ -123,7 +130,23 @@ class Run:
 
 
 def _compared(config: dict) -> dict:
-    return {key: value for key, value in completed(config).items() if key != "execution"}
+    return {key: value for key, value in completed(config).items() if key not in ("execution", "identity")}
+
+
+_LONGEST = 100
+"""Bytes of a name made by `safe_name`: with what stands before it a name may have 255."""
+
+
+def safe_name(text: str) -> str:
+    """`text` as a part of a file's name on every file system, itself where it is one already.
+
+    Brackets become round, what Windows or a shell's wildcards take becomes _, and the end of what is too long is left
+    out. Texts that could then be taken for each other keep apart by a digest.
+    """
+    name = text.replace("[", "(").replace("]", ")")
+    safe = "".join(c if c.isprintable() and c not in '<>:"|?*/\\' else "_" for c in name)
+    safe = safe.encode()[:_LONGEST].decode(errors="ignore").rstrip(" .")
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def write_text(path: Path, text: str) -> None:

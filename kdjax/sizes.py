@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from kdjax import export, int8, serve
+from kdjax import export, identity, int8, serve
 from kdjax.data.images import Encoded
 from kdjax.run import Run, write_text
 
@@ -72,6 +72,9 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
             datasets[key] = export.dataset(config)
         if list(datasets[key].classes) != result["classes"]:
             raise ValueError(f"{path}: the classes of {datasets[key].name} are no longer those that it was trained on")
+        known = identity.stored(config).get("data", {})
+        for line in identity.other_data(known, datasets[key].fingerprint):
+            say(f"{path}: this is other data than it was trained on: {line}")
         for file in _export(path, config, datasets[key].train, images):
             row = measure(file, datasets[key].test)
             say(f"{file}: {100 * row['top1']:.2f} %, {row['bytes']:,} bytes, {row['ms']:.2f} ms")

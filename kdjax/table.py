@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax import classes, protocol, published, statistics
+from kdjax import classes, identity, protocol, published, statistics
 from kdjax.gather import TEACHER, done
 from kdjax.gather import gather as gather
 from kdjax.gather import read as read
@@ -488,7 +488,7 @@ def _footnotes(runs: list[dict]) -> list[str]:
     _, _, notes = _with_notes(runs)
     whole = [note for lines in experiments(runs).values() for note in protocol.remarks(lines)]
     marked = [f"{_superscript([number])} {note}" for number, note in enumerate(notes, 1)]
-    return [clean(note) for note in (*marked, *dict.fromkeys(whole))]
+    return [clean(note) for note in (*marked, *dict.fromkeys(whole), *identity.across(runs))]
 
 
 def write(runs: list[dict], out) -> list[Path]:

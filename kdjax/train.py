@@ -280,8 +280,7 @@ class Cohort:
         if not np.isfinite(losses["loss"][: learner.step]).all() or not finite(learner.state):
             return
         tree = {"state": learner.state, "losses": losses, "seconds": np.float32(learner.seconds + seconds)}
-        if processes.first():
-            checkpoint.save(learner.run.checkpoints, number, tree, learner.run.files())
+        processes.from_first(lambda: checkpoint.save(learner.run.checkpoints, number, tree, learner.run.files()))
         learner.saved, learner.saved_at = number, time.monotonic()
 
     def _advance(self, learner, taken, placed, constants):
@@ -319,11 +318,12 @@ class Cohort:
         terms = [name for name, values in losses.items() if name != "loss" and not np.isfinite(values[step])]
         stage = learner.program.stages[learner.program.stage(learner.epoch)]
         taken = int(learner.state.step) - len(losses["loss"]) + step
+        rate = float(stage.rate(taken))
         return {
             "epoch": learner.epoch + 1,
             "step": taken + 1,
             "term": (terms or ["loss"])[0].removeprefix("loss/"),
-            "learning_rate": float(stage.rate(taken)),
+            "learning_rate": rate if np.isfinite(rate) else None,
         }
 
 

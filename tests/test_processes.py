@@ -1,5 +1,6 @@
 """Several processes that share batches: real ones, on this machine, over JAX's collectives for the CPU."""
 
+import json
 import os
 import socket
 import subprocess
@@ -22,6 +23,81 @@ def start(directory: Path, devices: int, *arguments) -> subprocess.Popen:
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+
+
+FAILING = """
+import sys
+from kdjax import checkpoint, cli, processes, train
+from kdjax.run import Run
+
+def fails(error):
+    def fail(*_, **__):
+        raise error
+    return fail
+
+advance, where = train.Cohort._advance, sys.argv.pop(1)
+if where == "checkpoint":
+    checkpoint.save = fails(OSError(28, "No space left on device", "runs"))
+elif where == "result":
+    Run.finish = fails(RuntimeError("odd"))
+elif where == "step" and sys.argv[-1] == "--process=0":
+    train.Cohort._advance = fails(RuntimeError("odd"))
+cli.main()
+"""
+"""A program in whose first process something fails."""
+
+
+def both_fail(directory: Path, where: str) -> list[tuple[int, str]]:
+    """(exit status, what it printed) of two processes, the first of which fails."""
+    coordinator_ = coordinator()
+    arguments = ["run", "--config=tests/tiny_config.py:methods=student", "--config.teacher.model="]
+    arguments += [f"--out={directory}", "--config.execution.devices=batch", coordinator_, "--processes=2"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", FAILING, where, *arguments, f"--process={number}"],
+            cwd=ROOT,
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for number in (0, 1)
+    ]
+    try:
+        printed = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    return [(process.returncode, text) for process, text in zip(started, printed, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "told"),
+    [
+        ("checkpoint", 2, ["kdjax: runs: No space left on device"] * 2),
+        pytest.param("result", 1, ["RuntimeError: odd", "process 0: RuntimeError: odd"], marks=pytest.mark.slow),
+    ],
+)
+def test_what_fails_in_the_first_fails_in_all(tmp_path, where, status, told):
+    for (code, printed), message in zip(both_fail(tmp_path, where), told, strict=True):
+        assert code == status, printed
+        assert message in printed
+
+
+@pytest.mark.slow
+def test_nobody_waits_for_a_process_that_fails_alone(tmp_path):
+    """It says why, and those that wait for it are ended after `processes.PATIENCE`."""
+    (first, printed), (second, _) = both_fail(tmp_path, "step")
+    assert first
+    assert second
+    assert "unexpected RuntimeError: odd" in printed
+
+
+def test_errors_are_told_as_they_are():
+    for error in (OSError(28, "No space left on device", "x"), OSError("odd"), ValueError("bad")):
+        told = processes._error(json.loads(json.dumps(processes._told(error))), 0)
+        assert (type(told), str(told)) == (type(error), str(error))
+    assert str(processes._error(processes._told(KeyError("x")), 3)) == "process 3: KeyError: 'x'"
 
 
 def finish(process: subprocess.Popen) -> str:

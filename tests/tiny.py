@@ -9,6 +9,7 @@ from rich.console import Console
 
 from kdjax import experiment, train
 from kdjax.config import default
+from kdjax.data import sources
 from kdjax.progress import Display
 from kdjax.types import Memory, Outputs
 
@@ -44,6 +45,25 @@ class LogitsOnly(nn.Module):
         return nn.Dense(self.num_classes)(image.reshape(len(image), -1))
 
 
+class Cosine(nn.Module):
+    """Its embedding is normalised without an epsilon: 0/0 on a black image."""
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        embedding = nn.relu(nn.Conv(8, (3, 3), strides=(2, 2), use_bias=False)(image)).mean(axis=(1, 2))
+        embedding = embedding / jnp.linalg.norm(embedding, axis=-1, keepdims=True)
+        return nn.Dense(self.num_classes, use_bias=False)(embedding)
+
+
+def blackened(config):
+    """The digits, image 5 of the test split black."""
+    digits = sources.digits(config)
+    digits.test.image[5] = 0
+    return digits
+
+
 def stateless(student, teacher, labels, *, temperature=2.0):
     return jnp.mean(jnp.square((student.logits - teacher.logits) / temperature))
 
@@ -51,6 +71,11 @@ def stateless(student, teacher, labels, *, temperature=2.0):
 def layered(student, teacher, labels, *, layer=0):
     hint = nn.Dense(teacher.features[layer].shape[-1], name="regressor")(student.features[layer])
     return jnp.mean(jnp.square(hint - teacher.features[layer]))
+
+
+def summed(student, teacher, labels, *, layers=(0,)):
+    """`layered` over several layers."""
+    return sum(jnp.mean(jnp.square(student.features[i].mean(-1) - teacher.features[i].mean(-1))) for i in layers)
 
 
 def remembered(student, teacher, labels, *, index, train_labels, momentum=0.5):

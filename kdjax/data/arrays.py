@@ -1,6 +1,6 @@
 """What a data source returns: images, labels, class names, and what is worth knowing about them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Dataset:
     classes: tuple[str, ...]  # name of label 0, 1, ...
     name: str  # as it stands in tables
     warnings: tuple[str, ...] = ()  # what a reader of the numbers should know, a sentence each
+    fingerprint: dict = field(default_factory=dict)  # kdjax.identity.of_data, of what `load` returns
 
     @property
     def splits(self) -> dict[str, Arrays]:

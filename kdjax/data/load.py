@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdjax import identity
 from kdjax.data import sources
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images import Encoded, resize
@@ -38,6 +39,7 @@ def load(config, in_memory: bool | None = True) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config)
+    dataset = replace(dataset, fingerprint=identity.of_data(dataset))  # of what is stored, not of what is decoded
     if in_memory is None:
         in_memory = not (isinstance(dataset.train.image, Encoded) and config.image_size)
     streamed = () if in_memory else _streamed(dataset, config)

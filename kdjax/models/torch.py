@@ -108,6 +108,5 @@ def _convert(path, name, tensor, key):
     if tensor.dtype.kind in "biu":
         raise ValueError(f"{path}: {name} holds {tensor.dtype}, not floating-point numbers")
     tensor = tensor.astype(np.float32)
-    if not np.isfinite(tensor).all():
-        raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    weights.check_values(path, name, tensor, is_variance=key[-1] == "var")
     return np.asarray(tensor.transpose(_axes(tensor.ndim, key[-1])), order="C")

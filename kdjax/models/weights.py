@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, read without trusting the file, and kdjax's own with a JSON that describes them."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -59,12 +60,28 @@ def read(path) -> tuple[dict[str, np.ndarray], str]:
     Raises:
       ValueError: no such file, a pickle, a header that contradicts the file or names or types that no network has.
     """
+    with _opened(path) as file:
+        names = list(file.keys())
+        _check_header(path, {name: file.get_slice(name).get_dtype() for name in names})
+        return {name: file.get_tensor(name) for name in names}, (file.metadata() or {}).get("format", "")
+
+
+def stated_format(path) -> str:
+    """The "format" that the header of a .safetensors file states; "" if none.
+
+    Raises:
+      ValueError: as `read`.
+    """
+    with _opened(path) as file:
+        return (file.metadata() or {}).get("format", "")
+
+
+@contextlib.contextmanager
+def _opened(path):
     path = _safetensors_path(path)
     try:
         with safetensors.safe_open(path, "np") as file:
-            names = list(file.keys())
-            _check_header(path, {name: file.get_slice(name).get_dtype() for name in names})
-            return {name: file.get_tensor(name) for name in names}, (file.metadata() or {}).get("format", "")
+            yield file
     except (OSError, safetensors.SafetensorError) as error:
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
 
@@ -76,12 +93,31 @@ def shapes(model, image_shape: tuple[int, int, int]) -> dict[tuple[str, ...], ja
 
 
 def own(path, tensors: dict, expected: dict) -> dict:
-    """Variables from tensors that `save` wrote; `expected` are the model's `shapes`."""
+    """Variables from tensors that `save` wrote; `expected` are the model's `shapes`.
+
+    Raises:
+      ValueError: they are another model's, or hold numbers that no network has.
+    """
+    check_fit(path, tensors, expected)
+    flat = {key: tensors[".".join(key)].astype(like.dtype) for key, like in expected.items()}
+    for key, tensor in flat.items():
+        check_values(path, ".".join(key), tensor, is_variance=key[-1] == "var")
+    return flax.traverse_util.unflatten_dict(flat)
+
+
+def check_values(path, name: str, tensor: np.ndarray, is_variance: bool) -> None:
+    """Raises a ValueError if a tensor holds NaN or infinity, or as a running variance a number below 0."""
+    if not np.isfinite(tensor.astype(np.float32)).all():
+        raise ValueError(f"{path}: {name} holds numbers that are not finite")
+    if is_variance and (tensor < 0).any():
+        raise ValueError(f"{path}: {name} is a variance and holds numbers below 0, the least {tensor.min():g}")
+
+
+def check_fit(path, tensors: dict, expected: dict) -> None:
+    """Raises a ValueError if tensors, by names as params.conv.kernel, are not those of a model with these `shapes`."""
     names = {".".join(key): key for key in expected}
     check_names(path, missing=names.keys() - tensors.keys(), left_over=tensors.keys() - names.keys())
     check_shapes(path, [(name, tensors[name].shape, expected[key].shape) for name, key in names.items()])
-    flat = {key: tensors[name].astype(expected[key].dtype) for name, key in names.items()}
-    return flax.traverse_util.unflatten_dict(flat)
 
 
 def check_names(path, missing, left_over) -> None:
