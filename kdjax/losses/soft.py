@@ -144,16 +144,37 @@ def kd_standardized(student, teacher, labels, *, temperature=2.0):
     return kd(standardize(student), standardize(teacher), labels, temperature=temperature)
 
 
-def mlkd(student, teacher, labels, *, temperatures=(2.0, 3.0, 4.0, 5.0, 6.0)):
+def mlkd(
+    student,
+    teacher,
+    labels,
+    *,
+    temperatures=(4.0, 3.0, 5.0, 2.0, 6.0),
+    example_weight=1.5,
+    class_weight=0.5,
+    batch_weight=0.5,
+):
     """Predictions matched as such, between classes and between examples. Jin et al. 2023 (MLKD), CVPR.
 
-    For each temperature `kd`, plus the squared difference of the products of predictions of all pairs of classes over
-    K, plus that of all pairs of examples over B; summed over temperatures, as in the authors' code. That code does two
-    things more, for which a loss would need a second, strongly augmented view of each image: it adds the same for
-    that view, and leaves out the examples and classes of which the teacher is surer than the median.
+    Summed over temperatures: `kd`; the squared difference of the products of predictions of all pairs of classes over
+    K; that of all pairs of examples over B. The weights are those of the authors' code where its two views of an image
+    are one. It adds `kd` of a weakly and of a strongly augmented view, the rest of the weak view alone; and its masks,
+    of the examples and the classes of which the teacher is less sure than the median, multiply values that are means
+    already, which makes them factors of a half: (1/2 + 1) : 1/2 : 1/2.
+
+    Args:
+      temperatures: of the softened predictions, each counting the same.
+      example_weight: of `kd`.
+      class_weight: of the pairs of classes.
+      batch_weight: of the pairs of examples.
     """
     s, t = logits("mlkd", student, teacher)
-    return sum(_kl(s, t, x).mean() + _pairs(s, t, x, "bk,bl->kl") + _pairs(s, t, x, "bk,ck->bc") for x in temperatures)
+    total = 0.0
+    for temperature in temperatures:
+        total += example_weight * _kl(s, t, temperature).mean()
+        total += class_weight * _pairs(s, t, temperature, "bk,bl->kl")
+        total += batch_weight * _pairs(s, t, temperature, "bk,ck->bc")
+    return total
 
 
 def _pairs(s, t, temperature, subscripts):
