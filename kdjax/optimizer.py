@@ -25,11 +25,20 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> opta
     elif config.schedule == "cosine":
         schedule = optax.cosine_decay_schedule(peak, rest)
     else:
+        _check_steps(config)
         drops = {epoch * steps_per_epoch - warmup: config.factor for epoch in config.milestones}
         schedule = optax.piecewise_constant_schedule(peak, drops)
     if warmup:
         schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
     return lambda step: schedule(jnp.asarray(step, jnp.float32))
+
+
+def _check_steps(config: ConfigDict) -> None:
+    whole = all(isinstance(epoch, int) and epoch > 0 for epoch in config.milestones)
+    if not whole or list(config.milestones) != sorted(set(config.milestones)):
+        raise ValueError(f"config.optimizer.milestones must be rising whole epochs, got {config.milestones!r}")
+    if config.factor <= 0:
+        raise ValueError(f"config.optimizer.factor must be above 0, got {config.factor!r}")
 
 
 def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = (), last: tuple = ()):

@@ -43,6 +43,20 @@ def test_step_schedule_drops_after_the_milestone_epochs():
     assert float(rate(150 * 782 - 1)) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"milestones": (0, 5)}, "config.optimizer.milestones must be rising whole epochs"),
+        ({"milestones": (5, 5)}, "config.optimizer.milestones must be rising whole epochs"),
+        ({"milestones": ("5",)}, "config.optimizer.milestones must be rising whole epochs"),
+        ({"factor": 0.0}, "config.optimizer.factor must be above 0"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        learning_rate(optimizer_config(schedule="step", **changes), steps_per_epoch=10, epochs=12)
+
+
 def test_cosine_with_warmup():
     config = optimizer_config(schedule="cosine", learning_rate=1.0, warmup_epochs=2.0)
     rate = learning_rate(config, steps_per_epoch=10, epochs=12)
