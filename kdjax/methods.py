@@ -56,6 +56,18 @@ RECIPES = {
     },
     # CTKD, scripts/run_cifar_distill.sh.
     "ctkd": {"cross_entropy": {"weight": 0.1}, "ctkd": {"weight": 0.9, "start": 1.0, "span": 20.0}},
+    # The authors' README, vgg13 -> vgg8.
+    "ttm": {**_LABELS, "ttm": {"weight": 45.0, "power": 0.1}},
+    # The same; its only numbers of WTTM are those beside CRD.
+    "wttm": {**_LABELS, "wttm": {"weight": 4.0, "power": 0.2}},
+    # The authors' README and mdistiller/engine/cfg.py, all temperatures alike (--same-t).
+    "rld": {
+        **_LABELS,
+        "rld": {
+            **{"weight": 1.0, "alpha": 1.0, "beta": 8.0, "temperature": 4.0, "confidence_temperature": 4.0},
+            "warmup_epochs": 20,
+        },
+    },
     # big_vision, configs/proj/distill/bit_i1k.py: no labels, mixup, very long. Beyer et al. 2022, arXiv:2106.05237.
     "function_matching": {"kd": {"weight": 1.0, "temperature": 1.0}},
     "fitnet": {**_LABELS, "fitnet": {"weight": 100.0}},
@@ -133,6 +145,7 @@ _CIFAR_RESNETS = (
     *("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
 )
 _DKD_IMAGENET = {"temperature": 1.0, "warmup_epochs": 1}
+_RLD_IMAGENET = {**_DKD_IMAGENET, "confidence_temperature": 1.0}
 _REVIEW_IMAGENET = {"warmup_epochs": 1, "student_preacts": True}
 _KD_IMAGENET = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
@@ -149,6 +162,11 @@ PAIRS = {
         ("vgg13", "mobilenetv2"): {"dkd": {"beta": 6.0}},
         ("resnet34", "resnet18"): {"dkd": {"beta": 0.5, **_DKD_IMAGENET}},
         ("resnet50", "mobilenetv1"): {"dkd": {"beta": 2.0, **_DKD_IMAGENET}},
+    },
+    # RLD, configs/imagenet/*/rld.yaml.
+    "rld": {
+        ("resnet34", "resnet18"): {"rld": {"beta": 0.5, **_RLD_IMAGENET}},
+        ("resnet50", "mobilenetv1"): {"rld": {"beta": 2.0, **_RLD_IMAGENET}},
     },
     # image_classification_sota, configs/strategies/distill/resnet_dist.yaml.
     "dist": {

@@ -45,6 +45,7 @@ RANGES = {
     "beta": AT_LEAST_0,
     "class_weight": AT_LEAST_0,
     "classifier": TEXT,
+    "confidence_temperature": POSITIVE,
     "correlation.dim": Range("at least 1, or None", lambda x: x is None or x >= 1),
     "dim": AT_LEAST_1,
     "distance_weight": AT_LEAST_0,
@@ -71,6 +72,8 @@ RANGES = {
     "targets": Range("'softmax' or 'sigmoid'", lambda x: x in ("softmax", "sigmoid")),
     "temperature": POSITIVE,
     "temperatures": _each(_number("numbers above 0", lambda x: x > 0), least=1),
+    "ttm.power": POSITIVE,
+    "wttm.power": POSITIVE,
 }
 """Hyperparameter, or <loss>.<hyperparameter> where one loss means another thing by it -> what it can be."""
 

@@ -127,6 +127,65 @@ def _cross_entropy(scores, target):
     return -jnp.sum(jnp.where(target, jax.nn.log_softmax(scores), 0.0), -1)
 
 
+def ttm(student, teacher, labels, *, power=0.1):
+    """KL(teacher's probabilities to a power, normalised || student). Zheng and Yang 2024 (TTM), arXiv:2402.11148.
+
+    The power is 1 / temperature, of the teacher alone; no factor T^2. Mean over the batch, as in the authors' code.
+
+    Args:
+      power: of the teacher's probabilities, gamma in the paper.
+    """
+    s, t = logits("ttm", student, teacher)
+    return jnp.mean(_transformed(s, t, power)[0])
+
+
+def wttm(student, teacher, labels, *, power=0.1):
+    """`ttm`, each example weighted by the sum of the teacher's powers. Zheng and Yang 2024 (WTTM), arXiv:2402.11148.
+
+    The sum is 1 where the teacher is certain and K^(1 - power) where it knows nothing.
+
+    Args:
+      power: of the teacher's probabilities, gamma in the paper.
+    """
+    s, t = logits("wttm", student, teacher)
+    divergence, total = _transformed(s, t, power)
+    return jnp.mean(total * divergence)
+
+
+def _transformed(s, t, power):
+    """(KL(p^power / sum || student) [B], the sum of p^power over classes [B]); p are the teacher's probabilities."""
+    powers = power * jax.nn.log_softmax(t)
+    log_sum = jax.nn.logsumexp(powers, -1)
+    divergence = optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(s), powers - log_sum[:, None])
+    return divergence, jnp.exp(log_sum)
+
+
+def rld(student, teacher, labels, *, alpha=1.0, beta=8.0, temperature=4.0, confidence_temperature=4.0):
+    """alpha x KL of confidences + beta x KL among classes below the label's. Sun et al. 2024 (RLD), arXiv:2408.07703.
+
+    A confidence is the probability of one class against all others: of the teacher's most likely one, of the student's
+    labelled one. In the second part no class counts that the teacher finds at least as likely as the labelled one, so
+    that its mistakes teach nothing. Each times T^2; mean over the labelled examples, as in the authors' RLD.py.
+
+    Args:
+      alpha: weight of the confidences.
+      beta: weight of the classes below the label's.
+      temperature: of those classes.
+      confidence_temperature: of the confidences.
+    """
+    s, t = logits("rld", student, teacher)
+    target, labelled = classes("rld", labels, s.shape[-1])
+    likeliest = jax.nn.one_hot(jnp.argmax(t, -1), t.shape[-1], dtype=bool)
+    confidence = optax.losses.kl_divergence_with_log_targets(
+        _log_target_and_rest(s / confidence_temperature, target),
+        _log_target_and_rest(t / confidence_temperature, likeliest),
+    )
+    above = t >= jnp.sum(jnp.where(target, t, 0.0), -1, keepdims=True)
+    below = _kl(_without(s / temperature, above), _without(t / temperature, above), 1.0)
+    each = alpha * confidence_temperature**2 * confidence + beta * temperature**2 * below
+    return labelled_mean(each, labelled)
+
+
 def standardize(outputs):
     """Outputs whose logits have mean 0 and standard deviation 1 in every example. Sun et al. 2024, arXiv:2403.01427.
 
