@@ -42,7 +42,8 @@ METHODS = (
         "dkd",
         "dist",
     ),
-    *("nkd", "wsld", "kd_standardized", "mlkd", "ctkd", "hard_target", "binary_kd", "logit_mse"),
+    *("nkd", "wsld", "kd_standardized", "mlkd", "ctkd", "ttm", "wttm", "rld"),
+    *("hard_target", "binary_kd", "logit_mse"),
 )
 SAME_WIDTHS = ("fsp", "kdsvd")
 """Methods for teachers and students with maps of the same shapes; the benchmark has no numbers for others."""

@@ -59,7 +59,7 @@ def default() -> ConfigDict:
     config.optimizer.name = "sgd"  # a function of optax
     config.optimizer.kwargs = ConfigDict()  # its arguments; sgd's momentum is 0.9 unless set
     config.optimizer.learning_rate = 0.05
-    config.optimizer.weight_decay = 5e-4  # added to the gradient of every parameter (L2), as torch's SGD does
+    config.optimizer.weight_decay = 5e-4  # of every parameter: L2 as torch's SGD; adamw and others use their own way
     config.optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step) or step
     config.optimizer.milestones = (150, 180, 210)  # step: epochs after which the rate is multiplied by `factor`
     config.optimizer.factor = 0.1

@@ -14,6 +14,7 @@ import kdjax.models
 from kdjax import compress
 from kdjax import config as configs
 from kdjax.find import find, nearest
+from kdjax.losses.ranges import check_range
 from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
 from kdjax.run import safe_name
@@ -338,7 +339,8 @@ def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
     """A weighted loss from {"weight": ..., "fn": ..., "warmup_epochs": ..., hyperparameters}.
 
     Raises:
-      ValueError: unknown loss, misspelt or mistyped hyperparameter, unknown context, or no weight.
+      ValueError: unknown loss, misspelt or mistyped hyperparameter or one that cannot be right, unknown context, or
+        no weight.
     """
     if not isinstance(spec, dict):
         raise ValueError(f"{where} must be a dictionary like dict(weight=1.0), got {spec!r}")
@@ -356,6 +358,8 @@ def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
         if key not in valid:
             raise ValueError(f"{where}.{key}: the loss has no such hyperparameter{nearest(key, valid)}")
         spec[key] = _hyperparameter(value, valid[key], f"{where}.{key}")
+        if getattr(kdjax.losses, fn.__name__, None) is fn:
+            check_range(fn.__name__, key, spec[key], valid[key], f"{where}.{key}")
     for asked in context_names(fn):
         if asked not in CONTEXT:
             raise ValueError(
@@ -378,11 +382,13 @@ def _weight(spec, warmup_epochs, steps_per_epoch: int, where: str):
     else:
         schedule = optax.constant_schedule(configs.typed(spec, 1.0, f"{where}.weight"))
     warmup = configs.typed(warmup_epochs, 1.0, f"{where}.warmup_epochs")
+    if warmup < 0:
+        raise ValueError(f"{where}.warmup_epochs must be at least 0, got {warmup_epochs!r}")
 
     def plain_weight(step):
         return jnp.asarray(schedule(step), jnp.float32)
 
-    if warmup <= 0:
+    if warmup == 0:
         return plain_weight
 
     def weight(step):

@@ -47,15 +47,27 @@ RECIPES = {
     "wsld": {**_LABELS, "wsld": {"weight": 2.5, "temperature": 2.0}},
     # logit-standardization-KD, tools/train.py: temperature and weight depend on the pair.
     "kd_standardized": {"cross_entropy": {"weight": 0.1}, "kd_standardized": {"weight": 9.0, "temperature": 2.0}},
-    # logit-standardization-KD, configs/cifar100/mlkd, of ResNets and WRN; published with 480 epochs and a second,
-    # strongly augmented view.
+    # The authors' code: 0.1 (labels of both views) and 0.9, here of one view that counts as both; the rate for ResNets
+    # and WRN, others below. Published with 480 epochs and a second, strongly augmented view.
     "mlkd": {
-        "cross_entropy": {"weight": 0.1},
-        "mlkd": {"weight": 9.0},
+        "cross_entropy": {"weight": 0.2},
+        "mlkd": {"weight": 0.9},
         "optimizer": {"learning_rate": 0.025},
     },
     # CTKD, scripts/run_cifar_distill.sh.
     "ctkd": {"cross_entropy": {"weight": 0.1}, "ctkd": {"weight": 0.9, "start": 1.0, "span": 20.0}},
+    # The authors' README, vgg13 -> vgg8.
+    "ttm": {**_LABELS, "ttm": {"weight": 45.0, "power": 0.1}},
+    # The same; its only numbers of WTTM are those beside CRD.
+    "wttm": {**_LABELS, "wttm": {"weight": 4.0, "power": 0.2}},
+    # The authors' README and mdistiller/engine/cfg.py, all temperatures alike (--same-t).
+    "rld": {
+        **_LABELS,
+        "rld": {
+            **{"weight": 1.0, "alpha": 1.0, "beta": 8.0, "temperature": 4.0, "confidence_temperature": 4.0},
+            "warmup_epochs": 20,
+        },
+    },
     # big_vision, configs/proj/distill/bit_i1k.py: no labels, mixup, very long. Beyer et al. 2022, arXiv:2106.05237.
     "function_matching": {"kd": {"weight": 1.0, "temperature": 1.0}},
     "fitnet": {**_LABELS, "fitnet": {"weight": 100.0}},
@@ -66,13 +78,13 @@ RECIPES = {
     "fsp": {"first_stage": {"epochs": 30, "terms": {"fsp": {"weight": 1.0}}}, **_LABELS},
     # mdistiller, engine/cfg.py; RepDistiller gives no weight.
     "kdsvd": {**_LABELS, "kdsvd": {"weight": 1.0, "rank": 1}},
-    # RepDistiller, helper/pretrain.py: the paraphraser's rate for ResNets is 0.01.
+    # RepDistiller, helper/pretrain.py: for ResNets and WRN of CIFAR the paraphraser's rate is 0.01 (`recipe`), for
+    # others the method's own.
     "factor_transfer": {
         "first_stage": {
             "epochs": 30,
             "terms": {"factor_transfer": {"fn": "paraphraser", "weight": 1.0, "rate": 0.5}},
             "freeze": ("student",),
-            "optimizer": {"learning_rate": 0.01},
         },
         "freeze": ("factor_transfer/paraphraser",),
         **_LABELS,
@@ -128,7 +140,12 @@ VARIANTS = {
 }
 """The same where paper and code, or two codes, disagree; `recipe` knows them too."""
 
+_CIFAR_RESNETS = (
+    *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4", "resnet32x4"),
+    *("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
+)
 _DKD_IMAGENET = {"temperature": 1.0, "warmup_epochs": 1}
+_RLD_IMAGENET = {**_DKD_IMAGENET, "confidence_temperature": 1.0}
 _REVIEW_IMAGENET = {"warmup_epochs": 1, "student_preacts": True}
 _KD_IMAGENET = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 1.0}}
 
@@ -146,6 +163,11 @@ PAIRS = {
         ("resnet34", "resnet18"): {"dkd": {"beta": 0.5, **_DKD_IMAGENET}},
         ("resnet50", "mobilenetv1"): {"dkd": {"beta": 2.0, **_DKD_IMAGENET}},
     },
+    # RLD, configs/imagenet/*/rld.yaml.
+    "rld": {
+        ("resnet34", "resnet18"): {"rld": {"beta": 0.5, **_RLD_IMAGENET}},
+        ("resnet50", "mobilenetv1"): {"rld": {"beta": 2.0, **_RLD_IMAGENET}},
+    },
     # image_classification_sota, configs/strategies/distill/resnet_dist.yaml.
     "dist": {
         ("resnet34", "resnet18"): {"dist": {"temperature": 1.0}},
@@ -157,6 +179,16 @@ PAIRS = {
         ("resnet110", "resnet20"): {"kd_standardized": {"temperature": 4.0, "weight": 12.0}},
         ("resnet50_cifar", "mobilenetv2"): {"kd_standardized": {"temperature": 3.0, "weight": 1.0}},
         ("resnet34", "resnet18"): {"cross_entropy": {"weight": 0.5}},
+    },
+    # The rates of logit-standardization-KD, configs/cifar100/mlkd.
+    "mlkd": {
+        ("vgg13", "vgg8"): {"optimizer": {"learning_rate": 0.01}},
+        ("vgg13", "mobilenetv2"): {"optimizer": {"learning_rate": 0.01}},
+        ("resnet50_cifar", "mobilenetv2"): {"optimizer": {"learning_rate": 0.01}},
+        ("wrn_40_2", "mobilenetv2"): {"optimizer": {"learning_rate": 0.005}},
+        ("wrn_40_2", "shufflenetv1"): {"optimizer": {"learning_rate": 0.01}},
+        ("resnet32x4", "shufflenetv1"): {"optimizer": {"learning_rate": 0.01}},
+        ("resnet32x4", "shufflenetv2"): {"optimizer": {"learning_rate": 0.01}},
     },
     # torchdistill on ImageNet: the last two stages.
     "attention": {("resnet34", "resnet18"): {"attention": {"layers": (3, 4)}}},
@@ -192,6 +224,8 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     found = copy.deepcopy(recipes[name])
     for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
         found[term] = {**found[term], **changes}
+    if name.startswith("factor_transfer") and student in _CIFAR_RESNETS:
+        found["first_stage"]["optimizer"] = {"learning_rate": 0.01}
     if name == "simkd" and teacher and student:
         found["student"]["kwargs"] = {"student": student, "channels": _channels(teacher)}
     if name == "mutual" and student:

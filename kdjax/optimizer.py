@@ -1,6 +1,8 @@
 """Config -> optax chain, and epochs -> steps, in one place."""
 
+import functools
 import inspect
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from kdjax.config import typed
+from kdjax.decay import decay_kind as decay_kind
 from kdjax.find import nearest
 
 
@@ -22,6 +25,7 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> opta
     elif config.schedule == "cosine":
         schedule = optax.cosine_decay_schedule(peak, rest)
     else:
+        _check_steps(config)
         drops = {epoch * steps_per_epoch - warmup: config.factor for epoch in config.milestones}
         schedule = optax.piecewise_constant_schedule(peak, drops)
     if warmup:
@@ -29,23 +33,34 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> opta
     return lambda step: schedule(jnp.asarray(step, jnp.float32))
 
 
+def _check_steps(config: ConfigDict) -> None:
+    whole = all(isinstance(epoch, int) and epoch > 0 for epoch in config.milestones)
+    if not whole or list(config.milestones) != sorted(set(config.milestones)):
+        raise ValueError(f"config.optimizer.milestones must be rising whole epochs, got {config.milestones!r}")
+    if config.factor <= 0:
+        raise ValueError(f"config.optimizer.factor must be above 0, got {config.factor!r}")
+
+
 def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = (), last: tuple = ()):
     """The optax transformation of `config` (config.optimizer's fields); `freeze` lists paths that stay as they are.
 
     `last` are transformations of the updates themselves, after the learning rate.
 
-    Weight decay enters the gradient before momentum, as in torch.optim.SGD. A path is "student" or
-    "fitnet/regressor": every parameter at or below it.
+    Weights decay once: by the optimizer itself where its factory takes `weight_decay` (`decay_kind`), otherwise by L2,
+    which enters the gradient before momentum, as in torch.optim.SGD. A path is "student" or "fitnet/regressor": every
+    parameter at or below it.
 
     Raises:
-      ValueError: no such optimizer in optax, or an argument that it does not take.
+      ValueError: no such optimizer in optax, an argument that it does not take, or two different weight decays.
     """
+    factory = _named(config.name)
+    kwargs = _arguments(config, inspect.signature(factory).parameters)
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    if config.weight_decay:
+    if config.weight_decay and "weight_decay" not in kwargs:
         parts.append(optax.add_decayed_weights(config.weight_decay))
     try:
-        optimizer = optax.chain(*parts, _named(config)(rate, **config.kwargs))
-        jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), jax.ShapeDtypeStruct((2, 2), jnp.float32))
+        optimizer = optax.chain(*parts, factory(rate, **kwargs))
+        _trace(optimizer)
     except (TypeError, AttributeError) as error:
         given = dict(config.kwargs)
         raise ValueError(
@@ -83,26 +98,62 @@ def named(path) -> str:
     return "/".join(str(entry.key) for entry in path)
 
 
-def _named(config: ConfigDict):
-    factory = getattr(optax, config.name, None)
-    if (
-        factory is None
-        or not inspect.isfunction(factory)
-        or "learning_rate" not in inspect.signature(factory).parameters
-    ):
-        known = [n for n, f in vars(optax).items() if inspect.isfunction(f)]
-        known = [n for n in known if "learning_rate" in inspect.signature(getattr(optax, n)).parameters]
-        raise ValueError(f"config.optimizer.name: optax has no optimizer {config.name!r}{nearest(config.name, known)}")
-    arguments = inspect.signature(factory).parameters
+def optimizers() -> tuple[str, ...]:
+    """The names that config.optimizer.name can have: optax's optimizers that need a schedule and gradients alone."""
+    return tuple(name for name in vars(optax) if _is_optimizer(name))
+
+
+@functools.cache
+def _is_optimizer(name: str) -> bool:
+    """Whether optax.<name> makes an optimizer of a schedule; lbfgs wants values of the loss, sm3 a number."""
+    factory = getattr(optax, name, None)
+    if name.startswith(("_", "scale_by_")) or not inspect.isfunction(factory):
+        return False
+    if "learning_rate" not in inspect.signature(factory).parameters:
+        return False
+    try:
+        with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
+            warnings.simplefilter("ignore")  # noisy_sgd asks for a key
+            _trace(factory(optax.constant_schedule(0.1)))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _trace(optimizer: optax.GradientTransformation) -> None:
+    jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), jax.ShapeDtypeStruct((2, 2), jnp.float32))
+
+
+def _named(name: str):
+    if not _is_optimizer(name):
+        raise ValueError(
+            f"config.optimizer.name: optax has no optimizer {name!r} that works with a schedule and gradients alone"
+            f"{nearest(name, optimizers())}"
+        )
+    return getattr(optax, name)
+
+
+def _arguments(config: ConfigDict, valid) -> dict:
+    """What the factory is called with besides the learning rate, its own weight decay among it."""
     for name, value in config.kwargs.items():
-        if name not in arguments:
+        if name not in valid:
             raise ValueError(
-                f"config.optimizer.kwargs.{name}: optax.{config.name} takes no {name!r}{nearest(name, arguments)}"
+                f"config.optimizer.kwargs.{name}: optax.{config.name} takes no {name!r}{nearest(name, valid)}"
             )
-        standard = arguments[name].default
+        standard = valid[name].default
         if isinstance(standard, bool | int | float):
             typed(value, standard, f"config.optimizer.kwargs.{name}")
-    return factory
+    given, decay = dict(config.kwargs), config.weight_decay
+    for name, remedy in (
+        ("weight_decay", "leave it out"),
+        ("weight_decay_rate", "set config.optimizer.weight_decay=0"),
+    ):
+        if given.get(name) and decay != (given[name] if name == "weight_decay" else 0):
+            raise ValueError(
+                f"config.optimizer.kwargs.{name} {given[name]!r} and config.optimizer.weight_decay {decay!r} both say "
+                f"how the weights of optax.{config.name} decay; {remedy}"
+            )
+    return {**given, "weight_decay": decay} if "weight_decay" in valid else given
 
 
 def _labels(params, freeze):

@@ -5,6 +5,7 @@ import json
 from kdjax import identity
 from kdjax.compress import PRUNE
 from kdjax.config import completed, differences, plain
+from kdjax.decay import decay_kind
 from kdjax.gather import TEACHER, done
 from kdjax.methods import RECIPES, VARIANTS, recipe
 
@@ -80,7 +81,7 @@ def _training(config: dict) -> str:
 
 
 def describe_optimizer(spec: dict) -> str:
-    """ "sgd (momentum 0.9), learning rate 0.05, cosine schedule, weight decay 0.0005"."""
+    """ "sgd (momentum 0.9), learning rate 0.05, cosine schedule, weight decay 0.0005 (L2)"."""
     kwargs = ", ".join(f"{key} {value}" for key, value in (spec.get("kwargs") or {}).items())
     schedule = spec.get("schedule", "constant")
     if schedule == "step":
@@ -90,8 +91,10 @@ def describe_optimizer(spec: dict) -> str:
     warmup = f", {spec['warmup_epochs']:g} epochs of warm-up" if spec.get("warmup_epochs") else ""
     clip = f", gradients clipped to norm {spec['clip_norm']:g}" if spec.get("clip_norm") else ""
     name = f"{spec.get('name', '')} ({kwargs})" if kwargs else spec.get("name", "")
-    rate, decay = spec.get("learning_rate", 0.0), spec.get("weight_decay", 0.0)
-    return f"{name}, learning rate {rate:g}, {schedule}{warmup}, weight decay {decay:g}{clip}"
+    rate, kind = spec.get("learning_rate", 0.0), decay_kind(spec)
+    amount = spec.get("weight_decay") or (spec.get("kwargs") or {}).get("weight_decay_rate")
+    decay = "no weight decay" if kind == "none" else f"weight decay {amount:g} ({kind})"
+    return f"{name}, learning rate {rate:g}, {schedule}{warmup}, {decay}{clip}"
 
 
 def _hyperparameters(students: list[dict]) -> str:

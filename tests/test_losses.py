@@ -50,6 +50,9 @@ CASES = (
     Case(losses.kd_standardized, matched=0.0),
     Case(losses.mlkd, matched=0.0),
     Case(losses.ctkd, {"ramp_steps": 10}, trained=True, matched=0.0),
+    Case(losses.ttm),
+    Case(losses.wttm),
+    Case(losses.rld, labelled=True),
     Case(losses.fitnet, trained=True),
     Case(losses.attention, matched=0.0),
     Case(losses.nst, matched=0.0),
@@ -367,12 +370,57 @@ def _trace(case, student, teacher, **hyper):
 def test_what_a_model_lacks_is_named(case):
     student, teacher = pair(case)
     missing = "|".join(field for field in case.needs if field != "logits")
-    with pytest.raises(
-        ValueError, match=rf"{case.fn.__name__}: the student gives no ({missing}); its model must return"
-    ):
-        _trace(case, bare(student), teacher)
+    if not case.blind:
+        with pytest.raises(ValueError, match=rf"{case.fn.__name__}: the student gives no ({missing}); its model must"):
+            _trace(case, bare(student), teacher)
     with pytest.raises(ValueError, match=rf"{case.fn.__name__}: the teacher gives no ({missing})"):
         _trace(case, student, bare(teacher))
+
+
+@every_case
+def test_demands_no_field_that_it_does_not_use(case):
+    """Of the student or of the teacher: what no equation reads may be missing."""
+    held = context()
+
+    def value(student, teacher):
+        return lift(case.fn, **case.hyper).init_with_output(jax.random.key(0), student, teacher, labels(), **held)
+
+    given = pair(case)
+    traced = jax.make_jaxpr(value)(*given).jaxpr
+    read = {var for equation in traced.eqns for var in equation.invars if not hasattr(var, "val")}
+    used = jax.tree.unflatten(jax.tree.structure(given), [var in read for var in traced.invars])
+    stripped = [
+        outputs.replace(
+            **{
+                field: () if isinstance(getattr(outputs, field), tuple) else None
+                for field in ("logits", "features", "preacts", "embedding")
+                if not any(jax.tree.leaves(getattr(use, field)))
+            }
+        )
+        for outputs, use in zip(given, used, strict=True)
+    ]
+    assert jax.tree.leaves(stripped[0]) or case.blind
+    jax.eval_shape(value, *stripped)
+
+
+@cases(lambda case: case.trained)
+def test_biases_beside_a_kernel_are_drawn(case):
+    """As torch does, from U(+-1 / sqrt(fan in)); a transposed convolution's fan-in is that of its output channels."""
+    variables = compiled(case)[0](*pair(case), labels(), context())
+    layers = [
+        (path, tree)
+        for path, tree in jax.tree_util.tree_leaves_with_path(
+            variables.get("params", {}), is_leaf=lambda tree: isinstance(tree, dict) and "kernel" in tree
+        )
+        if isinstance(tree, dict) and "bias" in tree
+    ]
+    for path, layer in layers:
+        where, kernel = jax.tree_util.keystr(path), layer["kernel"]
+        transposed = "decoder" in where or kernel.shape[:2] == (4, 4)
+        fan_in = kernel.size // (kernel.shape[-2] if transposed else kernel.shape[-1])
+        assert float(jnp.abs(layer["bias"]).max()) <= fan_in**-0.5, where
+        assert 0.7 * fan_in**-0.5 < float(jnp.abs(kernel).max()) <= fan_in**-0.5, where
+        assert jnp.unique(layer["bias"]).size == layer["bias"].size, where
 
 
 @every_case
@@ -394,7 +442,9 @@ def test_looks_only_at_what_it_needs(case):
 def test_a_layer_out_of_range_is_named(case):
     key = "layer" if "layer" in hyperparameters(case.fn) else "layers"
     value = 5 if key == "layer" else (0, 5)
-    with pytest.raises(ValueError, match=rf"{case.fn.__name__}: layer 5 is out of range; the (student|teacher) has 3 "):
+    with pytest.raises(
+        ValueError, match=rf"{case.fn.__name__}: {key}: 5 is out of range; the (student|teacher) has 3 "
+    ):
         _trace(case, *pair(case), **{key: value})
 
 

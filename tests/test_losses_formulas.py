@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kdjax import losses
+from kdjax import losses, methods
+from kdjax.losses.common import convolution
 from kdjax.losses.contrast import _class_ids, _negatives
 from kdjax.objective import context_names, lift
 from kdjax.types import Outputs
@@ -109,13 +110,20 @@ def logit_mse(s, t, y, p):
     return ((s.logits - t.logits) ** 2).mean()
 
 
-def mlkd(s, t, y, p):
-    total = 0
-    for temperature in (1.0, 3.0):
-        a, b = softmax(s.logits / temperature), softmax(t.logits / temperature)
-        total += temperature**2 * (b * np.log(b / a)).sum() / B
-        total += ((a.T @ a - b.T @ b) ** 2).sum() / K + ((a @ a.T - b @ b.T) ** 2).sum() / B
-    return total
+def mlkd(temperatures, weights):
+    def formula(s, t, y, p):
+        total = 0
+        for temperature in temperatures:
+            a, b = softmax(s.logits / temperature), softmax(t.logits / temperature)
+            parts = (
+                temperature**2 * (b * np.log(b / a)).sum() / B,
+                ((a.T @ a - b.T @ b) ** 2).sum() / K,
+                ((a @ a.T - b @ b.T) ** 2).sum() / B,
+            )
+            total += np.dot(weights, parts)
+        return total
+
+    return formula
 
 
 def ctkd(s, t, y, p):
@@ -242,9 +250,9 @@ def reviewkd(levels, preacts):
                 deeper = nearest(fused, x.shape[1])
                 gate = sigmoid(conv(np.concatenate([x, deeper], -1), p[f"attention{i}"]))
                 x = x * gate[..., 0:1] + deeper * gate[..., 1:2]
-            fused = x
             target = teachers[i]
-            x = batch_norm(conv(nearest(x, target.shape[1]), p[f"out{i}"]), p[f"out{i}_norm"])
+            fused = nearest(x, target.shape[1])
+            x = batch_norm(conv(fused, p[f"out{i}"]), p[f"out{i}_norm"])
             parts, weights = [((x - target) ** 2).mean()], [1.0]
             for level in levels:
                 if level < x.shape[1]:
@@ -281,7 +289,12 @@ CASES = [
     (losses.binary_kd, {"temperature": 2.0}, binary_kd(softmax)),
     (losses.binary_kd, {"temperature": 2.0, "targets": "sigmoid"}, binary_kd(sigmoid)),
     (losses.logit_mse, {}, logit_mse),
-    (losses.mlkd, {"temperatures": (1.0, 3.0)}, mlkd),
+    (losses.mlkd, {}, mlkd((2, 3, 4, 5, 6), (1.5, 0.5, 0.5))),
+    (
+        losses.mlkd,
+        {"temperatures": (1.0, 3.0), "example_weight": 1.0, "class_weight": 2.0, "batch_weight": 3.0},
+        mlkd((1, 3), (1, 2, 3)),
+    ),
     (losses.ctkd, {}, ctkd),
     (losses.fitnet, {}, fitnet(2, dilate=2, pad=2)),
     (losses.fitnet, {"layer": 1}, fitnet(1)),
@@ -368,6 +381,58 @@ def test_fitnet_at_any_resolution(student_side, teacher_side):
 
 def numpy_outputs_of(x):
     return SimpleNamespace(features=[np.float64(f) for f in x.features])
+
+
+def test_reviewkd_hands_on_at_the_resolution_of_the_teacher():
+    """A student's map of 8x8, compared with a teacher's of 4x4, is handed on as 4x4, as in mdistiller's ABF."""
+    student, teacher, module = outputs("teacher"), outputs("student"), lift(losses.reviewkd)
+    value, variables = module.init_with_output(jax.random.key(0), student, teacher, labels())
+    params = jax.tree.map(np.float64, variables["params"])
+    expected = reviewkd((4, 2, 1), preacts=False)(numpy_outputs(student), numpy_outputs(teacher), None, params)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+def test_mlkd_is_the_authors_objective_of_two_equal_views():
+    """Their masks multiply means; numbers of examples and classes are even here, so that a median halves them."""
+    rng, y = np.random.default_rng(0), np.array([0, 1, 2, 3, 1, 2])
+    s, t = 3 * rng.standard_normal((2, 6, 4))
+    confidence, class_confidence = softmax(t).max(1), softmax(t).sum(0)
+    mask, class_mask = (x <= np.percentile(x, 50) for x in (confidence, class_confidence))
+    expected = 0.1 * 2 * -log_softmax(s)[np.arange(6), y].mean()
+    for temperature in (4, 3, 5, 2, 6):
+        a, b = softmax(s / temperature), softmax(t / temperature)
+        kd = temperature**2 * (b * np.log(b / a)).sum(1).mean()
+        weak, strong = (kd * mask).mean(), kd
+        between_classes = (((a.T @ a - b.T @ b) ** 2).sum() / 4 * class_mask).mean()
+        between_examples = (((a @ a.T - b @ b.T) ** 2).sum() / 6 * mask).mean()
+        expected += 0.9 * (weak + strong + between_classes + between_examples)
+    terms = {k: dict(v) for k, v in methods.recipe("mlkd").items() if k in ("cross_entropy", "mlkd")}
+    weights = {name: term.pop("weight") for name, term in terms.items()}
+    given = Outputs(jnp.float32(s)), Outputs(jnp.float32(t)), jnp.asarray(y)
+    found = sum(weights[name] * getattr(losses, name)(*given, **terms[name]) for name in terms)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("transposed", "kernel", "inside", "width"), [(False, 3, 8, 600), (True, 3, 32, 128), (True, 4, 128, 32)]
+)
+def test_convolutions_start_as_torchs(transposed, kernel, inside, width):
+    torch = pytest.importorskip("torch")
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    torch.manual_seed(0)
+    reference = kind(inside, width, kernel)
+    module = lift(
+        lambda student, teacher, labels: convolution(student, width, kernel, "x", transposed=transposed).sum()
+    )
+    x = jax.ShapeDtypeStruct((1, 4, 4, inside), jnp.float32)
+    found = jax.jit(lambda x: module.init(jax.random.key(0), x, None, None))(jnp.zeros(x.shape))["params"]["x"]
+    for ours, theirs in ((found["kernel"], reference.weight), (found["bias"], reference.bias)):
+        ours, theirs = np.asarray(ours), theirs.detach().numpy()
+        assert ours.size == theirs.size
+        tolerance = 5 / np.sqrt(ours.size)
+        np.testing.assert_allclose(ours.std(), theirs.std(), rtol=tolerance)
+        np.testing.assert_allclose(np.abs(ours).max(), np.abs(theirs).max(), rtol=tolerance)
+        assert abs(ours.mean()) < tolerance * ours.std()
 
 
 def test_mixed_labels():

@@ -1,6 +1,7 @@
 """Losses against values and gradients of published implementations (tests/goldens/README.md)."""
 
 import ast
+import json
 from pathlib import Path
 
 import jax
@@ -58,3 +59,31 @@ def test_equals_the_reference(file, name):
         expected = arrays[key]
         limit = 1e-4 * np.abs(expected).max()
         np.testing.assert_allclose(gradient(grads, key.removeprefix(prefix)), expected, rtol=0, atol=limit, err_msg=key)
+
+
+def later() -> list:
+    """Files of one case each."""
+    return [pytest.param(path, id=path.stem) for path in sorted(FOLDER.glob("logits_*.npz"))]
+
+
+@pytest.mark.parametrize("path", later())
+def test_logits_equal_the_reference(path):
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays["meta"]))
+    hyper = dict(meta["hyper"])
+    if meta["loss"] == "rld":
+        hyper["confidence_temperature"] = hyper["temperature"]
+    student, teacher = (Outputs(jnp.asarray(arrays[f"0/in/{who}/logits"])) for who in ("student", "teacher"))
+
+    def value(student):
+        return getattr(losses, meta["loss"])(student, teacher, jnp.asarray(arrays["0/in/labels"]), **hyper)
+
+    found, grads = jax.jit(jax.value_and_grad(value))(student)
+    np.testing.assert_allclose(found, arrays["0/value"], rtol=1e-5)
+    expected = arrays["0/grad/student/logits"]
+    np.testing.assert_allclose(grads.logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_the_goldens_are_there():
+    assert len(later()) == 5

@@ -72,6 +72,24 @@ def test_the_student_of_simkd_projects_to_the_channels_of_its_teacher():
     }
 
 
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [("resnet20", {"learning_rate": 0.01}), ("wrn_16_2", {"learning_rate": 0.01}), ("vgg8", {}), ("mobilenetv2", {})],
+)
+@pytest.mark.parametrize("name", ["factor_transfer", "factor_transfer_paper"])
+def test_the_paraphrasers_rate_is_that_of_the_students_family(name, student, expected):
+    """RepDistiller's helper/pretrain.py: 0.01 for ResNets and WRN, the method's own for others."""
+    assert methods.recipe(name, "vgg13", student)["first_stage"].get("optimizer", {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "rate"),
+    [("", "", 0.025), ("resnet32x4", "resnet8x4", 0.025), ("vgg13", "vgg8", 0.01), ("wrn_40_2", "mobilenetv2", 0.005)],
+)
+def test_rates_of_mlkd(teacher, student, rate):
+    assert methods.recipe("mlkd", teacher, student)["optimizer"] == {"learning_rate": rate}
+
+
 def test_unknown_names_are_refused_with_the_nearest():
     with pytest.raises(ValueError, match="there is no recipe 'fitnets'; did you mean 'fitnet'"):
         methods.recipe("fitnets")

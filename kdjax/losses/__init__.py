@@ -13,13 +13,27 @@ from kdjax.losses.hard import cross_entropy, hard_target
 from kdjax.losses.peers import mutual, self_distillation
 from kdjax.losses.relation import correlation, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
-from kdjax.losses.soft import binary_kd, ctkd, dist, dkd, kd, kd_standardized, logit_mse, mlkd, nkd, wsld
+from kdjax.losses.soft import (
+    binary_kd,
+    ctkd,
+    dist,
+    dkd,
+    kd,
+    kd_standardized,
+    logit_mse,
+    mlkd,
+    nkd,
+    rld,
+    ttm,
+    wsld,
+    wttm,
+)
 from kdjax.losses.soft import standardize as standardize
 from kdjax.losses.svd import kdsvd
 
 FAMILIES = {
     "hard": (cross_entropy, hard_target),
-    "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized, mlkd, ctkd),
+    "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized, mlkd, ctkd, ttm, wttm, rld),
     "feature": (
         *(fitnet, attention, nst, vid, fsp, kdsvd, paraphraser, factor_transfer, activation_boundary, overhaul),
         *(reviewkd, srrl, simkd),

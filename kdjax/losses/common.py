@@ -59,37 +59,45 @@ def embeddings(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
     return wide(student.embedding), wide(teacher.embedding)
 
 
-def maps(loss: str, student, teacher, layers, field: str = "features") -> list[tuple[jax.Array, jax.Array]]:
+def maps(loss: str, student, teacher, layers, field="features", name="layers") -> list[tuple[jax.Array, jax.Array]]:
     """[([B, H, W, C] of the student, [B, H', W', C'] of the teacher), ...] for the layers, shallow to deep.
 
     Args:
       layers: indices into `field`, each an int or a pair (student's, teacher's); None: every map but the first, which
         is the stem of the networks that have one; the only one where there is only one.
-      field: "features" or "preacts".
+      field: "features" or "preacts", or a pair of them (student's, teacher's).
+      name: of the hyperparameter, for messages.
 
     Raises:
       ValueError: no maps, an index out of range, or None for models that have different numbers of maps.
     """
-    ours, theirs = _maps_of(loss, "student", student, field), _maps_of(loss, "teacher", teacher, field)
+    fields = (field, field) if isinstance(field, str) else field
+    ours, theirs = _maps_of(loss, "student", student, fields[0]), _maps_of(loss, "teacher", teacher, fields[1])
     if layers is None:
         if len(ours) != len(theirs):
             raise ValueError(
-                f"{loss}: the student has {len(ours)} {field} and the teacher {len(theirs)}; "
+                f"{loss}: the student has {len(ours)} {fields[0]} and the teacher {len(theirs)}; "
                 "say which belong together, as layers=((0, 1), (1, 3)) of (student's, teacher's)"
             )
         layers = range(min(1, len(ours) - 1), len(ours))
     if len(tuple(layers)) == 0:
-        raise ValueError(f"{loss}: layers is empty; name at least one of the student's {len(ours)} {field}")
+        raise ValueError(f"{loss}: {name} is empty; name at least one of the student's {len(ours)} {fields[0]}")
     pairs = [layer if isinstance(layer, tuple | list) else (layer, layer) for layer in layers]
     return [
-        (_pick(loss, "student", ours, s, field), _pick(loss, "teacher", theirs, t, field))
+        (_pick(loss, "student", ours, s, fields[0], name), _pick(loss, "teacher", theirs, t, fields[1], name))
         for s, t in (_pair(loss, pair) for pair in pairs)
     ]
 
 
-def map_pair(loss: str, student, teacher, layer, field: str = "features") -> tuple[jax.Array, jax.Array]:
+def map_pair(loss: str, student, teacher, layer, field="features") -> tuple[jax.Array, jax.Array]:
     """One pair of `maps`; `layer` is an int or a pair (student's, teacher's)."""
-    return maps(loss, student, teacher, (layer,), field)[0]
+    return maps(loss, student, teacher, (layer,), field, "layer")[0]
+
+
+def teacher_map(loss: str, teacher, layer, field: str = "features") -> jax.Array:
+    """The teacher's map of `map_pair`, for a loss that looks at no student."""
+    layer = _pair(loss, layer)[1] if isinstance(layer, tuple | list) else layer
+    return _pick(loss, "teacher", _maps_of(loss, "teacher", teacher, field), layer, field, "layer")
 
 
 def same_channels(loss: str, pairs) -> None:
@@ -117,10 +125,10 @@ def _pair(loss, pair):
     return pair
 
 
-def _pick(loss, who, found, layer, field):
+def _pick(loss, who, found, layer, field, name):
     if not -len(found) <= layer < len(found):
         raise ValueError(
-            f"{loss}: layer {layer} is out of range; the {who} has {len(found)} {field}, valid are "
+            f"{loss}: {name}: {layer} is out of range; the {who} has {len(found)} {field}, valid are "
             f"{-len(found)} to {len(found) - 1}"
         )
     return wide(found[layer])
@@ -195,6 +203,18 @@ def linear(x, width: int, name: str) -> jax.Array:
     return nn.Dense(width, kernel_init=torch_default, bias_init=uniform(bound), name=name)(x)
 
 
+def convolution(x, width: int, kernel: int, name: str, *, stride=1, padding="SAME", transposed=False, use_bias=True):
+    """A convolution, [B, H, W, C] -> [B, H', W', width], that starts as torch's Conv2d and ConvTranspose2d do.
+
+    Kernel and bias are drawn from U(+-1 / sqrt(fan in)); that of a transposed one is kernel^2 x its *output* channels,
+    for torch counts it on a tensor [in, out, kernel, kernel] as if that were a convolution's.
+    """
+    start = uniform((kernel**2 * (width if transposed else x.shape[-1])) ** -0.5)
+    kind = nn.ConvTranspose if transposed else nn.Conv
+    fields = dict(use_bias=use_bias, kernel_init=start, bias_init=start, name=name)
+    return kind(width, (kernel, kernel), (stride, stride), padding, **fields)(x)
+
+
 def positions(x) -> jax.Array:
     """[B, H, W, C] -> [B, H*W, C]."""
     return x.reshape(x.shape[0], -1, x.shape[-1])
@@ -209,14 +229,14 @@ def attention_map(x, power):
 def regress(x, target, kernel: int, suffix: str = ""):
     """(x with the channels and size of the target, through convolution and BatchNorm, the target)."""
     size, goal = x.shape[1:3], target.shape[1:3]
-    fields = dict(kernel_init=torch_default, name=f"regressor{suffix}")
+    width, name = target.shape[-1], f"regressor{suffix}"
     if size == (goal[0] * 2, goal[1] * 2):
-        x = nn.Conv(target.shape[-1], (3, 3), 2, 1, **fields)(x)
+        x = convolution(x, width, 3, name, stride=2, padding=1)
     elif goal == (size[0] * 2, size[1] * 2):
-        x = nn.ConvTranspose(target.shape[-1], (4, 4), (2, 2), "SAME", **fields)(x)
+        x = convolution(x, width, 4, name, stride=2, transposed=True)
     else:
         x, target = pool_to_smaller(x, target)
-        x = nn.Conv(target.shape[-1], (kernel, kernel), **fields)(x)
+        x = convolution(x, width, kernel, name)
     return nn.BatchNorm(**batch_norm, name=f"norm{suffix}")(x), target
 
 

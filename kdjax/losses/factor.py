@@ -5,19 +5,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import attention_map, batch_norm, map_pair, pool_to_smaller, torch_default
+from kdjax.losses.common import attention_map, batch_norm, convolution, map_pair, pool_to_smaller, teacher_map
 
 
 def paraphraser(student, teacher, labels, *, layer=-1, rate=0.5):
     """First stage of `factor_transfer`: mean squared error of a bottleneck's reconstruction of the teacher's map.
 
     Kim et al. 2018, arXiv:1802.04977. Give its term the name of the term of `factor_transfer`, which then finds the
-    trained encoder.
+    trained encoder. Looks at no student.
 
     Args:
       layer, rate: as those of `factor_transfer`.
     """
-    _, target = map_pair("paraphraser", student, teacher, layer)
+    target = teacher_map("paraphraser", teacher, layer)
     widths = (_narrow(target, rate), target.shape[-1], target.shape[-1])
     decoded = _Convolutions(widths, transposed=True, name="decoder")(_encode(target, rate))
     return jnp.mean(optax.squared_error(decoded, target))
@@ -61,9 +61,8 @@ class _Convolutions(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kind = nn.ConvTranspose if self.transposed else nn.Conv
         for i, width in enumerate(self.widths):
-            x = kind(width, (3, 3), kernel_init=torch_default, name=f"conv{i}")(x)
+            x = convolution(x, width, 3, f"conv{i}", transposed=self.transposed)
             x = nn.BatchNorm(**batch_norm, name=f"norm{i}")(x) if self.normalise else x
             x = nn.leaky_relu(x, 0.1)
         return x

@@ -11,6 +11,7 @@ from kdjax.losses.common import (
     Parameter,
     attention_map,
     batch_norm,
+    convolution,
     dot,
     embeddings,
     map_pair,
@@ -125,8 +126,8 @@ def vid(student, teacher, labels, *, layers=None, initial_variance=5.0):
     for i, (s, t) in enumerate(maps("vid", student, teacher, layers)):
         mean, target = pool_to_smaller(s, t)
         for j in range(3):
-            fields = dict(use_bias=False, kernel_init=torch_default, name=f"regressor{i}_{j}")
-            mean = nn.Conv(target.shape[-1], (1, 1), **fields)(nn.relu(mean) if j else mean)
+            mean = nn.relu(mean) if j else mean
+            mean = convolution(mean, target.shape[-1], 1, f"regressor{i}_{j}", use_bias=False)
         start = math.log(math.expm1(initial_variance - 1e-5))
         variance = nn.softplus(Parameter(name=f"variance{i}")(jnp.full, target.shape[-1:], start)) + 1e-5  # [C]
         variance = variance.reshape(1, 1, 1, -1)
@@ -166,8 +167,7 @@ def simkd(student, teacher, labels):
     Raises:
       ValueError: maps that differ in channels.
     """
-    s, _ = map_pair("simkd", student, teacher, -1)
-    _, t = map_pair("simkd", student, teacher, -1, "preacts")
+    s, t = map_pair("simkd", student, teacher, -1, ("features", "preacts"))
     if s.shape[-1] != t.shape[-1]:
         raise ValueError(
             f"simkd: the student's last map has {s.shape[-1]} channels, the teacher's {t.shape[-1]}; the student must "

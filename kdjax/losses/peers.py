@@ -12,8 +12,9 @@ from kdjax.types import Outputs
 def mutual(student, teacher, labels, *, temperature=1.0):
     """Deep mutual learning of the networks of kdjax.models.peers. Zhang et al. 2018, arXiv:1706.00384, equation 8.
 
-    The sum over networks of KL(mean over the others || network), each seeing the others as constants, and of the
-    cross-entropy of all but the first, whose own cross-entropy is another term of the method. Needs no teacher.
+    The sum over networks of the mean over the others of T^2 KL(other || network), each network seeing the others as
+    constants, and of the cross-entropy of all but the first, whose own cross-entropy is another term of the method.
+    Needs no teacher.
 
     Raises:
       ValueError: the student is a single network.

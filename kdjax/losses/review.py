@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax.linen import initializers
 
-from kdjax.losses.common import batch_norm, embeddings, maps, pool, torch_default
+from kdjax.losses.common import batch_norm, convolution, embeddings, maps, pool
 
 _kaiming_uniform = initializers.variance_scaling(1.0, "fan_in", "uniform")
 
@@ -13,24 +13,25 @@ _kaiming_uniform = initializers.variance_scaling(1.0, "fan_in", "uniform")
 def reviewkd(student, teacher, labels, *, layers=None, student_preacts=False, levels=(4, 2, 1)):
     """Attention-based fusion of maps, compared at several resolutions. Chen et al. 2021, arXiv:2104.09044.
 
-    The teacher's maps are those before the activation; embeddings come last, as maps of one position. All shapes are
-    inferred; mean squared differences, summed over maps, as in mdistiller's ReviewKD.py.
+    From the deepest on, each of the student's maps, in a middle number of channels, is mixed with the fusion handed on
+    by the next deeper one, brought to the resolution of the teacher's map, compared with it through a 3x3 convolution,
+    and handed on at that resolution. The teacher's maps are those before the activation; embeddings come last, as maps
+    of one position. All shapes are inferred; mean squared differences, summed over maps, as in mdistiller's
+    ReviewKD.py.
 
     Args:
       layers: maps, ints or pairs (student's, teacher's); None: all but the first.
       student_preacts: the student's maps before the activation too, as mdistiller does on ImageNet.
       levels: sides of the pooled maps at which maps are compared too, each weighing half of the one before.
     """
-    ours = maps("reviewkd", student, teacher, layers, "preacts" if student_preacts else "features")
-    theirs = maps("reviewkd", student, teacher, layers, "preacts")
-    s, t = (x[:, None, None, :] for x in embeddings("reviewkd", student, teacher))
-    pairs = [*((s, t) for (s, _), (_, t) in zip(ours, theirs, strict=True)), (s, t)]
-    middle = min(512, s.shape[-1])
+    fields = "preacts" if student_preacts else "features", "preacts"
+    embedded = (x[:, None, None, :] for x in embeddings("reviewkd", student, teacher))
+    pairs = [*maps("reviewkd", student, teacher, layers, fields), tuple(embedded)]
+    middle = min(512, pairs[-1][0].shape[-1])
     total, fused = 0.0, None
     for i, (s, t) in reversed(list(enumerate(pairs))):
-        fused = _fuse(s, fused, middle, i)
-        compared = _conv(_nearest(fused, *t.shape[1:3]), t.shape[-1], 3, f"out{i}")
-        total += _hierarchical(compared, t, levels)
+        fused = _nearest(_fuse(s, fused, middle, i), *t.shape[1:3])
+        total += _hierarchical(_conv(fused, t.shape[-1], 3, f"out{i}"), t, levels)
     return total
 
 
@@ -41,7 +42,7 @@ def _fuse(x, deeper, width, i):
         return x
     deeper = _nearest(deeper, *x.shape[1:3])
     both = jnp.concatenate([x, deeper], -1)
-    weights = nn.sigmoid(nn.Conv(2, (1, 1), kernel_init=torch_default, name=f"attention{i}")(both))
+    weights = nn.sigmoid(convolution(both, 2, 1, f"attention{i}"))
     return x * weights[..., :1] + deeper * weights[..., 1:]
 
 

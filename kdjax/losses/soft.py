@@ -127,6 +127,65 @@ def _cross_entropy(scores, target):
     return -jnp.sum(jnp.where(target, jax.nn.log_softmax(scores), 0.0), -1)
 
 
+def ttm(student, teacher, labels, *, power=0.1):
+    """KL(teacher's probabilities to a power, normalised || student). Zheng and Yang 2024 (TTM), arXiv:2402.11148.
+
+    The power is 1 / temperature, of the teacher alone; no factor T^2. Mean over the batch, as in the authors' code.
+
+    Args:
+      power: of the teacher's probabilities, gamma in the paper.
+    """
+    s, t = logits("ttm", student, teacher)
+    return jnp.mean(_transformed(s, t, power)[0])
+
+
+def wttm(student, teacher, labels, *, power=0.1):
+    """`ttm`, each example weighted by the sum of the teacher's powers. Zheng and Yang 2024 (WTTM), arXiv:2402.11148.
+
+    The sum is 1 where the teacher is certain and K^(1 - power) where it knows nothing.
+
+    Args:
+      power: of the teacher's probabilities, gamma in the paper.
+    """
+    s, t = logits("wttm", student, teacher)
+    divergence, total = _transformed(s, t, power)
+    return jnp.mean(total * divergence)
+
+
+def _transformed(s, t, power):
+    """(KL(p^power / sum || student) [B], the sum of p^power over classes [B]); p are the teacher's probabilities."""
+    powers = power * jax.nn.log_softmax(t)
+    log_sum = jax.nn.logsumexp(powers, -1)
+    divergence = optax.losses.kl_divergence_with_log_targets(jax.nn.log_softmax(s), powers - log_sum[:, None])
+    return divergence, jnp.exp(log_sum)
+
+
+def rld(student, teacher, labels, *, alpha=1.0, beta=8.0, temperature=4.0, confidence_temperature=4.0):
+    """alpha x KL of confidences + beta x KL among classes below the label's. Sun et al. 2024 (RLD), arXiv:2408.07703.
+
+    A confidence is the probability of one class against all others: of the teacher's most likely one, of the student's
+    labelled one. In the second part no class counts that the teacher finds at least as likely as the labelled one, so
+    that its mistakes teach nothing. Each times T^2; mean over the labelled examples, as in the authors' RLD.py.
+
+    Args:
+      alpha: weight of the confidences.
+      beta: weight of the classes below the label's.
+      temperature: of those classes.
+      confidence_temperature: of the confidences.
+    """
+    s, t = logits("rld", student, teacher)
+    target, labelled = classes("rld", labels, s.shape[-1])
+    likeliest = jax.nn.one_hot(jnp.argmax(t, -1), t.shape[-1], dtype=bool)
+    confidence = optax.losses.kl_divergence_with_log_targets(
+        _log_target_and_rest(s / confidence_temperature, target),
+        _log_target_and_rest(t / confidence_temperature, likeliest),
+    )
+    above = t >= jnp.sum(jnp.where(target, t, 0.0), -1, keepdims=True)
+    below = _kl(_without(s / temperature, above), _without(t / temperature, above), 1.0)
+    each = alpha * confidence_temperature**2 * confidence + beta * temperature**2 * below
+    return labelled_mean(each, labelled)
+
+
 def standardize(outputs):
     """Outputs whose logits have mean 0 and standard deviation 1 in every example. Sun et al. 2024, arXiv:2403.01427.
 
@@ -144,16 +203,37 @@ def kd_standardized(student, teacher, labels, *, temperature=2.0):
     return kd(standardize(student), standardize(teacher), labels, temperature=temperature)
 
 
-def mlkd(student, teacher, labels, *, temperatures=(2.0, 3.0, 4.0, 5.0, 6.0)):
+def mlkd(
+    student,
+    teacher,
+    labels,
+    *,
+    temperatures=(4.0, 3.0, 5.0, 2.0, 6.0),
+    example_weight=1.5,
+    class_weight=0.5,
+    batch_weight=0.5,
+):
     """Predictions matched as such, between classes and between examples. Jin et al. 2023 (MLKD), CVPR.
 
-    For each temperature `kd`, plus the squared difference of the products of predictions of all pairs of classes over
-    K, plus that of all pairs of examples over B; summed over temperatures, as in the authors' code. That code does two
-    things more, for which a loss would need a second, strongly augmented view of each image: it adds the same for
-    that view, and leaves out the examples and classes of which the teacher is surer than the median.
+    Summed over temperatures: `kd`; the squared difference of the products of predictions of all pairs of classes over
+    K; that of all pairs of examples over B. The weights are those of the authors' code where its two views of an image
+    are one. It adds `kd` of a weakly and of a strongly augmented view, the rest of the weak view alone; and its masks,
+    of the examples and the classes of which the teacher is less sure than the median, multiply values that are means
+    already, which makes them factors of a half: (1/2 + 1) : 1/2 : 1/2.
+
+    Args:
+      temperatures: of the softened predictions, each counting the same.
+      example_weight: of `kd`.
+      class_weight: of the pairs of classes.
+      batch_weight: of the pairs of examples.
     """
     s, t = logits("mlkd", student, teacher)
-    return sum(_kl(s, t, x).mean() + _pairs(s, t, x, "bk,bl->kl") + _pairs(s, t, x, "bk,ck->bc") for x in temperatures)
+    total = 0.0
+    for temperature in temperatures:
+        total += example_weight * _kl(s, t, temperature).mean()
+        total += class_weight * _pairs(s, t, temperature, "bk,bl->kl")
+        total += batch_weight * _pairs(s, t, temperature, "bk,ck->bc")
+    return total
 
 
 def _pairs(s, t, temperature, subscripts):

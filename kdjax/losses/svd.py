@@ -20,10 +20,11 @@ STEPS, MORE_STEPS = 60, 500
 def kdsvd(student, teacher, labels, *, layers=None, rank=1):
     """Relations between the singular vectors of successive maps. Lee et al. 2018, arXiv:1807.06819.
 
-    Right singular vectors of each map [HW, C], the student's matched to the teacher's in order and sign and scaled by
-    the teacher's singular values. Compared are exp(-(v_i - w_j)^2 / 8) for all pairs of channels of successive maps:
-    squared difference, sum over pairs and over maps, mean over the batch. RepDistiller's KDSVD.py does so;
-    mdistiller's decomposes [CH, W].
+    Right singular vectors of each map [HW, C], the student's matched to the teacher's in order and sign, both scaled by
+    the teacher's singular values (of unit length). Compared are exp(-(v_i - w_j)^2 / 8) for all pairs of channels of
+    successive maps: squared difference, sum over pairs and over maps, mean over the batch. RepDistiller's KDSVD.py does
+    so; mdistiller's decomposes [CH, W]. A singular vector has no sign of its own, and the loss depends on it: here each
+    of the teacher's has the one with which its entries add up to 0 or more, there the one that torch.svd returns.
 
     Args:
       layers: at least two maps, ints or pairs (student's, teacher's); None: all but the first.

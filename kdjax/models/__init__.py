@@ -2,6 +2,8 @@
 
 Every network takes num_classes, dtype (what it computes in; parameters and BatchNorm's statistics stay float32) and
 axis_name (the pmap axis over which BatchNorm averages), and is called on images [B, H, W, C] with train=False or True.
+Those with BatchNorm take unbiased_variance=True, which keeps its running variance as torch does
+(kdjax.models.layers.BatchNorm): `config.student.kwargs = {"unbiased_variance": True}`, for comparisons with torch.
 Its last linear layer is params["classifier"]. Layers are named as in the torch network whose weights it can take
 (kdjax.models.torch). `kdjax.models.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """

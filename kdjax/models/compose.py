@@ -81,7 +81,8 @@ class SimKD(nn.Module):
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.student.dtype, self.student.axis_name, train)
+        unbiased = getattr(self.student, "unbiased_variance", False)
+        layers = Layers(self.student.dtype, self.student.axis_name, train, unbiased_variance=unbiased)
         backbone = self.student(image, train)
         x, narrow = _pool_to(backbone.features[-1], self.side), self.channels // self.factor
         x = nn.relu(layers.conv_norm(x, narrow, 1, ("projector_conv1", "projector_bn1")))

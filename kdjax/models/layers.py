@@ -36,6 +36,7 @@ class Layers:
     axis_name: str | None = None  # the pmap axis over which BatchNorm averages
     train: bool = False
     conv_init: Callable = kaiming_fan_out
+    unbiased_variance: bool = False  # as in BatchNorm
 
     def conv(self, x, features: int, kernel: int, name: str, *, stride=1, groups=1, padding=None, bias=False):
         """Square convolution of [B, H, W, C] that pads kernel // 2 on every side, as torch does; SAME is one-sided."""
@@ -48,7 +49,7 @@ class Layers:
 
     def norm(self, x, name: str):
         """BatchNorm in float32 with torch's constants: statistics move by 0.1 a step, epsilon 1e-5."""
-        layer = BatchNorm(not self.train, self.axis_name, name=name)
+        layer = BatchNorm(not self.train, self.axis_name, self.unbiased_variance, name=name)
         return layer(x.astype(jnp.float32)).astype(self.dtype)
 
     def conv_norm(self, x, features: int, kernel: int, names: Sequence[str], **options):
@@ -76,10 +77,15 @@ class BatchNorm(nn.Module):
 
     x * a + b, and not (x - mean) * a + bias as in Flax: that keeps x - mean for the gradient beside x itself, which
     costs 4 % of a small network's time on a CPU. torch computes it so, too.
+
+    In training mode both normalise by the biased variance of the batch. What is kept for evaluation differs: Flax keeps
+    this one, torch the unbiased one, n / (n - 1) of it with n values a channel (examples x positions): 1.6 % more at
+    n = 64, a last stage of one position with batches of 64; 0.02 % at n = 4096.
     """
 
     use_running_average: bool
     axis_name: str | None = None
+    unbiased_variance: bool = False  # what is kept for evaluation: False as Flax, True as torch
 
     @nn.compact
     def __call__(self, x):
@@ -98,11 +104,19 @@ class BatchNorm(nn.Module):
                 moments = jax.lax.pmean(moments, self.axis_name)
             mean, var = moments[0], jnp.maximum(0.0, moments[1] - jnp.square(moments[0]))
             if not self.is_initializing():
-                for statistic, now in zip(running, (mean, var), strict=True):
+                for statistic, now in zip(running, (mean, self._kept(var, x)), strict=True):
                     statistic.value = 0.9 * statistic.value + 0.1 * now
         factor = scale * jax.lax.rsqrt(var + 1e-5)
         shift = bias - mean * factor
         return x * factor[None, None, None] + shift[None, None, None]
+
+    def _kept(self, var, x):
+        """The variance [C] to keep of the batch x, whose biased one is `var`."""
+        if not self.unbiased_variance:
+            return var
+        devices = jax.lax.psum(1, self.axis_name) if self.axis_name else 1
+        n = x.size // x.shape[-1] * devices
+        return var * (n / max(n - 1, 1))
 
 
 @jax.custom_jvp

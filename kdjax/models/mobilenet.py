@@ -59,10 +59,11 @@ class MobileNetV1(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train, torch_default)
+        layers = Layers(self.dtype, self.axis_name, train, torch_default, unbiased_variance=self.unbiased_variance)
         preacts = [layers.conv_norm(image, 32, 3, ("model_0_0", "model_0_1"), stride=2)]
         features = [nn.relu(preacts[0])]
         x, block = features[0], 1
@@ -89,10 +90,11 @@ class MobileNetV2Cifar(nn.Module):
     expansion: int = 6
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         names = (("conv_0", "conv_1"), ("conv_3", "conv_4"), ("conv_6", "conv_7"))
         preacts = [layers.conv_norm(image, int(32 * self.width), 3, ("conv1_0", "conv1_1"), stride=2)]
         features = [nn.relu(preacts[0])]
@@ -117,10 +119,11 @@ class MobileNetV2(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         preacts = [layers.conv_norm(image, 32, 3, ("features_0_0", "features_0_1"), stride=2)]
         features = [nn.relu6(preacts[0])]
         x, block = features[0], 1
@@ -155,10 +158,11 @@ class EfficientNet(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         preacts = [layers.conv_norm(image, 32, 3, ("features_0_0", "features_0_1"), stride=2)]
         features = [nn.silu(preacts[0])]
         x = features[0]

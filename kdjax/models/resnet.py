@@ -57,12 +57,13 @@ class ResNet(nn.Module):
     shortcut: str = "projection"  # where shapes change: 1x1 convolution and BatchNorm; "A": no parameters
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
         if self.shortcut not in ("projection", "A"):
             raise ValueError(f"unknown shortcut {self.shortcut!r} of a ResNet; valid are 'projection' and 'A'")
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         kernel, stride = (7, 2) if self.imagenet else (3, 1)
         preacts = [layers.conv_norm(image, self.stem, kernel, ("conv1", "bn1"), stride=stride)]
         features = [relu(preacts[0])]

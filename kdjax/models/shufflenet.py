@@ -46,10 +46,11 @@ class ShuffleNetV1(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train, torch_default)
+        layers = Layers(self.dtype, self.axis_name, train, torch_default, unbiased_variance=self.unbiased_variance)
         preacts = [layers.conv_norm(image, 24, 1, ("conv1", "bn1"))]
         features = [nn.relu(preacts[0])]
         x = features[0]
@@ -107,10 +108,11 @@ class ShuffleNetV2(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train, torch_default)
+        layers = Layers(self.dtype, self.axis_name, train, torch_default, unbiased_variance=self.unbiased_variance)
         preacts = [layers.conv_norm(image, 24, 1, ("conv1", "bn1"))]
         features = [nn.relu(preacts[0])]
         x = features[0]

@@ -17,10 +17,11 @@ class ConvNet(nn.Module):
     depth: int = 1  # convolutions a stage
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         x, features, preacts = image, [], []
         for stage, width in enumerate(self.widths):
             for i in range(self.depth):

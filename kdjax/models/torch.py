@@ -10,6 +10,11 @@ The networks of kdjax.models name their layers as the torch networks do, so that
 4. `weight` of a normalisation is `scale`; running_mean and running_var are `batch_stats`; num_batches_tracked counts
    training steps and has no counterpart.
 
+Imported networks predict what the torch networks predict. Trained further they take the same steps, and BatchNorm's
+statistics move on from the imported ones by 0.1 a step as in torch, with one difference: the variance that is kept is
+the biased one of a batch, as everywhere in Flax, where torch keeps n / (n - 1) times as much; after some tens of steps
+nothing of the imported one is left. `unbiased_variance=True` among the network's arguments keeps torch's.
+
 Names known to follow them: RepDistiller and akamaster/pytorch_resnet_cifar10 (CIFAR), torchvision (ImageNet), and timm
 and DeiT (Vision Transformers).
 """

@@ -20,10 +20,11 @@ class VGG(nn.Module):
     depths: tuple[int, ...]  # convolutions in each block
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         x, features, preacts = image, [], []
         for block, (depth, width) in enumerate(zip(self.depths, (64, 128, 256, 512, 512), strict=True)):
             if 0 < block < 4 or (block == 4 and image.shape[1] >= 64):

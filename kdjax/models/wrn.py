@@ -41,10 +41,11 @@ class WideResNet(nn.Module):
     widen: int
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    unbiased_variance: bool = False
 
     @nn.compact
     def __call__(self, image, train: bool = False) -> Outputs:
-        layers = Layers(self.dtype, self.axis_name, train)
+        layers = Layers(self.dtype, self.axis_name, train, unbiased_variance=self.unbiased_variance)
         x = layers.conv(image, 16, 3, "conv1")
         features, preacts = [x], [x]
         for stage, width in enumerate((16, 32, 64), start=1):
