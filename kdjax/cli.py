@@ -276,6 +276,9 @@ def _list(args, _) -> None:
 
 
 def _check(args, _) -> int:
+    from kdjax import parallel
+
+    parallel.setup()
     from kdjax import check
 
     return check.main(args.loss)
