@@ -12,9 +12,9 @@ import optax
 from ml_collections import ConfigDict
 
 import kdjax.losses
-import kdjax.models
 from kdjax import compress
 from kdjax import config as configs
+from kdjax.build import build_model, tuples
 from kdjax.find import find, nearest
 from kdjax.methods import PRUNE, QUANTIZE
 from kdjax.objective import CONTEXT, Lift, Objective, Term, as_outputs, context_names, hyperparameters
@@ -130,7 +130,10 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     if name in ("teacher", "", ".", "..") or any(c in name for c in "/\\\0\n"):
         raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
-    student |= _known(spec.get("student", {}), student, f"{where}.student")
+    own = _known(spec.get("student", {}), student, f"{where}.student")
+    if own.get("model", student["model"]) != student["model"]:
+        student["kwargs"] = {}  # were meant for the other model
+    student |= own
     _check_reserved(spec, where)
     for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
         configs.typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
@@ -209,36 +212,6 @@ def _by_dependence(methods: list[Method]) -> list[Method]:
         done += ready
         rest = [m for m in rest if m not in ready]
     return done
-
-
-def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
-    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
-
-    `dtype` is passed to models that have a field of that name.
-
-    Raises:
-      ValueError: no such model, no Linen module, or arguments that it does not take.
-    """
-    factory = find(spec["model"], kdjax.models, f"{field}.model")
-    kwargs = _tuples(configs.plain(spec["kwargs"]))
-    if dtype != "float32":
-        kwargs["dtype"] = jnp.dtype(dtype)
-    try:
-        model = factory(num_classes=classes, **kwargs)
-    except TypeError as error:
-        raise ValueError(
-            f"{field}: {spec['model']} cannot be made with {sorted(['num_classes', *kwargs])}: {error}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"{field}.model: {spec['model']!r} gives {type(model).__name__}, not a flax.linen Module")
-    return model
-
-
-def _tuples(value):
-    """Lists as tuples: fields of Linen modules must be hashable."""
-    if isinstance(value, dict):
-        return {key: _tuples(v) for key, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def with_model(method: Method, config, classes: int) -> Method:
@@ -357,7 +330,7 @@ def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
 
 def _hyperparameter(value, default, where):
     """The value of a hyperparameter: of its default's type, or None where the default is."""
-    value = _tuples(value)
+    value = tuples(value)
     return value if value is None or default is None else configs.typed(value, default, where)
 
 
