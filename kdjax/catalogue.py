@@ -7,7 +7,7 @@ import kdjax.losses
 import kdjax.models
 from kdjax import methods
 from kdjax.data import augmentations, sources
-from kdjax.find import names
+from kdjax.find import names, nearest
 from kdjax.method import RESERVED
 from kdjax.objective import context_names, hyperparameters
 
@@ -15,13 +15,54 @@ KINDS = ("methods", "losses", "models", "datasets")
 WIDTH = 118
 
 
-def show(kind: str | None = None) -> None:
-    """Prints one kind of names, or all."""
+def show(what: str | None = None) -> None:
+    """Prints one kind of names, all of them, or what is known of a single name.
+
+    Raises:
+      ValueError: there is nothing of that name; the message has the nearest.
+    """
     lines = {"methods": _methods, "losses": _losses, "models": _models, "datasets": _datasets}
-    for name in (kind,) if kind else KINDS:
+    if what and what not in KINDS:
+        return print("\n\n".join(_about(what)))
+    for name in (what,) if what else KINDS:
         print(f"\n{name.upper()}")
         for line in lines[name]():
             print(line)
+
+
+def _about(name: str) -> list[str]:
+    """All that is known of a name, a paragraph each: it may be a method's, a loss's and a model's at once."""
+    recipes = methods.RECIPES | methods.VARIANTS
+    found = []
+    if name in recipes:
+        recipe = methods.recipe(name)
+        terms = [spec.get("fn", term) for term, spec in _terms(recipe) if term != "cross_entropy"]
+        found.append("\n".join([f"METHOD {name}", *(f"  {_term(term, spec)}" for term, spec in recipe.items())]))
+        found += [f"  {summary(getattr(kdjax.losses, term))}" for term in dict.fromkeys(terms) if term != name]
+        pairs = [_pair(name, pair, changes) for pair, changes in methods.PAIRS.get(name, {}).items()]
+        found += ["\n".join(pairs)] if pairs else []
+    places = {"LOSS": kdjax.losses, "MODEL": kdjax.models, "SOURCE": sources, "AUGMENTATION": augmentations}
+    for kind, module in places.items():
+        if name in names(module):
+            thing = getattr(module, name)
+            found.append(f"{kind} {_call(thing)}\n{textwrap.indent(inspect.getdoc(thing) or '', '  ')}")
+    if not found:
+        known = [*KINDS, *recipes, *(name for module in places.values() for name in names(module))]
+        raise ValueError(f"there is nothing named {name!r}{nearest(name, known)}")
+    return found
+
+
+def _terms(recipe: dict):
+    """(name, spec) of the terms of a recipe and of its first stage."""
+    for name, spec in recipe.items():
+        if name == "first_stage":
+            yield from spec["terms"].items()
+        elif name not in RESERVED:
+            yield name, spec
+
+
+def _pair(name: str, pair: tuple[str, str], changes: dict) -> str:
+    return f"  recipe({name!r}, {pair[0]!r}, {pair[1]!r}): {'; '.join(_term(*change) for change in changes.items())}"
 
 
 def summary(thing) -> str:

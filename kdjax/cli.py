@@ -2,12 +2,15 @@
 
 import argparse
 import contextlib
+import importlib.metadata
 import os
+import re
 import shlex
 import signal
 import sys
 import threading
-from pathlib import Path
+
+from kdjax.overrides import load_config, split
 
 PROGRAM = "kdjax"
 
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {importlib.metadata.version(PROGRAM)}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def command(name, function, help_, **kwargs):
@@ -70,11 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         _run,
         "train what is missing of an experiment and print its table",
-        usage="kdjax run --config=FILE[:key=value,...] [--config.field=value ...] [options]",
+        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
     )
-    sub.add_argument("--config", required=True, help="a Python file with get_config(), configs/digits.py")
-    sub.add_argument("--only", default="", help="methods to run, kd,rkd; all when left out")
-    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2; those of the config when left out")
+    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
+    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
+    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
+    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
     sub.add_argument(
         "--launcher",
@@ -85,13 +90,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
     sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
     sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
+    sub.set_defaults(options=[option for action in sub._actions for option in action.option_strings])
     sub = command("table", _table, "make the table and the pictures of finished runs")
-    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
-    sub.add_argument("--only", default="", help="methods to show, student,kd; all when left out")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl; a folder of them lists them")
+    sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
     sub = command("list", _list, "name what there is")
-    sub.add_argument("what", nargs="?", choices=("methods", "losses", "models", "datasets"), help="all when left out")
+    sub.add_argument("what", nargs="?", help="methods, losses, models, datasets, or the name of one; all when left out")
     sub = command("check", _check, "tell whether a loss keeps the contract")
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
     sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
@@ -117,49 +123,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(file_and_arg: str, overrides: list[str]):
-    """The config of "file.py:arg" after `--config.field=value` overrides, by ml_collections' own flag.
-
-    Raises:
-      ValueError: the file, its argument or an override is wrong.
-    """
-    from absl import flags
-    from ml_collections.config_flags import config_flags
-
-    path = Path(file_and_arg.partition(":")[0])
-    if not path.is_file():
-        raise ValueError(f"--config: there is no file {str(path)!r}")
-    for folder in list(path.resolve().parents)[:2]:  # configs/ablations/x.py may import from configs/
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
-    values = flags.FlagValues()
-    new_keys = {"lock_config": False, "accept_new_attributes": True}  # of a model's kwargs, say; config.resolve checks
-    config_flags.DEFINE_config_file("config", flag_values=values, **new_keys)
-    argv = [PROGRAM, f"--config={file_and_arg}", *overrides]
-    before, sys.argv = sys.argv, argv  # config_flags looks for overrides there
-    sys.modules.pop("config_config", None)  # where config_flags loads the file: what an earlier one defined stays there
-    try:
-        left = values(argv)
-        config = values.config
-    except KeyError as error:
-        raise ValueError(f"--config: there is no field {error.args[0]}") from error
-    except flags.UnrecognizedFlagError as error:
-        raise ValueError(f"unknown argument --{error.flagname}; a field is set by --config.field=value") from error
-    except (flags.Error, AttributeError, TypeError, SyntaxError) as error:
-        raise ValueError(f"--config: {_last_words(error)}") from error
-    finally:
-        sys.argv = before
-    if len(left) > 1:
-        raise ValueError(f"unknown argument {left[1]!r}; a field of the config is set by --config.field=value")
-    return config
-
-
-def _last_words(error) -> str:
-    """What an error says; of a traceback inside it, which ml_collections quotes, the exception alone."""
-    text = str(error).strip()
-    return text.splitlines()[-1].removeprefix("ValueError: ") if "Traceback" in text else text
-
-
 def _run(args, rest) -> int:
     from kdjax import parallel, processes
 
@@ -167,8 +130,10 @@ def _run(args, rest) -> int:
     from kdjax import experiment, table, train
     from kdjax.config import resolve
 
-    status, given = 0, [argument for argument in rest if argument.startswith("--launcher.")]
-    config = load_config(args.config, [argument for argument in rest if argument not in given])
+    file, overrides, given = split(rest, args.options)
+    if bool(file) == bool(args.config):
+        raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
+    config = load_config(file or args.config, overrides)
     chosen = (config, args.out, _names(args.only), _integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
@@ -176,6 +141,11 @@ def _run(args, rest) -> int:
         raise ValueError(
             "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
         )
+    if args.dry_run:
+        from kdjax import plan
+
+        return plan.show(*chosen)
+    status = 0
     if not args.launcher:
         mode = resolve(config).execution.devices
         processes.join(args.coordinator, args.processes, args.process, mode)
@@ -198,8 +168,22 @@ def _run(args, rest) -> int:
         print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
         return os.EX_TEMPFAIL
     if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
-        _print_table(table.gather(directory))
+        _print_table(_asked(table.gather(directory), *chosen[2:]))
     return status
+
+
+NO_CONFIG = "the following arguments are required: --config, a Python file with get_config(), configs/digits.py"
+
+
+def _asked(lines: list[dict], only, seeds) -> list[dict]:
+    """Of an experiment's lines those that a run with --only and --seeds is about, with the baseline."""
+    from kdjax import gather
+
+    if not only and not seeds:
+        return lines
+    baseline = [line["config"]["baseline"] for line in lines if line["config"].get("baseline")][:1]
+    known = {line["config"].get("row") for line in lines}
+    return gather.begun(gather.select(lines, (*only, *known.intersection(baseline)) if only else ()), seeds)
 
 
 @contextlib.contextmanager
@@ -245,10 +229,19 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _integers(text: str, option: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in _names(text))
-    except ValueError:
-        raise ValueError(f"{option} takes integers like 0,1,2, got {text!r}") from None
+    """The numbers of "0,1,2", of "0-4", or of both."""
+    numbers = []
+    for part in _names(text):
+        match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not 0 <= last - first < MOST:
+            raise ValueError(f"{option} takes integers like 0,1,2 or 0-4, got {text!r}")
+        numbers += range(first, last + 1)
+    return tuple(numbers)
+
+
+MOST = 10_000
+"""Seeds of one range: more are a slip of the finger."""
 
 
 def _print_table(runs) -> None:
@@ -262,11 +255,29 @@ def _print_table(runs) -> None:
 def _table(args, _) -> None:
     from kdjax import gather, table
 
+    inside = {path: gather.experiments(path) for path in args.runs if gather.is_folder(path)}
+    if inside and (args.out or len(inside) < len(args.runs)):
+        names = " ".join(shlex.quote(str(path)) for paths in inside.values() for path in paths)
+        raise ValueError(f"{', '.join(inside)} holds experiments; a table is of single ones: {names}")
+    if inside:
+        return _print_experiments([path for paths in inside.values() for path in paths])
     runs = gather.select([line for path in args.runs for line in gather.read(path)], _names(args.only))
     runs = gather.begun(runs) if args.begun else runs
     if args.out:
         table.write(runs, args.out)
     _print_table(runs)
+
+
+def _print_experiments(paths) -> None:
+    """A line an experiment: how far it is, and the command for its table."""
+    from kdjax import gather
+
+    for path in paths:
+        students = [line for line in gather.gather(path) if line["config"].get("method") != gather.TEACHER]
+        rows = {line["config"].get("row") for line in students}
+        done = sum(1 for line in students if line["result"])
+        counts = f"{len(rows)} method{'s' * (len(rows) != 1)}, {done} of {len(students)} runs finished"
+        print(f"{path}: {counts}; kdjax table {shlex.quote(str(path))}")
 
 
 def _list(args, _) -> None:
@@ -276,6 +287,9 @@ def _list(args, _) -> None:
 
 
 def _check(args, _) -> int:
+    from kdjax import parallel
+
+    parallel.setup()
     from kdjax import check
 
     return check.main(args.loss)

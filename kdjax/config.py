@@ -38,7 +38,7 @@ def default() -> ConfigDict:
     config.data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     config.data.std = (0.5,)
     config.data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
-    config.data.kwargs = ConfigDict()  # what a source of one's own needs
+    config.data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
 
     config.student = ConfigDict()
     config.student.model = ""  # a name in kdjax.models or the import path of a Linen module

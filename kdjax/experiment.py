@@ -31,7 +31,7 @@ from kdjax import method as methods
 from kdjax.data import augment
 from kdjax.data.stream import Batches, Reader
 from kdjax.evaluate import Evaluator
-from kdjax.find import nearest
+from kdjax.find import chosen
 from kdjax.gather import damage
 from kdjax.method import Method
 from kdjax.models import compose, torch, weights
@@ -117,12 +117,13 @@ def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> 
       ValueError: an unknown name in `only`, wrong seeds, or a directory that holds a run of another config.
     """
     configs.check_seeds(seeds, "--seeds")
-    chosen = [row for row in rows if row.name in only] if exact else _select(rows, only)
+    names = only if exact else chosen([row.name for row in rows], only)
     return [
         (seed, row)
         for seed in seeds
-        for row in chosen
-        if not _finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), _teaches(row, rows))
+        for row in rows
+        if row.name in names
+        and not _finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), _teaches(row, rows))
     ]
 
 
@@ -188,15 +189,6 @@ def _finished(run: Run, config: dict, teaches: bool) -> bool:
         except ValueError:
             return False
     return True
-
-
-def _select(rows: list[Method], only) -> list[Method]:
-    """The rows named in `only`; a method's name stands for its ablated rows too."""
-    chosen = [row for row in rows if not only or row.name in only or row.name.partition(",")[0] in only]
-    for name in only:
-        if not any(name in (row.name, row.name.partition(",")[0]) for row in rows):
-            raise ValueError(f"--only: there is no method {name!r}{nearest(name, [row.name for row in rows])}")
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -615,6 +607,16 @@ class Lab:
                 f"set it to at most {examples}, or set config.steps_per_epoch"
             )
         return examples // config.batch_size + self._keeps_last(config, arrays)
+
+    def steps(self, row: Method, seed: int) -> int:
+        """The steps of a method's run, those of its first stage included."""
+        config, arrays = self._view(row, seed)
+        return (config.epochs - row.first_epoch) * self._steps_per_epoch(config, arrays)
+
+    def teacher_steps(self) -> int:
+        """The steps of the experiment's teacher, if it is trained here."""
+        config = self._teacher_config()
+        return config.epochs * self._steps_per_epoch(config, self.dataset.train)
 
     @staticmethod
     def _keeps_last(config, arrays) -> bool:

@@ -54,3 +54,23 @@ def nearest(name: str, valid) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; valid are {', '.join(sorted(valid))}" if valid else ""
+
+
+def chosen(rows, only) -> set[str]:
+    """The names of `rows` that --only asks for, all of them if it is empty: the same for training and for tables.
+
+    A method's name stands for its ablated rows too: "kd" for "kd" and "kd,kd.temperature=2.0". `only` may hold the
+    name of such a row in its two parts, as the command line splits it at commas.
+
+    Raises:
+      ValueError: there is no row of a name, with the nearest.
+    """
+    rows, asked, rest = list(rows), [], list(only)
+    while rest:
+        parts = 2 if ",".join(rest[:2]) in rows and len(rest) > 1 else 1
+        asked.append(",".join(rest[:parts]))
+        del rest[:parts]
+    for name in asked:
+        if not any(name in (row, row.partition(",")[0]) for row in rows):
+            raise ValueError(f"--only: there is no method {name!r}{nearest(name, dict.fromkeys(rows))}")
+    return {row for row in rows if not asked or row in asked or row.partition(",")[0] in asked}

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from kdjax.find import nearest
+from kdjax.find import chosen
 from kdjax.run import Run, read_json
 
 TEACHER = "teacher"
@@ -31,24 +31,38 @@ def read(path) -> list[dict]:
 
 
 def select(lines: list[dict], only) -> list[dict]:
-    """The lines of the methods, or of single rows of an ablation, named in `only`, and of teachers; () for all.
+    """The lines of the rows that `only` asks for (`kdjax.find.chosen`), and of teachers; () for all.
 
     Raises:
-      ValueError: there is none of a name.
+      ValueError: there is no row of a name.
     """
-    names = [{line["config"].get("method"), line["config"].get("row")} for line in lines]
-    known = set().union(*names)
-    for name in only:
-        if name not in known:
-            raise ValueError(f"--only: there is no method {name!r}{nearest(name, sorted(filter(None, known)))}")
-    return [line for line, own in zip(lines, names, strict=True) if not only or own & {*only, TEACHER}]
+    names = [line["config"].get("row") or line["config"].get("method", "") for line in lines]
+    wanted = {*chosen(names, only), TEACHER}
+    return [line for line, name in zip(lines, names, strict=True) if name in wanted]
 
 
-def begun(lines: list[dict]) -> list[dict]:
-    """The lines of rows that have a result, for one seed at least."""
+def is_folder(path) -> bool:
+    """Whether a path is no experiment but a folder that holds some, as runs/ does."""
+    path = Path(path)
+    return path.is_dir() and not (path / "runs.jsonl").is_file() and not _holds_runs(path) and bool(experiments(path))
+
+
+def experiments(folder) -> list[Path]:
+    """The directories of experiments in a folder, in the order of their names."""
+    return [path for path in sorted(Path(folder).iterdir()) if path.is_dir() and _holds_runs(path)]
+
+
+def _holds_runs(directory: Path) -> bool:
+    experiment, _ = _load(directory / "config.json")
+    return _is_experiment(experiment or {}) or any(path.is_dir() for path in directory.glob("*/seed*"))
+
+
+def begun(lines: list[dict], seeds=()) -> list[dict]:
+    """The lines of rows that have a result, for one seed at least; of seeds other than `seeds`, only those that do."""
     row = lambda line: (line["config"].get("experiment"), line["config"].get("row"))  # noqa: E731
     known = {row(line) for line in lines if line["result"]}
-    return [line for line in lines if row(line) in known]
+    asked = lambda line: not seeds or line["result"] or line["config"].get("seed") in seeds  # noqa: E731
+    return [line for line in lines if row(line) in known and asked(line)]
 
 
 def _line(text: str, where: str) -> dict:

@@ -10,11 +10,12 @@ import optax
 from ml_collections import ConfigDict
 
 import kdjax.losses
-import kdjax.models
 from kdjax import compress
 from kdjax import config as configs
+from kdjax.build import build_model, tuples
 from kdjax.find import find, nearest
 from kdjax.losses.ranges import check_range
+from kdjax.methods import PRUNE, QUANTIZE
 from kdjax.objective import CONTEXT, Objective, Term, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
 from kdjax.run import safe_name
@@ -130,7 +131,10 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     if name in ("teacher", "", ".", "..") or any(c in name for c in "/\\\0\n"):
         raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
-    student |= _known(spec.get("student", {}), student, f"{where}.student")
+    own = _known(spec.get("student", {}), student, f"{where}.student")
+    if own.get("model", student["model"]) != student["model"]:
+        student["kwargs"] = {}  # were meant for the other model
+    student |= own
     _check_reserved(spec, where)
     for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
         configs.typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
@@ -151,8 +155,8 @@ def _check_reserved(spec: dict, where: str) -> None:
     kinds = {"data": {}, "from_teacher": {}, "optimizer": {}, "prune": {}, "student": {}, "terms": {}, "freeze": ()}
     for key, like in {**kinds, "quantize": "", "start": "", "teacher": ""}.items():
         configs.typed(spec.get(key, like), like, f"{where}.{key}")
-    if spec.get("quantize") and spec["quantize"] not in compress.QUANTIZE:
-        raise ValueError(f"{where}.quantize {spec['quantize']!r}{nearest(spec['quantize'], compress.QUANTIZE)}")
+    if spec.get("quantize") and spec["quantize"] not in QUANTIZE:
+        raise ValueError(f"{where}.quantize {spec['quantize']!r}{nearest(spec['quantize'], QUANTIZE)}")
     _check_prune(spec.get("prune", {}), f"{where}.prune")
     configs.typed(spec.get("student", {}).get("kwargs", {}), {}, f"{where}.student.kwargs")
     for path in spec.get("freeze", ()):
@@ -160,9 +164,9 @@ def _check_reserved(spec: dict, where: str) -> None:
 
 
 def _check_prune(given: dict, where: str) -> None:
-    for key, value in _known(given, compress.PRUNE, where).items():
-        configs.typed(value, compress.PRUNE[key], f"{where}.{key}")
-    spec = {**compress.PRUNE, **given}
+    for key, value in _known(given, PRUNE, where).items():
+        configs.typed(value, PRUNE[key], f"{where}.{key}")
+    spec = {**PRUNE, **given}
     if not 0 < spec["sparsity"] < 1:
         raise ValueError(f"{where}.sparsity is the fraction of zeros, above 0 and below 1; got {spec['sparsity']}")
     if spec["every_steps"] < 1 or min(spec["begin_epochs"], spec["end_epochs"]) < 0:
@@ -220,36 +224,6 @@ def _by_dependence(methods: list[Method]) -> list[Method]:
         done += ready
         rest = [m for m in rest if m not in ready]
     return done
-
-
-def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
-    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
-
-    `dtype` is passed to models that have a field of that name.
-
-    Raises:
-      ValueError: no such model, no Linen module, or arguments that it does not take.
-    """
-    factory = find(spec["model"], kdjax.models, f"{field}.model")
-    kwargs = _tuples(configs.plain(spec["kwargs"]))
-    if dtype != "float32":
-        kwargs["dtype"] = jnp.dtype(dtype)
-    try:
-        model = factory(num_classes=classes, **kwargs)
-    except TypeError as error:
-        raise ValueError(
-            f"{field}: {spec['model']} cannot be made with {sorted(['num_classes', *kwargs])}: {error}"
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"{field}.model: {spec['model']!r} gives {type(model).__name__}, not a flax.linen Module")
-    return model
-
-
-def _tuples(value):
-    """Lists as tuples: fields of Linen modules must be hashable."""
-    if isinstance(value, dict):
-        return {key: _tuples(v) for key, v in value.items()}
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def with_model(method: Method, config, classes: int) -> Method:
@@ -311,7 +285,7 @@ def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.G
     """The pruning of a stage; () if there is none."""
     if spec is None:
         return ()
-    spec = {**compress.PRUNE, **spec}
+    spec = {**PRUNE, **spec}
     begin = round(spec["begin_epochs"] * steps_per_epoch)
     end = round((spec["end_epochs"] or epochs / 2) * steps_per_epoch)
     if not begin <= end < epochs * steps_per_epoch:
@@ -371,7 +345,7 @@ def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
 
 def _hyperparameter(value, default, where):
     """The value of a hyperparameter: of its default's type, or None where the default is."""
-    value = _tuples(value)
+    value = tuples(value)
     return value if value is None or default is None else configs.typed(value, default, where)
 
 

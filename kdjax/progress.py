@@ -1,11 +1,14 @@
 """What a person sees while an experiment runs: a live line on a terminal, now and then a plain line in a log."""
 
 import time
+from collections import deque
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LOG_SECONDS = 20.0
+WINDOW_SECONDS = 120.0
+"""How far back the rate is measured from which the time that is left follows."""
 
 
 class Display:
@@ -26,8 +29,9 @@ class Display:
         )
         self.task = None
         self.together = False  # several cohorts at once: their steps are counted together
-        self.began = self.logged = time.monotonic()
+        self.logged = time.monotonic()
         self.done = self.total = 0
+        self.samples = deque()  # (time, steps done then), the oldest at the end of a first step: that is compiled
 
     def __enter__(self):
         self.progress.start()
@@ -50,11 +54,25 @@ class Display:
             self.progress.remove_task(self.task)
         self.task = self.progress.add_task(what, total=steps, status="")
         self.what, self.done, self.total = what, 0, steps
-        self.began = self.logged = time.monotonic()
+        self.logged = time.monotonic()
+        self.samples.clear()
 
     def advance(self, steps: int) -> None:
         self.done += steps
         self.progress.advance(self.task, steps)
+        now = time.monotonic()
+        if len(self.samples) > 1 and now - self.samples[-2][0] < 0.1:
+            self.samples.pop()  # fast steps: a sample in a tenth of a second is enough
+        self.samples.append((now, self.done))
+        while len(self.samples) > 2 and now - self.samples[1][0] > WINDOW_SECONDS:
+            self.samples.popleft()
+
+    def left(self) -> float | None:
+        """Seconds that are left at the rate of late; None before a second step, as the first one was compiled."""
+        if len(self.samples) < 2:
+            return None
+        (began, before), (now, done) = self.samples[0], self.samples[-1]
+        return (now - began) / (done - before) * (self.total - done)
 
     def status(self, text: str) -> None:
         """What is known now, "kd seed 2, epoch 13/30, 93.1 %": beside the bar, or now and then a line in the log."""
@@ -62,5 +80,5 @@ class Display:
         now = time.monotonic()
         if not self.console.is_terminal and now - self.logged >= LOG_SECONDS:
             self.logged = now
-            left = (now - self.began) * (self.total - self.done) / max(self.done, 1)
-            self.message(f"{self.what}: {100 * self.done / max(self.total, 1):.0f} %, {text}, {left:.0f} s left")
+            left = "" if self.left() is None else f", {self.left():.0f} s left"
+            self.message(f"{self.what}: {100 * self.done / max(self.total, 1):.0f} %, {text}{left}")

@@ -3,11 +3,10 @@
 import json
 
 from kdjax import identity
-from kdjax.compress import PRUNE
 from kdjax.config import completed, differences, plain
 from kdjax.decay import decay_kind
 from kdjax.gather import TEACHER, done
-from kdjax.methods import RECIPES, VARIANTS, recipe
+from kdjax.methods import PRUNE, RECIPES, VARIANTS, numbers
 
 BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype", "data", "teacher", "optimizer")
 """Fields of a run's config that all rows of a table have in common."""
@@ -108,7 +107,7 @@ def _hyperparameters(students: list[dict]) -> str:
         if method not in RECIPES | VARIANTS:
             own.append(method)
             continue
-        paper = recipe(method, *((config.get(role) or {}).get("model", "") for role in (TEACHER, "student")))
+        paper = numbers(method, *((config.get(role) or {}).get("model", "") for role in (TEACHER, "student")))
         changes = differences(_filled(paper), _filled(spec))
         if changes:
             changed[method] = [change.replace("'(absent)'", "default") for change in changes]
@@ -122,8 +121,8 @@ def _hyperparameters(students: list[dict]) -> str:
 
 
 def _filled(spec: dict) -> dict:
-    """`spec` as config.json has it, without what is empty."""
-    spec = json.loads(json.dumps(plain(spec)))
+    """`spec` as config.json has it, without what is empty and without its network, which is no hyperparameter."""
+    spec = {key: value for key, value in json.loads(json.dumps(plain(spec))).items() if key != "student"}
     if "first_stage" in spec:
         spec["first_stage"] = {key: value for key, value in spec["first_stage"].items() if value}
     return spec

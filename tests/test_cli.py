@@ -1,6 +1,7 @@
 """The command line: what works prints what it should, bad input gives one message and exit status 2."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -72,16 +73,24 @@ BAD_INPUT = {
     "unknown part": (("--config.optimzer.name=sgd",), "there is no field 'optimzer'"),
     "type of a field": (("--config.epochs=many",), "epochs"),
     "range of a field": (("--config.epochs=0",), "config.epochs must be at least 1"),
-    "unknown argument": (("--epochs=3",), "unknown argument --epochs; a field is set by"),
+    "field without config": (("--epochs=3",), "unknown argument --epochs=3; did you mean --config.epochs=3?"),
+    "two such fields": (("--kwarg={}",), "did you mean --config.data.kwargs={} or --config.student.kwargs={} or"),
+    "singular": (("--seed=3",), "unknown argument --seed=3; did you mean --seeds=3?"),
+    "unknown argument": (("--zzz",), "unknown argument --zzz; a field of the config is set by --config.field=value"),
+    "another file": (("tests/tiny_config.py",), "give one config"),
+    "near file": (("--config=configs/digit.py",), "no file 'configs/digit.py'; did you mean 'configs/digits.py'?"),
+    "file elsewhere": (("--config=digits_small.py",), "did you mean 'configs/digits_small.py'?"),
     "config argument": ((f"--config={CONFIG}:epoch=3",), "did you mean 'epochs'"),
     "unknown method": (("--only=stateles",), "there is no method 'stateles'; did you mean 'stateless'"),
-    "seeds": (("--seeds=a",), "--seeds takes integers"),
+    "seeds": (("--seeds=a",), "--seeds takes integers like 0,1,2 or 0-4, got 'a'"),
+    "seeds backwards": (("--seeds=4-0",), "--seeds takes integers like 0,1,2 or 0-4, got '4-0'"),
+    "too many seeds": (("--seeds=0-4294967295",), "--seeds takes integers like 0,1,2 or 0-4"),
     "negative seed": (("--seeds=-1",), "--seeds must be different integers from 0"),
     "a seed twice": (("--seeds=0,0",), "--seeds must be different integers from 0"),
     "unknown model": (("--config.student.model=convnt",), "config.student.model 'convnt'; did you mean 'convnet'"),
     "model's module": (("--config.student.model=no.such.Net",), "there is no module 'no.such'"),
     "model's attribute": (("--config.student.model=tests.tiny.Nett",), "no 'Nett'; did you mean 'Net'"),
-    "model's argument": (("--config.teacher.kwargs.wdth=3",), "wdth"),
+    "model's argument": (("--config.teacher.kwargs.wdth=3",), "Net takes no 'wdth'; did you mean 'width'?"),
     "dataset": (("--config.data.source=digit",), "config.data.source 'digit'; did you mean 'digits'"),
     "folder": (("--config.data.source=folder", "--config.data.path=/nowhere"), "/nowhere"),
     "batch": (("--config.batch_size=4096",), "larger than the 128 training images"),
@@ -156,6 +165,7 @@ COMMANDS = {
     "no command": ((), "the following arguments are required: command"),
     "unknown command": (("frobnicate",), "invalid choice: 'frobnicate'"),
     "run without config": (("run",), "the following arguments are required: --config"),
+    "run of two configs": (("run", "configs/digits.py", "configs/products.py"), "unknown argument configs/products.py"),
     "run of a directory": (("run", "--config=tests"), "there is no file 'tests'"),
     "run of no Python": (("run", "--config=README.md"), "README.md"),
     "table of nothing": (("table",), "the following arguments are required: runs"),
@@ -164,7 +174,7 @@ COMMANDS = {
     "table of another file": (("table", "pyproject.toml"), "pyproject.toml, line 1 is no JSON"),
     "table into a file": (("table", "{finished}/tiny", "--out={tmp}/file"), "{tmp}/file: File exists"),
     "table with a wrong option": (("table", "{finished}/tiny", "--into=x"), "unknown argument --into=x"),
-    "list of what": (("list", "los"), "invalid choice: 'los'"),
+    "list of what": (("list", "los"), "there is nothing named 'los'; did you mean"),
     "check of an unknown loss": (("check", "kdd"), "unknown loss 'kdd'; did you mean 'kd'"),
     "check of no module": (("check", "no.such"), "there is no module 'no'"),
     "cost of an unknown model": (("cost", "resnet21"), "unknown model 'resnet21'"),
@@ -228,3 +238,132 @@ def test_the_installed_command_from_another_directory(finished, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "x/runs.jsonl").read_text().splitlines()[0])["run"]
+
+
+def test_version(kdjax):
+    status, out, _ = kdjax("--version")
+    assert (status, out.split()[0]) == (0, "kdjax")
+
+
+def test_a_dry_run_tells_the_plan_and_writes_nothing(kdjax, finished, tmp_path):
+    status, out, _ = run(kdjax, tmp_path, "--dry-run", "--seeds=0-2", arg=":methods=student+stateless")
+    assert status == 0
+    assert re.search(r"stateless +1 +4 +0, 1, 2: to train", out)  # 128 images, 32 a batch
+    assert re.search(r"teacher +1 +4 +0: to train", out)
+    assert "6 runs to train" in out
+    assert not list(tmp_path.iterdir())
+    before = sorted(finished.rglob("*"))
+    status, out, _ = run(kdjax, finished, "--dry-run", "--seeds=0,1", "--only=stateless")
+    assert status == 0
+    assert re.search(r"stateless +1 +4 +0: done; 1: to train", out)
+    assert re.search(r"teacher +1 +4 +0: done", out)
+    assert "1 run to train" in out
+    assert sorted(finished.rglob("*")) == before
+
+
+def test_a_dry_run_finds_what_a_run_would(kdjax, tmp_path):
+    status, _, err = run(kdjax, tmp_path, "--dry-run", arg=":methods=vector")
+    assert status == 2
+    assert "config.methods.vector.vector: a loss returns a scalar" in err
+
+
+def test_the_config_may_stand_alone(kdjax, finished):
+    status, out, _ = kdjax("run", CONFIG, f"--out={finished}", "--config.epochs", "1", "--dry-run")
+    assert status == 0
+    assert "everything is finished" in out
+
+
+def test_a_part_of_an_experiment_is_shown_with_its_baseline(kdjax, finished, tmp_path):
+    shutil.copytree(finished / "tiny", tmp_path / "tiny")
+    part = ("--only=stateless", "--seeds=0")
+    status, out, _ = run(kdjax, tmp_path, *part, arg=":methods=student+stateless+layered+noisy")
+    assert status == 0
+    assert "stateless" in out
+    assert "student" in out
+    assert "layered" not in out
+    assert " of " not in out.partition("model")[0]  # as many seeds as were asked for
+
+
+ROWS = ["student", "kd", "kd,kd.temperature=2.0", "kd,kd.temperature=8.0"]
+ONLY = {
+    (): ROWS,
+    ("kd",): ROWS[1:],
+    ("student", "kd"): ROWS,
+    ("kd", "kd.temperature=2.0"): ROWS[2:3],  # one name, split at its comma
+    ("student", "kd", "kd.temperature=8.0"): [ROWS[0], ROWS[3]],
+}
+
+
+@pytest.mark.parametrize("only", ONLY)
+def test_only_means_the_same_for_training_and_for_tables(only, tmp_path):
+    from kdjax import experiment, gather, method
+    from tests import tiny
+
+    config = tiny.config(methods=("student",))
+    config.methods.kd = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 4.0}}
+    config.ablate["kd.kd.temperature"] = (2.0, 8.0)
+    rows = method.expand(config)
+    missing = experiment.missing(config, tmp_path, rows, only, (0,))
+    lines = [{"run": row, "config": {"method": row, "row": row}, "result": None} for row in ROWS]
+    assert [row.row for _, row in missing] == ONLY[only]
+    assert [line["run"] for line in gather.select(lines, only)] == ONLY[only]
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("0,1,2", (0, 1, 2)), ("0-4", (0, 1, 2, 3, 4)), ("7,0-1", (7, 0, 1)), ("", ())]
+)
+def test_seeds(text, seeds):
+    assert cli._integers(text, "--seeds") == seeds
+
+
+def test_a_folder_of_experiments_is_listed(kdjax, finished, tmp_path):
+    shutil.copytree(finished / "tiny", tmp_path / "a b")
+    shutil.copytree(finished / "tiny", tmp_path / "c")
+    shutil.rmtree(tmp_path / "c/stateless")
+    (tmp_path / "notes").mkdir()
+    status, out, _ = kdjax("table", tmp_path)
+    assert status == 0
+    assert out.splitlines() == [
+        f"{tmp_path}/a b: 2 methods, 2 of 2 runs finished; kdjax table '{tmp_path}/a b'",
+        f"{tmp_path}/c: 2 methods, 1 of 2 runs finished; kdjax table {tmp_path}/c",
+    ]
+    status, _, err = kdjax("table", tmp_path, f"--out={tmp_path}/x")
+    assert status == 2
+    assert f"'{tmp_path}/a b' {tmp_path}/c" in err
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [("kd", "arXiv:1503.02531"), ("crd_kd", "arXiv:1910.10699"), ("resnet20", "MODEL"), ("tfds", "SOURCE")],
+)
+def test_list_tells_of_one(kdjax, name, told):
+    status, out, _ = kdjax("list", name)
+    assert status == 0
+    assert told in out
+    assert len(out.splitlines()) < 20
+
+
+def test_a_model_anew_has_no_arguments_of_the_old(capsys):
+    kwargs = lambda *overrides: cli.load_config(str(CONFIG), list(overrides)).teacher.kwargs.to_dict()  # noqa: E731
+    assert kwargs() == {"width": 8}
+    assert kwargs("--config.teacher.model=tests.tiny.Net") == {"width": 8}
+    assert capsys.readouterr().err == ""
+    assert kwargs("--config.teacher.model=convnet") == {}
+    told = capsys.readouterr().err
+    assert (
+        "config.teacher.model is convnet now: the config's arguments of tests.tiny.Net are left out (width=8)" in told
+    )
+    assert kwargs("--config.teacher.model", "convnet", "--config.teacher.kwargs.widths=4,8") == {"widths": (4, 8)}
+
+
+def test_tables_are_made_without_jax(finished, tmp_path):
+    """In a process of its own; simkd's row has a student made of other networks."""
+    sources = [str(finished / "tiny"), str(CONFIG.parent.parent / "results/cifar10_short/runs.jsonl")]
+    program = (
+        "import sys; from kdjax import cli\n"
+        f"try: cli.main(['table', *{sources!r}, '--out={tmp_path}'])\n"
+        "finally: print(sorted({'jax', 'flax', 'optax', 'sklearn'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "simkd" in done.stdout

@@ -1,6 +1,7 @@
 """A tree of images, <path>/<split>/<class>/*, listed without believing what is in it."""
 
 import os
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,8 @@ class Listing:
     """The image files of one split."""
 
     paths: list[Path] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)  # the class folder of each path
-    names: list[str] = field(default_factory=list)  # every class folder, also an empty one
+    classes: list[str] = field(default_factory=list)  # the class of each path: its folder's name, composed (NFC)
+    names: list[str] = field(default_factory=list)  # every class that has a folder, also an empty one
     ignored: list[str] = field(default_factory=list)  # files that are no images, relative to the root
 
 
@@ -28,7 +29,8 @@ def list_split(root: Path, split: str) -> Listing:
     noted in `ignored`. A link may lead anywhere within `root`.
 
     Raises:
-      ValueError: a link leads out of `root`, a class folder's name cannot be printed, or image files are empty.
+      ValueError: a link leads out of `root`, a class folder's name cannot be printed, the names of two are the same
+        text in two encodings, or image files are empty.
     """
     listing = Listing()
     inside = root.resolve()
@@ -43,7 +45,13 @@ def list_split(root: Path, split: str) -> Listing:
                 f"class folder {folder.name!r} in {str(root / split)!r}: a class needs a name that can be printed; "
                 "rename the folder"
             )
-        listing.names.append(folder.name)
+        name = unicodedata.normalize("NFC", folder.name)
+        if name in listing.names:
+            raise ValueError(
+                f"class folder {folder.name!r} stands twice in {str(root / split)!r}, its name composed (NFC) and "
+                "decomposed (NFD) in Unicode: move the images into one of the two"
+            )
+        listing.names.append(name)
         for entry in _entries(folder.path):
             _check_link(entry, inside)
             if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
@@ -52,7 +60,7 @@ def list_split(root: Path, split: str) -> Listing:
             if entry.stat().st_size == 0:
                 empty.append(entry.path)
             listing.paths.append(Path(entry.path))
-            listing.classes.append(folder.name)
+            listing.classes.append(name)
     if empty:
         raise ValueError(
             f"{count(empty, 'image file')} in {str(root / split)!r} {_are(empty)} empty: {some(empty, root)}"
@@ -96,7 +104,8 @@ def _are(things) -> str:
 def list_folder(path: str) -> tuple[dict[str, Listing], tuple[str, ...], tuple[str, ...]]:
     """(split -> its listing, class names in the order of their labels, warnings) of a tree of images.
 
-    Labels are the places of train's class folders in the order of their names.
+    Labels are the places of train's class folders in the order of their names, which are compared as text: it does not
+    matter whether a system writes its accents composed or decomposed.
 
     Raises:
       ValueError: no such folder, no train or test split (with what was found), an empty class folder in train,
@@ -127,7 +136,7 @@ def _list_folder(path: str):
         if entry.name in SPLITS:
             _check_link(entry, root.resolve())
     listings = {split: list_split(root, split) for split in SPLITS if split in found}
-    classes = tuple(listings["train"].names)
+    classes = tuple(sorted(listings["train"].names))
     _check_classes(root, listings, classes)
     warnings = []
     if strangers := [root / name for name in found if name not in SPLITS]:

@@ -10,7 +10,7 @@ from kdjax.find import nearest
 
 
 def check_keywords(fn, values: Mapping | ConfigDict, field: str) -> dict:
-    """`values` with the types of fn's defaults: an int for a float, a list for a tuple.
+    """`values` with the types of fn's defaults: an int for a float, a list for a tuple. **kwargs take any.
 
     Raises:
       ValueError: fn has no such argument, an argument without a default is missing, or a value is of another type
@@ -19,8 +19,11 @@ def check_keywords(fn, values: Mapping | ConfigDict, field: str) -> dict:
     values = check_dictionary(values, field)
     parameters = inspect.signature(fn).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for name in values:
-        if name not in defaults:
+        if takes_any:
+            defaults.setdefault(name, inspect.Parameter.empty)
+        elif name not in defaults:
             raise ValueError(f"{field}: unknown hyperparameter {name!r}{nearest(name, defaults) or '; it has none'}")
     for name, default in defaults.items():
         if default is inspect.Parameter.empty and name not in values:

@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import unicodedata
 import warnings
 from dataclasses import replace
 from hashlib import blake2b
@@ -13,7 +14,8 @@ import numpy as np
 from kdjax import identity
 from kdjax.data import sources
 from kdjax.data.arrays import Arrays, Dataset
-from kdjax.data.images import Encoded, resize
+from kdjax.data.images import Encoded, Unreadable, resize
+from kdjax.data.keywords import check_keywords
 from kdjax.data.subsets import labelled_per_class, split, stratified
 from kdjax.find import find, nearest
 
@@ -32,7 +34,8 @@ def load(config, in_memory: bool | None = True) -> Dataset:
     Raises:
       ValueError: what is wrong, naming the field or file, and what would be valid.
     """
-    dataset = find(config.source, sources, "config.data.source")(config)
+    source = find(config.source, sources, "config.data.source")
+    dataset = source(config, **check_keywords(source, config.kwargs, "config.data.kwargs"))
     if not isinstance(dataset, Dataset):
         raise ValueError(f"config.data.source {config.source!r} must return kdjax.data.Dataset, got {type(dataset)}")
     _check_labels(dataset)
@@ -44,8 +47,7 @@ def load(config, in_memory: bool | None = True) -> Dataset:
         in_memory = not (isinstance(dataset.train.image, Encoded) and config.image_size)
     streamed = () if in_memory else _streamed(dataset, config)
     _check_memory(dataset, streamed, config.image_size)
-    decoded = {n: _decode(arrays, config.image_size) for n, arrays in dataset.splits.items() if n not in streamed}
-    dataset = replace(dataset, **decoded)
+    dataset = replace(dataset, **_decoded(dataset, streamed, config.image_size))
     _check_images(dataset, config)
     labelled_per_class(dataset.train.label, config, dataset.classes)
     return replace(dataset, warnings=(*dataset.warnings, *_missing_classes(dataset), *_repeated_images(dataset)))
@@ -67,6 +69,21 @@ def _parts(dataset: Dataset, config) -> Dataset:
     return replace(dataset, train=train, validation=validation)
 
 
+def _decoded(dataset: Dataset, streamed: tuple[str, ...], size: int) -> dict[str, Arrays]:
+    """The splits that are held in memory, decoded; of all of them the images that cannot be, in one error."""
+    decoded, problems = {}, []
+    for name, arrays in dataset.splits.items():
+        if name in streamed:
+            continue
+        try:
+            decoded[name] = _decode(arrays, size)
+        except Unreadable as error:
+            problems += error.problems
+    if problems:
+        raise Unreadable(problems)
+    return decoded
+
+
 def _decode(arrays: Arrays, size: int) -> Arrays:
     if isinstance(arrays.image, Encoded):
         with warnings.catch_warnings():
@@ -79,9 +96,10 @@ def _check_labels(dataset: Dataset) -> None:
     classes = len(dataset.classes)
     if classes < 2:
         raise ValueError(f"{dataset.name} has {classes} classes; a classifier needs at least two")
-    if len(set(dataset.classes)) < classes:
-        twice = next(name for name in dataset.classes if dataset.classes.count(name) > 1)
-        raise ValueError(f"{dataset.name} has two classes named {twice!r}")
+    names = [unicodedata.normalize("NFC", name) for name in dataset.classes]
+    if len(set(names)) < classes:
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{dataset.name} has two classes named {twice!r}, to the eye: in Unicode they may differ")
     for name, arrays in dataset.splits.items():
         label = np.asarray(arrays.label)
         if label.ndim != 1 or len(label) != len(arrays.image) or not len(label) or label.dtype != np.int32:
@@ -157,16 +175,17 @@ def _coarse(dataset: Dataset, path: str) -> Dataset:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"cannot read config.data.coarse_labels {path!r}: {error}") from error
-    coarse_of = {}
+    known, coarse_of = {unicodedata.normalize("NFC", name): name for name in dataset.classes}, {}
     for number, row in enumerate(rows, 1):
         where = f"config.data.coarse_labels {path!r}, row {number}"
         if len(row) != 2 or not all(row):
             raise ValueError(f"{where}: expected `class,coarse class`, got {','.join(row)!r}")
-        if row[0] not in dataset.classes:
+        name, coarse = (unicodedata.normalize("NFC", cell) for cell in row)
+        if name not in known:
             raise ValueError(f"{where}: {dataset.name} has no class {row[0]!r}{nearest(row[0], dataset.classes)}")
-        if row[0] in coarse_of:
+        if known[name] in coarse_of:
             raise ValueError(f"{where}: class {row[0]!r} stands there twice")
-        coarse_of[row[0]] = row[1]
+        coarse_of[known[name]] = coarse
     if missing := [name for name in dataset.classes if name not in coarse_of]:
         raise ValueError(f"config.data.coarse_labels {path!r} lacks {_some(missing)}")
     classes = tuple(sorted(set(coarse_of.values())))

@@ -1,5 +1,6 @@
-"""Where images come from: fn(config.data) -> Dataset. `load` in `kdjax.data.load` finds one of these by its name.
+"""Where images come from: fn(config.data, **config.data.kwargs) -> Dataset. `kdjax.data.load` finds one by its name.
 
+Keyword-only arguments of a source, one's own too, are what config.data.kwargs may hold: all others are refused.
 Splits may hold `images.Encoded`, which `load` decodes once it has taken the subsets that the config asks for.
 """
 
@@ -11,7 +12,6 @@ import numpy as np
 from kdjax.data import folder as folders
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images import Encoded
-from kdjax.data.keywords import check_keywords
 from kdjax.data.subsets import split
 
 
@@ -29,12 +29,8 @@ def digits(config) -> Dataset:
     return Dataset(train, None, test, tuple(str(digit) for digit in range(10)), "Digits 8x8")
 
 
-def generated(config) -> Dataset:
-    """Noise around one random pattern a class, for tests and benchmarks; config.kwargs are those of `_generate`."""
-    return _generate(**check_keywords(_generate, config.kwargs, "config.data.kwargs"))
-
-
-def _generate(*, shape=(8, 8, 1), classes=10, train=512, test=128, noise=64.0, seed=0) -> Dataset:
+def generated(config, *, shape=(8, 8, 1), classes=10, train=512, test=128, noise=64.0, seed=0) -> Dataset:
+    """Noise around one random pattern a class, for tests and benchmarks."""
     if min(*shape, classes, train, test) < 1 or min(noise, seed) < 0:
         raise ValueError("config.data.kwargs: shape, classes, train and test must be >= 1, noise and seed >= 0")
     rng = np.random.default_rng(seed)
@@ -63,12 +59,12 @@ def folder(config) -> Dataset:
     return Dataset(splits["train"], splits.get("val"), splits["test"], classes, name, warnings)
 
 
-def tfds(config) -> Dataset:
+def tfds(config, *, train="train", validation="", test="") -> Dataset:
     """A data set that TensorFlow Datasets has prepared as array_record; read without TensorFlow.
 
     It is looked for in config.path, else in the folder that the environment variable TFDS_DATA_DIR names, else in
-    ~/tensorflow_datasets. The splits "train", "validation" and "test" are taken; "validation" serves as the test
-    split where there is no other.
+    ~/tensorflow_datasets. The splits are "train", "validation" and "test" where no others are named ("train[:90%]").
+    Where the labels of "test" are withheld, or there is none, "validation" serves as the test split.
 
     Raises:
       ValueError: it is not there, in another format, or not for classification.
@@ -76,4 +72,5 @@ def tfds(config) -> Dataset:
     from kdjax.data.tfds import read
 
     data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return read(config.name, Path(data_dir).expanduser(), config.image_size)
+    named = {"train": train, "validation": validation, "test": test}
+    return read(config.name, Path(data_dir).expanduser(), config.image_size, named)

@@ -24,19 +24,25 @@ def _quiet():
         logging.set_verbosity(level)
 
 
-def read(name: str, data_dir: Path, size: int) -> Dataset:
-    """The data set `name` ("cifar10", "cifar10:3.0.2", "data/config") in `data_dir`; see `sources.tfds`."""
+def read(name: str, data_dir: Path, size: int, named: dict[str, str]) -> Dataset:
+    """The data set `name` ("cifar10", "cifar10:3.0.2", "data/config") in `data_dir`; see `sources.tfds`.
+
+    `named` says for each of our splits which of theirs it is, "" for the usual.
+    """
     with _quiet():
         import tensorflow_datasets as tfds
 
         builder = _builder(tfds, name, data_dir)
         image_key, label_key = _keys(tfds, name, builder.info)
-        source = builder.as_data_source(decoders={image_key: tfds.decode.SkipDecoding()})
         mode = "L" if builder.info.features[image_key].shape[-1] == 1 else "RGB"
-        splits = {
-            split: _arrays(source[theirs], theirs, image_key, label_key, size, mode)
-            for split, theirs in _splits(name, source).items()
-        }
+        splits = {}
+        for ours, theirs in _splits(name, builder.info.splits, named).items():
+            try:
+                source = builder.as_data_source(theirs, decoders={image_key: tfds.decode.SkipDecoding()})
+            except (ValueError, AssertionError) as error:  # what is wrong in brackets
+                raise ValueError(f"config.data.kwargs.{ours} {theirs!r}: {error}") from error
+            splits[ours] = _arrays(source, theirs, image_key, label_key, size, mode)
+    splits, notes = _with_labels(name, splits, named)
     classes = tuple(builder.info.features[label_key].names)
     return Dataset(
         splits["train"],
@@ -44,6 +50,7 @@ def read(name: str, data_dir: Path, size: int) -> Dataset:
         splits["test"],
         classes,
         name + (" (JPEG)" if splits["test"].image.items[0].startswith(b"\xff\xd8") else ""),
+        notes,
     )
 
 
@@ -82,16 +89,35 @@ def _keys(tfds, name: str, info) -> tuple[str, str]:
     return keys
 
 
-def _splits(name: str, source) -> dict[str, str]:
-    """Our name -> TFDS's name of each split."""
-    splits = {split: split for split in ("train", "validation", "test") if split in source}
-    if "validation" in splits and "test" not in splits:
-        splits["test"] = splits.pop("validation")
-    if not {"train", "test"} <= splits.keys():
+def _splits(name: str, available, named: dict[str, str]) -> dict[str, str]:
+    """Our name -> TFDS's of each split."""
+    for ours, theirs in named.items():
+        for part in theirs.split("+") if theirs else ():
+            if (whole := part.partition("[")[0].strip()) not in available:
+                hint = nearest(whole, available)
+                raise ValueError(f"config.data.kwargs.{ours} {theirs!r}: {name!r} has no split {whole!r}{hint}")
+    splits = {ours: theirs or (ours if ours in available else "") for ours, theirs in named.items()}
+    if not splits["test"] and not named["validation"]:
+        splits["test"], splits["validation"] = splits["validation"], ""
+    if not splits["train"] or not splits["test"]:
         raise ValueError(
-            f"config.data.name {name!r} needs the splits train and test (or validation), but has {', '.join(source)}"
+            f"config.data.name {name!r} needs the splits train and test (or validation), but has "
+            f"{', '.join(available)}; config.data.kwargs.test names another"
         )
-    return splits
+    return {ours: theirs for ours, theirs in splits.items() if theirs}
+
+
+def _with_labels(name: str, splits: dict[str, Arrays], named: dict[str, str]) -> tuple[dict[str, Arrays], tuple]:
+    """(the splits, notes), "validation" in place of a test split whose labels are withheld: TFDS writes them as -1."""
+    if (splits["test"].label >= 0).all():
+        return splits, ()
+    if any(named[ours] for ours in ("validation", "test")) or "validation" not in splits:
+        raise ValueError(
+            f"config.data.name {name!r}: labels of its test split are withheld (-1); config.data.kwargs.test must name "
+            "a split that has them, test='validation' or a part like test='train[90%:]' of one with train='train[:90%]'"
+        )
+    note = "the labels of the test split are withheld: validation serves as the test split, and chooses no epoch"
+    return {"train": splits["train"], "test": splits["validation"]}, (note,)
 
 
 def _arrays(source, split: str, image_key: str, label_key: str, size: int, mode: str) -> Arrays:

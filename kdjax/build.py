@@ -1,0 +1,98 @@
+"""A network from what a config says of it, {"model": name or import path, "kwargs": {...}}; what is wrong in words."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+import kdjax.models
+from kdjax import config as configs
+from kdjax.find import find, nearest
+
+KINDS = ((bool, int, float), (str,), (tuple,))
+"""Numbers, texts and tuples may not stand for each other; all else is the model's own affair."""
+
+
+def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
+    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
+
+    `dtype` is passed to models that have a field of that name.
+
+    Raises:
+      ValueError: no such model, no Linen module, or arguments that it does not take, with those that it does.
+    """
+    name, factory = spec["model"], find(spec["model"], kdjax.models, f"{field}.model")
+    if not callable(factory):
+        raise ValueError(
+            f"{field}.model: {name!r} is {factory!r}, not a flax.linen Module or a function that makes one"
+        )
+    kwargs = tuples(configs.plain(spec["kwargs"]))
+    _check_arguments(factory, name, classes, kwargs, field)
+    if dtype != "float32":
+        if not _takes(factory, classes, "dtype", jnp.dtype(dtype)):
+            raise ValueError(f"config.dtype {dtype!r}: the model {name} of {field} has no field dtype")
+        kwargs["dtype"] = jnp.dtype(dtype)
+    try:
+        model = factory(num_classes=classes, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module")
+    return model
+
+
+def tuples(value):
+    """Lists as tuples: fields of Linen modules must be hashable."""
+    if isinstance(value, dict):
+        return {key: tuples(v) for key, v in value.items()}
+    return tuple(tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _check_arguments(factory: Callable, name: str, classes: int, kwargs: dict, field: str) -> None:
+    """Raises a ValueError for an argument that the model does not take, lacks, or takes as another type."""
+    parameters = inspect.signature(factory).parameters.values()
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if not open_ended and "num_classes" not in [p.name for p in parameters]:
+        raise ValueError(f"{field}.model: {name} has no field num_classes, the number of classes that it is made for")
+    for key, value in kwargs.items():
+        if key == "num_classes" or not _takes(factory, classes, key, value):
+            raise ValueError(f"{field}.kwargs: {name} takes no {key!r}{nearest(key, _arguments(factory, classes))}")
+    defaults = _defaults(factory, classes)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    for key in needed:
+        if key not in ("num_classes", *kwargs):
+            raise ValueError(f"{field}.kwargs: {name} needs a value for {key!r}")
+    for key, value in kwargs.items():
+        kind = next((kind for kind in KINDS if isinstance(defaults.get(key), kind)), object)
+        if not isinstance(value, kind):
+            raise ValueError(f"{field}.kwargs.{key} is of another type than {name}'s, {defaults[key]!r}; got {value!r}")
+
+
+def _takes(factory: Callable, classes: int, key: str, value) -> bool:
+    """Whether a model has an argument, asked of it: what a function passes on as **fields no signature shows."""
+    try:
+        factory(num_classes=classes, **{key: value})
+    except TypeError as error:
+        return not any(said in str(error) for said in (f"argument '{key}'", f"argument: '{key}'"))
+    except Exception:  # a value that is wrong is not an unknown name
+        return True
+    return True
+
+
+def _defaults(factory: Callable, classes: int) -> dict:
+    """Field -> value of the model made with nothing but the number of classes; {} if it cannot be."""
+    try:
+        model = factory(num_classes=classes)
+    except Exception:  # it needs more than that
+        return {}
+    fields = dataclasses.fields(model) if dataclasses.is_dataclass(model) else ()
+    return {f.name: getattr(model, f.name) for f in fields if f.name not in ("parent", "name", "num_classes")}
+
+
+def _arguments(factory: Callable, classes: int) -> list[str]:
+    """The names of the arguments that a model takes, for a message."""
+    own = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    passed_on = [key for key, value in _defaults(factory, classes).items() if _takes(factory, classes, key, value)]
+    return [key for key in dict.fromkeys([*own, *passed_on]) if key not in ("num_classes", "parent", "name")]
