@@ -14,4 +14,4 @@ The same lines give the same bytes: nothing random is drawn, and the files carry
 those of kdjax.table and kdjax.statistics. Nothing here imports JAX.
 """
 
-from kdjax.plots.write import write as write
+from kdjax.plots.pictures import write as write

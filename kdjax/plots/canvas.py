@@ -5,7 +5,7 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from kdjax import statistics
 from kdjax.plots import style
@@ -25,20 +25,20 @@ def floor(values: np.ndarray) -> float:
     return ordered[1 + int(np.argmax(cuts))] if cuts and max(cuts) > 2 else ordered[0]
 
 
-def limits(values, whiskers=(), lines=()) -> tuple[float, float]:
+def limits(values, whiskers=(), lines=(), reach: float = 1.0) -> tuple[float, float]:
     """Limits of an axis that the values fill.
 
     Args:
       values: what must be seen, but for those that `floor` cuts off.
-      whiskers: ends of error bars, seen as far as they lie within the values' own span of them.
+      whiskers: ends of error bars, seen when they lie within `reach` times the values' own span of them.
       lines: numbers (or None) that are seen when they lie within half that span.
     """
     values = np.asarray(values, float)
     low, high = first, last = floor(values), values.max()
     span = max(high - low, 1.0)
-    for reach, others in ((span, whiskers), (span / 2, lines)):
+    for room, others in ((reach * span, whiskers), (span / 2, lines)):
         for other in others:
-            if other is not None and first - reach <= other <= last + reach:
+            if other is not None and first - room <= other <= last + room:
                 low, high = min(low, other), max(high, other)
     room = 0.05 * max(high - low, 1.0)
     below = 5 * room if values.min() < first else room  # the value of what is cut off is written there
@@ -174,6 +174,18 @@ def epoch_axis(axes: Axes, epochs) -> None:
     axes.xaxis.set_major_formatter(lambda epoch, _: f"{epoch:.0f}")
 
 
+def _ticks(axes: Axes, values: list[float], there) -> None:
+    """Those of the values, from the highest down, that stand a seventh of the y axis apart in its scale `there`."""
+    low, high = there(axes.get_ylim()[0]), there(axes.get_ylim()[1])
+    kept = []
+    for value in sorted((value for value in values if low <= there(value) <= high), reverse=True):
+        if not kept or there(kept[-1]) - there(value) >= (high - low) / 7:
+            kept.append(value)
+    axes.yaxis.set_major_locator(FixedLocator(kept[::-1]))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 LOGARITHMIC = 80.0
 """From a top-1 of so many percent on, a curve's axis is logarithmic in the error."""
 
@@ -192,12 +204,10 @@ def accuracy_axis(axes: Axes, values: np.ndarray) -> str:
     axes.set_yscale("function", functions=(there, back))
     room = 0.04 * max(there(high) - there(low), 0.1)
     low, high = max(back(there(low) - room), 0.0), min(back(there(high) + room), 100.0)
+    axes.set_ylim(low, high)
     round_numbers = [p for p in (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 100) if low <= p <= high]
     few = [p for p in MaxNLocator(5).tick_values(low, high) if low <= p <= high]
-    axes.yaxis.set_major_locator(FixedLocator(round_numbers if len(round_numbers) > 2 else few))
-    axes.yaxis.set_major_formatter(lambda p, _: f"{p:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(low, high)
+    _ticks(axes, round_numbers if len(round_numbers) > 2 else few, there)
     return "top-1 on the test split (%), logarithmic in the error"
 
 
@@ -209,9 +219,8 @@ def loss_axis(axes: Axes, values: np.ndarray) -> None:
     low, high = values.min(), values.max()
     if low > 0 and high > 10 * low:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(numticks=6))
-        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)
+        _ticks(axes, [digit * 10.0**k for k in range(-30, 31) for digit in (1, 2, 5)], np.log10)
     else:
         room = 0.04 * (high - low) or 0.04 * max(abs(high), 1e-9)
         axes.set_ylim(low - room, high + room)

@@ -49,11 +49,15 @@ def confusion_difference(experiment: Experiment) -> Figure | None:
     image = _matrix(axes, cells, members, cmap="RdBu", norm=FuncNorm((_root, _square), -half, half))
     _numbers(axes, image, "{:+.0f}", dark=lambda value: abs(value) > 0.5 * half)
     ticks = np.array([-half, -half / 4, 0, half / 4, half])
-    figure.colorbar(image, cax=bar, label="percentage points of the true class", ticks=ticks, format="{x:+.0f}")
+    figure.colorbar(image, cax=bar, label="percentage points of the true class", ticks=ticks, format=_point_tick)
     what = f"confusion of {experiment.label(best)} minus that of {experiment.label(experiment.baseline)}"
     more = "; on the diagonal more is better, beside it less"
     subject.wide(figure, subject.title(experiment, what + _of(cells, members), {best: both[best]}, more))
     return figure
+
+
+def _point_tick(value: float, _) -> str:
+    return f"{value:+.1f}".replace("-", "\N{MINUS SIGN}") if value else "0"
 
 
 def _root(value):

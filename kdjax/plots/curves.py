@@ -21,7 +21,6 @@ def curves(experiment: Experiment) -> Figure | None:
     if not rows:
         return None
     figure = _together(experiment, rows) if len(rows) <= ONE_AXES else _apart(experiment, rows)
-    figure.supxlabel("epoch", fontsize=9)
     text = subject.title(experiment, "learning curves", rows, more="; mean and range of the seeds")
     subject.wide(figure, text)
     return figure
@@ -44,7 +43,8 @@ def _together(experiment: Experiment, rows: dict[str, list[dict]]) -> Figure:
     canvas.loss_axis(right, losses[:, 1])
     for axes in (left, right):
         canvas.epoch_axis(axes, np.append(losses[:, 0], every(rows, "test_top1")[:, 0]))
-    canvas.legend(figure, left, loc="outside lower center", ncols=len(rows))
+        axes.set_xlabel("epoch")
+    canvas.legend(figure, left, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -60,6 +60,7 @@ def _apart(experiment: Experiment, rows: dict[str, list[dict]]) -> Figure:
     values = every({**rows, "": behind}, "test_top1")
     figure.supylabel(canvas.accuracy_axis(panels[0], values[:, 1]), fontsize=9)
     canvas.epoch_axis(panels[0], values[:, 0])
+    figure.supxlabel("epoch", fontsize=9)
     return figure
 
 

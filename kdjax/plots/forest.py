@@ -30,13 +30,13 @@ def forest(experiment: Experiment) -> Figure | None:
         _row(axes, y, records[name])
     canvas.row_names(axes, [experiment.label(name) for name in names])
     canvas.beside(axes, [_text(records[name], experiment.rows[name]) for name in names])
-    axes.text(
-        1.015, -0.75, "points [95 %], Holm's p", transform=axes.get_yaxis_transform(), va="bottom", fontsize=8.5,
-        color=style.GREY,
-    )  # fmt: skip
-    axes.set_xlabel(f"top-1 minus that of {experiment.baseline}, percentage points; line: 95 % interval, seeds paired")
+    header = "points [95 %], Holm's p" if ends else "points"
+    grey = {"va": "bottom", "fontsize": 8.5, "color": style.GREY}
+    axes.text(1.015, -0.75, header, transform=axes.get_yaxis_transform(), **grey)
+    interval = "; line: 95 % interval, seeds paired" if ends else ""
+    axes.set_xlabel(f"top-1 minus that of {experiment.baseline}, percentage points{interval}")
     rows = {name: experiment.rows[name] for name in (*records, experiment.baseline) if name in experiment.rows}
-    subject.wide(figure, subject.title(experiment, f"difference to {experiment.baseline}", rows))
+    subject.wide(figure, subject.title(experiment, f"difference in top-1 to {experiment.baseline}", rows))
     figure.legend(handles=_key(experiment), loc="outside lower center", ncols=2)
     return figure
 
@@ -48,7 +48,7 @@ def significant(record: dict) -> bool:
 
 def _limits(differences: np.ndarray, ends: list[float]) -> tuple[float, float]:
     """Limits around the differences and 0, also where a few far below are cut off."""
-    low, high = canvas.limits(differences, ends, (0.0,))
+    low, high = canvas.limits([*differences, 0.0], ends, reach=3.0)
     room = 0.05 * max(high, 0.0) - 0.05 * min(low, 0.0)
     return (-room, high) if low >= 0 else (low, room) if high <= 0 else (low, high)
 

@@ -129,16 +129,11 @@ def heading(name: str, what: str, experiment: Experiment, rows, more: str) -> st
 def pair(experiment: Experiment) -> str:
     """ "resnet20 → lenet on grocery_store"."""
     teacher = experiment.records.get(TEACHER, {}).get("model")
-    named = [*([experiment.baseline] if experiment.baseline in experiment.rows else []), *experiment.rows]
-    models = [experiment.records[name]["model"] or _configured(experiment.rows[name]) for name in named]
-    models = list(dict.fromkeys(style.short(model, 30) for model in models if model)) or ["student"]
-    students = " / ".join(models[:2]) + (f" and {len(models) - 2} more" if len(models) > 2 else "")
+    method = experiment.baseline if experiment.baseline in experiment.rows else next(iter(experiment.rows))
+    configured = experiment.rows[method][0]["config"].get("student") or {}
+    student = style.short(configured.get("model") or experiment.records[method]["model"] or "student")
     on = next((run["result"]["dataset"] for run in experiment.runs if (run["result"] or {}).get("dataset")), "")
-    return (f"{style.short(teacher, 40)} → " if teacher else "") + students + (f" on {style.short(on)}" if on else "")
-
-
-def _configured(runs: list[dict]) -> str:
-    return str((runs[0]["config"].get("student") or {}).get("model") or "")
+    return (f"{style.short(teacher)} → " if teacher else "") + student + (f" on {style.short(on)}" if on else "")
 
 
 def wide(figure: Figure, text: str) -> None:
