@@ -493,7 +493,7 @@ def _footnotes(runs: list[dict]) -> list[str]:
 
 def write(runs: list[dict], out) -> list[Path]:
     """Writes runs.jsonl, table.md, .csv and .tex, classes.csv and the pictures under `out`; returns their paths."""
-    from kdjax import plot  # slow to import
+    from kdjax import plots  # slow to import
 
     out = Path(out)
     lines = [json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in runs]
@@ -506,4 +506,4 @@ def write(runs: list[dict], out) -> list[Path]:
     }
     for name, text in texts.items():
         write_text(out / name, text)
-    return [*(out / name for name in texts), *plot.write(runs, out)]
+    return [*(out / name for name in texts), *plots.write(runs, out)]
