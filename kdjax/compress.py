@@ -13,12 +13,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-PRUNE = {"sparsity": 0.8, "begin_epochs": 0.0, "end_epochs": 0.0, "every_steps": 10}
-"""A method's `prune`: final fraction of zeros, when pruning begins and ends (0: half of the epochs), how often."""
-
-QUANTIZE = ("int8",)
-"""What a method's `quantize` may be."""
-
 
 class PruneState(NamedTuple):
     """What pruning remembers, part of the optimizer's state and so of every checkpoint."""

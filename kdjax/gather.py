@@ -44,11 +44,12 @@ def select(lines: list[dict], only) -> list[dict]:
     return [line for line, own in zip(lines, names, strict=True) if not only or own & {*only, TEACHER}]
 
 
-def begun(lines: list[dict]) -> list[dict]:
-    """The lines of rows that have a result, for one seed at least."""
+def begun(lines: list[dict], seeds=()) -> list[dict]:
+    """The lines of rows that have a result, for one seed at least; of seeds other than `seeds`, only those that do."""
     row = lambda line: (line["config"].get("experiment"), line["config"].get("row"))  # noqa: E731
     known = {row(line) for line in lines if line["result"]}
-    return [line for line in lines if row(line) in known]
+    asked = lambda line: not seeds or line["result"] or line["config"].get("seed") in seeds  # noqa: E731
+    return [line for line in lines if row(line) in known and asked(line)]
 
 
 def _line(text: str, where: str) -> dict:
@@ -256,11 +257,14 @@ RESULT = {
     "method": str,
     "seed": int,
     "epochs": int,
+    "steps": (None, int),
+    "image_shape": (None, [int]),
     "last": (None, {"top1": FRACTION, **_SCORES, "confusion": (None, [[int]])}),
     "best": (None, {"top1": FRACTION}),
     "peak": (None, {"top1": FRACTION}),
-    "teacher": (None, {"model": str, "top1": FRACTION, **_COST}),
-    "student": (None, {"model": str, **_COST}),
+    "teacher": (None, {"model": str, "top1": FRACTION, **_SCORES, **_COST}),
+    "student": (None, {"model": str, "trained_parameters": (None, int), **_COST}),
+    "gradients": (None, {}),
     "dataset": str,
     "classes": [str],
     "train_counts": (None, [int]),

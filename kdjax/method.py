@@ -16,6 +16,7 @@ import kdjax.models
 from kdjax import compress
 from kdjax import config as configs
 from kdjax.find import find, nearest
+from kdjax.methods import PRUNE, QUANTIZE
 from kdjax.objective import CONTEXT, Lift, Objective, Term, as_outputs, context_names, hyperparameters
 from kdjax.optimizer import learning_rate, make_optimizer
 from kdjax.step import make_init
@@ -150,8 +151,8 @@ def _check_reserved(spec: dict, where: str) -> None:
     kinds = {"data": {}, "from_teacher": {}, "optimizer": {}, "prune": {}, "student": {}, "terms": {}, "freeze": ()}
     for key, like in {**kinds, "quantize": "", "start": "", "teacher": ""}.items():
         configs.typed(spec.get(key, like), like, f"{where}.{key}")
-    if spec.get("quantize") and spec["quantize"] not in compress.QUANTIZE:
-        raise ValueError(f"{where}.quantize {spec['quantize']!r}{nearest(spec['quantize'], compress.QUANTIZE)}")
+    if spec.get("quantize") and spec["quantize"] not in QUANTIZE:
+        raise ValueError(f"{where}.quantize {spec['quantize']!r}{nearest(spec['quantize'], QUANTIZE)}")
     _check_prune(spec.get("prune", {}), f"{where}.prune")
     configs.typed(spec.get("student", {}).get("kwargs", {}), {}, f"{where}.student.kwargs")
     for path in spec.get("freeze", ()):
@@ -159,9 +160,9 @@ def _check_reserved(spec: dict, where: str) -> None:
 
 
 def _check_prune(given: dict, where: str) -> None:
-    for key, value in _known(given, compress.PRUNE, where).items():
-        configs.typed(value, compress.PRUNE[key], f"{where}.{key}")
-    spec = {**compress.PRUNE, **given}
+    for key, value in _known(given, PRUNE, where).items():
+        configs.typed(value, PRUNE[key], f"{where}.{key}")
+    spec = {**PRUNE, **given}
     if not 0 < spec["sparsity"] < 1:
         raise ValueError(f"{where}.sparsity is the fraction of zeros, above 0 and below 1; got {spec['sparsity']}")
     if spec["every_steps"] < 1 or min(spec["begin_epochs"], spec["end_epochs"]) < 0:
@@ -299,7 +300,7 @@ def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.G
     """The pruning of a stage; () if there is none."""
     if spec is None:
         return ()
-    spec = {**compress.PRUNE, **spec}
+    spec = {**PRUNE, **spec}
     begin = round(spec["begin_epochs"] * steps_per_epoch)
     end = round((spec["end_epochs"] or epochs / 2) * steps_per_epoch)
     if not begin <= end < epochs * steps_per_epoch:

@@ -8,7 +8,7 @@ Besides terms a recipe may hold
   freeze       paths of parameters that the main stage leaves as they are
   from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
   optimizer    fields of config.optimizer that differ
-  prune        magnitude pruning, see kdjax.compress.PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}
+  prune        magnitude pruning, see PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}
   quantize     "int8": the forward pass is rounded to int8 while training and when evaluated
   start        the method whose finished student of the same seed this one begins as
   student      another network than config.student
@@ -19,11 +19,13 @@ the defaults of train_student.py) unless another source is named. It has no KD t
 
 import copy
 
-import jax
-import jax.numpy as jnp
-
-import kdjax.models
 from kdjax.find import find, nearest
+
+PRUNE = {"sparsity": 0.8, "begin_epochs": 0.0, "end_epochs": 0.0, "every_steps": 10}
+"""A method's `prune`: final fraction of zeros, when pruning begins and ends (0: half of the epochs), how often."""
+
+QUANTIZE = ("int8",)
+"""What a method's `quantize` may be."""
 
 _LABELS = {"cross_entropy": {"weight": 1.0}}
 _KD = {"kd": {"weight": 1.0, "temperature": 4.0}}
@@ -186,12 +188,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     Raises:
       ValueError: no recipe of that name.
     """
-    recipes = RECIPES | VARIANTS
-    if name not in recipes:
-        raise ValueError(f"there is no recipe {name!r}{nearest(name, recipes)}")
-    found = copy.deepcopy(recipes[name])
-    for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
-        found[term] = {**found[term], **changes}
+    found = numbers(name, teacher, student)
     if name == "simkd" and teacher and student:
         found["student"]["kwargs"] = {"student": student, "channels": _channels(teacher)}
     if name == "mutual" and student:
@@ -199,8 +196,24 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     return found
 
 
+def numbers(name: str, teacher: str = "", student: str = "") -> dict:
+    """The same but for the arguments of a student of its own; looks at no network, and so needs no JAX."""
+    recipes = RECIPES | VARIANTS
+    if name not in recipes:
+        raise ValueError(f"there is no recipe {name!r}{nearest(name, recipes)}")
+    found = copy.deepcopy(recipes[name])
+    for term, changes in PAIRS.get(name, {}).get((teacher, student), {}).items():
+        found[term] = {**found[term], **changes}
+    return found
+
+
 def _channels(model: str) -> int:
     """Channels of the last map of a network of kdjax.models."""
+    import jax
+    import jax.numpy as jnp
+
+    import kdjax.models
+
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     network = find(model, kdjax.models, "model")(num_classes=1)
     return jax.eval_shape(network.init_with_output, jax.random.key(0), image)[0].preacts[-1].shape[-1]
