@@ -38,7 +38,7 @@ def notes(lines: list[dict], record: dict) -> list[str]:
     found = [*_unfinished(own), *_other_config(own, lines)]
     if record["method"] == TEACHER:
         return found + _bad_teacher(record, lines)
-    found += [*_differs(own), *_learning(own), *_doubtful(own, record)]
+    found += [*_differs(own, _other_weights(own, lines)), *_learning(own), *_doubtful(own, record)]
     if record["n"] == 1:
         found.append("A single seed: no standard deviation and no test.")
     if record["pairs"] is not None and record["pairs"] < record["n"]:
@@ -84,7 +84,13 @@ def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
 # ---- what a row does otherwise than the others
 
 
-def _differs(own: list[dict]) -> list[str]:
+def _other_weights(own: list[dict], lines: list[dict]) -> bool:
+    """Whether a row's initial weights are drawn from others than those of rows that no row teaches (kdjax.streams)."""
+    generations = [{result.get("generation", 0) for result in done(part)} for part in (own, students_of(lines))]
+    return bool(generations[0]) and max(generations[0]) > min(generations[1])
+
+
+def _differs(own: list[dict], other_weights: bool) -> list[str]:
     spec = next((spec_of(line) for line in own if spec_of(line)), {})
     found = []
     if spec.get("student"):
@@ -96,7 +102,8 @@ def _differs(own: list[dict]) -> list[str]:
     if spec.get("first_stage"):
         found.append(_first_stage(spec["first_stage"]))
     if spec.get("teacher"):
-        found.append(f"Taught by the student of {listed(spec['teacher'].split('+'))} with the same seed.")
+        weights = ", from initial weights of its own" if other_weights and not spec.get("start") else ""
+        found.append(f"Taught by the student of {listed(spec['teacher'].split('+'))} with the same seed{weights}.")
     if spec.get("start"):
         found.append(f"Begins as the student of {spec['start']} with the same seed: trained that much longer in all.")
     if spec.get("from_teacher"):

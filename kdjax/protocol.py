@@ -81,7 +81,7 @@ def _few(spec: dict) -> str:
 def _training(shared: dict, students: list[dict]) -> str:
     if len({line["config"].get("method") for line in students}) == 1:
         whom = "Trained for"
-    elif any(spec.get(key) for spec in map(spec_of, students) for key in OTHERWISE):
+    elif _generations(students) > 1 or any(spec_of(line).get(key) for line in students for key in OTHERWISE):
         whom = "Every method, but for what notes say of single ones:"
     else:
         whom = "Every method:"
@@ -89,6 +89,11 @@ def _training(shared: dict, students: list[dict]) -> str:
     number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
     how = optimizer(shared.get("optimizer") or {})
     return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
+
+
+def _generations(students: list[dict]) -> int:
+    """How many kinds of initial weights there are: rows that other rows teach begin with others (kdjax.streams)."""
+    return len({result.get("generation", 0) for result in done(students)})
 
 
 def _steps(shared: dict, students: list[dict]) -> str:

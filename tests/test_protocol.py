@@ -326,3 +326,13 @@ def test_sizes_and_machine():
         "cpu x 2 with jax 0.10.2. Revision abc.",
     ):
         assert said in text
+
+
+def test_rows_taught_by_rows_begin_with_other_weights():
+    runs = lines_of(KINDS["born again"])
+    assert "from initial weights of its own" not in table.markdown(runs)  # runs of earlier versions
+    for line in runs:
+        line["result"]["generation"] = int(line["config"]["method"] == "again")
+    text = table.markdown(runs)
+    assert "Taught by the student of student with the same seed, from initial weights of its own." in text
+    assert "Every method, but for what notes say of single ones:" in text
