@@ -19,12 +19,23 @@ def confusion(result: dict) -> np.ndarray:
     return counts
 
 
-def scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """{"recall", "precision", "f1"}: [K] fractions of a confusion matrix; nan for classes without test images.
+def totals(result: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """([K] test images of each class, [K] predictions of it, [K] right ones), from the cells of the confusion alone.
+
+    A matrix of 10,000 classes would take 800 MB, its cells are at most as many as the test images.
+    """
+    true, predicted, count = np.array(result["last"]["confusion"], np.int64).reshape(-1, 3).T
+    size, right = len(result["classes"]), true == predicted
+    summed = [(true, count), (predicted, count), (true[right], count[right])]
+    return tuple(np.bincount(place, number, size).astype(np.int64) for place, number in summed)
+
+
+def class_scores(result: dict) -> dict[str, np.ndarray]:
+    """{"recall", "precision", "f1"}: [K] fractions on the test split; nan for classes without test images.
 
     A class that is never predicted has precision and F1 of 0, as in the macro averages of kdjax.metrics.
     """
-    hits, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
+    true, predicted, hits = totals(result)
     with np.errstate(invalid="ignore", divide="ignore"):
         found = {
             "recall": hits / true,
@@ -48,7 +59,7 @@ def group(result: dict) -> np.ndarray:
 
 def group_accuracy(result: dict, number: int) -> float:
     """Mean accuracy of a group's classes that have test images, each counting the same; nan when none has."""
-    recall = scores(confusion(result))["recall"][group(result) == number]
+    recall = class_scores(result)["recall"][group(result) == number]
     return float(np.nanmean(recall)) if np.isfinite(recall).any() else math.nan
 
 
@@ -58,7 +69,9 @@ def group_sizes(results: list[dict], number: int) -> str:
     images = np.concatenate(members)
     if not len(images):
         return "no class"
-    return f"{between(images)} images, {between([len(member) for member in members])} classes"
+    sizes = [len(member) for member in members]
+    image, class_ = ("image" if max(images) == 1 else "images"), ("class" if max(sizes) == 1 else "classes")
+    return f"{between(images)} {image}, {between(sizes)} {class_}"
 
 
 def between(numbers) -> str:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import kdjax.models
-from kdjax import convolve
+from kdjax import compress, convolve
 from kdjax.find import find
+from kdjax.models import compose
 from kdjax.objective import as_outputs
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -29,16 +30,29 @@ def cost(model: nn.Module, image_shape: tuple[int, int, int], variables=None) ->
       medians in milliseconds for a batch of 1 and of 64; latency_1_spread_ms and latency_64_spread_ms, the
       interquartile ranges.
     """
-    shapes = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
-    row = {"parameters": parameters, "flops": flops(model, image_shape), "bytes": parameters * WIDTHS["float32"]}
-    variables = jax.device_put(_random(shapes) if variables is None else variables)
+    size = parameters(model, image_shape)
+    row = {"parameters": size, "flops": flops(model, image_shape), "bytes": size * WIDTHS["float32"]}
+    variables = jax.device_put(_random(_shapes(model, image_shape)) if variables is None else variables)
     for batch in (1, 64):
         times = _measure(model, variables, (batch, *image_shape))
         low, median, high = np.percentile(times, (25, 50, 75))
         row[f"latency_{batch}_ms"] = float(median)
         row[f"latency_{batch}_spread_ms"] = float(high - low)
     return row
+
+
+def shipped(model: nn.Module) -> nn.Module:
+    """Of what a method trains, the network that ships: the first of peers, and without rounding while it trains."""
+    model = compress.unquantized(model)
+    return shipped(model.members[0]) if isinstance(model, compose.Peers) else model
+
+
+def parameters(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(model, image_shape)["params"]))
+
+
+def _shapes(model, image_shape):
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
 
 
 def flops(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
@@ -50,8 +64,7 @@ def flops(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     normalisation, activations and pooling.
     """
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    return round(_forward(model).lower(variables, image).cost_analysis()["flops"])
+    return round(_forward(model).lower(_shapes(model, image_shape), image).cost_analysis()["flops"])
 
 
 def _forward(model):

@@ -2,15 +2,12 @@
 
 import contextlib
 import functools
-import importlib.metadata
 import itertools
 import json
 import math
 import os
-import platform
 import queue
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +22,19 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, identity, metrics, parallel, processes, shapes, streams
+from kdjax import (
+    caution,
+    checkpoint,
+    cost,
+    data,
+    gradients,
+    identity,
+    metrics,
+    parallel,
+    processes,
+    shapes,
+    streams,
+)
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -37,6 +46,7 @@ from kdjax.method import Method
 from kdjax.models import compose, torch, weights
 from kdjax.parallel import Place
 from kdjax.progress import Display
+from kdjax.provenance import revision, versions
 from kdjax.run import Run, write_json
 from kdjax.step import make_teach, student_variables
 from kdjax.train import Cohort, Feed, Learner, Stopped, compile_program
@@ -263,7 +273,10 @@ class Lab:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
         models = [row.model for row in itertools.chain(*planned.values())]
-        processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else is computed here
+        costs = processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else computes here
+        larger = (caution.larger(own, teacher.measured if teacher else None) for own in costs)
+        for said in dict.fromkeys(filter(None, larger)):
+            self.display.message(said)
         free, failures = queue.SimpleQueue(), []
         for places in self.layout:
             free.put(places)
@@ -439,7 +452,9 @@ class Lab:
         self.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
         for remark in remarks:
             self.display.message(f"teacher {name}: {remark}")
-        measured = {"model": name, "top1": means["top1"], **self.cost(model)}
+        report = metrics.report(logits, self.dataset.test.label)
+        scores = {"top1": means["top1"], **{key: report[key] for key in ("precision", "recall", "f1", "nll", "ece")}}
+        measured = {"model": name, **scores, **self.cost(model)}
         return Teacher(
             model, variables, measured, checkpoint.fingerprint(variables), tuple(remarks), logits, generation
         )
@@ -522,15 +537,18 @@ class Lab:
         def on_finish(learner):
             processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
 
+        report = processes.first()
+        variables = place.put(teacher.variables) if teacher else None
         cohort = Cohort(
             feed=feed,
             teach=self.teach(teacher.model, place) if teacher else lambda variables, image: None,
-            teacher_variables=place.put(teacher.variables) if teacher else None,
+            teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
             on_epoch=on_epoch,
             on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
+            on_main=functools.partial(self._on_main, feed, variables) if report else lambda *_: None,
             stop_signal=self.stop_signal,
         )
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
@@ -636,6 +654,21 @@ class Lab:
         epoch, step = ready[0].epoch + 1, ready[0].step
         self.display.status(f"{len(ready)} students, epoch {epoch}/{config.epochs}, step {step}")
 
+    def _on_main(self, feed: Feed, teacher_variables, learners: list[Learner], batch, taught) -> None:
+        """Writes how large the gradients of each method's terms are, and says where they are far apart."""
+        for learner in learners:
+            method, stage = learner.program.method, learner.program.stages[-1]
+            if not gradients.measures(stage):
+                continue
+            norm = self._once(functools.partial(gradients.compile_norm, method.model), "norm", method.model)
+            make = functools.partial(gradients.compile_cotangents, stage)
+            cotangents = self._once(make, "cotangents", method.name)
+            given = (feed.place.put(learner.state), batch, taught, teacher_variables, feed.labels)
+            found = gradients.ratios(stage, stage.epochs * feed.steps, norm, cotangents, *given)
+            write_json(learner.run.path / "gradients.json", {"ratios": found})
+            for said in caution.gradients([found]):
+                self.display.message(f"{method.row} seed {learner.seed}: {said}")
+
     def _on_epoch(self, config, learner: Learner, losses: dict) -> dict | None:
         """Evaluates where it is due and appends the epoch's row to metrics.jsonl; how the run has diverged, if so."""
         row = {"epoch": learner.epoch, "step": int(learner.state.step), **losses, "learning_rate": _rate(learner)}
@@ -686,7 +719,8 @@ class Lab:
             "image_shape": list(self.image_shape),
             "classes": list(self.dataset.classes),
             "train_counts": np.bincount(arrays.label[arrays.label >= 0], minlength=len(self.dataset.classes)).tolist(),
-            "seconds": round(learner.seconds, 3),
+            "gradients": learner.run.gradients(),
+            "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
             "versions": versions(),
             "device": parallel.describe(),
             "revision": revision(),
@@ -702,6 +736,8 @@ class Lab:
         how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())
         shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {how}"
         self.display.message(f"{method.row} seed {learner.seed}: {shown}")
+        if result["last"] and teacher and (said := caution.better(result["last"]["top1"], teacher.measured["top1"])):
+            self.display.message(f"{method.row} seed {learner.seed}: {said}")
 
     def _once(self, make: Callable, *key):
         """What `make` has made the first time that it was asked for under this key."""
@@ -721,9 +757,11 @@ class Lab:
         return self._once(lambda: self.evaluator.compile(model), "evaluate", model)
 
     def cost(self, model) -> dict:
-        """Parameters, FLOPs, bytes and latency of a model, measured once."""
-        model = compress.unquantized(model)
-        return self._once(lambda: cost.cost(model, self.image_shape), "cost", model)
+        """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
+        network = cost.shipped(model)
+        row = self._once(lambda: cost.cost(network, self.image_shape), "cost", network)
+        trained = cost.parameters(model, self.image_shape)
+        return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     # ---- checks before any training
 
@@ -883,22 +921,3 @@ def _named(field: str):
         yield
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from error
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    packages = ("kdjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
-
-
-@functools.cache
-def revision() -> str:
-    """The git revision of this checkout, with a + when it has changes; "" outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        git = functools.partial(subprocess.run, cwd=folder, capture_output=True, text=True, check=True)
-        changed = git(["git", "status", "--porcelain", "--untracked-files=no", "."]).stdout.strip()
-        return git(["git", "rev-parse", "--short=12", "HEAD"]).stdout.strip() + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""

@@ -1,44 +1,69 @@
-"""What stands under a table: how the numbers were made, and what a reader should know of single rows."""
+"""How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
-import json
-
-from kdjax import identity
-from kdjax.config import completed, differences, plain
-from kdjax.decay import decay_kind
+from kdjax.deviations import hyperparameters
+from kdjax.footnotes import shared_config, spec_of, students_of
 from kdjax.gather import TEACHER, done
-from kdjax.methods import PRUNE, RECIPES, VARIANTS, numbers
+from kdjax.records import Experiment
+from kdjax.wording import counted, listed, optimizer, span
 
-BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype", "data", "teacher", "optimizer")
-"""Fields of a run's config that all rows of a table have in common."""
+OTHERWISE = ("data", "first_stage", "from_teacher", "optimizer", "start")
+"""Keys of a method by which its training differs from the others': its footnotes say how."""
 
 
-def protocol(lines: list[dict], records: list[dict]) -> list[tuple[str, str]]:
+def protocol(experiment: Experiment, columns) -> list[tuple[str, str]]:
     """(title, text) of paragraphs about one experiment: how it was trained, what the numbers are, where it was run.
 
     Args:
-      lines: the experiment's, of runs.jsonl; records: the rows of its table (kdjax.table.records).
+      columns: headers of all tables that are shown; what is not among them is not explained.
     """
-    students = [line for line in lines if line["config"].get("method") != TEACHER]
-    where = ("Machine", _where(lines))
+    students, where = students_of(experiment.lines), ("Machine", _where(experiment.lines))
     if not students:
         return [where]
-    config = students[0]["config"]
-    training = f"{_data(config, students)} {_training(config)} {_hyperparameters(students)} {_teacher(config, records)}"
-    numbers = _statistics(config, students, records)
-    return [("Protocol", training), ("Numbers", numbers), *_papers(config, records), where]
+    shared = shared_config(experiment.lines)
+    training = [_data(shared, students), _training(shared, students), hyperparameters(students)]
+    training.append(_teacher(shared, experiment))
+    paragraphs = [("Protocol", _joined(training)), ("Numbers", _numbers(shared, students, experiment, columns))]
+    return [*paragraphs, *_papers(shared, experiment.records), where]
 
 
-def _data(config: dict, students: list[dict]) -> str:
+def _joined(sentences) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+# ---- training
+
+
+def _data(shared: dict, students: list[dict]) -> str:
     results = [line["result"] for line in students if line["result"]]
-    data, spec = results[0] if results else {}, config.get("data") or {}
-    name = data.get("dataset") or spec.get("name") or spec.get("source") or "data"
-    sizes = [f"{len(data['classes'])} classes"] if data else []
-    train = sorted({sum(result["train_counts"]) for result in results if result.get("train_counts")})
-    sizes += [f"{_span(train)} labelled training images"] if train else []
-    sizes += [_validation(spec, results)]
+    first, spec = results[0] if results else {}, shared.get("data") or {}
+    name = first.get("dataset") or spec.get("name") or spec.get("source") or "data"
+    sizes = [counted(len(first["classes"]), "class", "classes")] if first else []
+    shape = first.get("image_shape")
+    sizes += [f"images of {' x '.join(map(str, shape))}"] if shape else []
+    train = {sum(result["train_counts"]) for result in results if result.get("train_counts")}
+    sizes += [span(train, "labelled training image")] if train else []
+    sizes.append(_validation(spec, results))
     tests = {sum(n for *_, n in result["last"]["confusion"]) for result in done(students) if _confusion(result)}
-    sizes += [f"{_span(sorted(tests))} test images"] if tests else []
-    return f"{name}: {', '.join(sizes)}.{_few(spec)}"
+    sizes += [span(tests, "test image")] if tests else []
+    return f"{name}: {', '.join(sizes)}.{_part(spec)}{_few(spec)}"
+
+
+def _confusion(result: dict):
+    return result["last"].get("confusion")
+
+
+def _validation(spec: dict, results: list[dict]) -> str:
+    fraction = spec.get("validation")
+    if not any(result.get("best") for result in results):
+        return "no validation split" if results and not fraction else "a validation split"
+    part = f", or else {100 * fraction:g} % of the training split" if fraction else ""
+    return f"a validation split (the data's own{part})"
+
+
+def _part(spec: dict) -> str:
+    if not spec.get("train_examples"):
+        return ""
+    return f" Of the training split a stratified part of {counted(spec['train_examples'], 'image')} is used."
 
 
 def _few(spec: dict) -> str:
@@ -46,102 +71,101 @@ def _few(spec: dict) -> str:
     shots, imbalance = spec.get("shots"), spec.get("imbalance")
     if not shots and not imbalance:
         return ""
-    text = f" Students see {shots} labelled images a class."
+    text = f" Students see {counted(shots, 'labelled image')} a class." if shots else ""
     if imbalance:
-        largest = f" from {shots} labelled images of the largest class on" if shots else ""
+        largest = f" from {counted(shots, 'labelled image')} of the largest class on" if shots else ""
         text = f" Students see a long tail{largest}, {imbalance:g} to 1 among classes of one size."
     return text + (" The other training images are used without labels." if spec.get("unlabelled") else "")
 
 
-def _confusion(result: dict):
-    return result["last"].get("confusion")
-
-
-def _span(numbers: list) -> str:
-    return f"{numbers[0]:,}" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,}"
-
-
-def _validation(spec: dict, results: list[dict]) -> str:
-    if not any(result.get("best") for result in results):
-        return "no validation split" if results and not spec.get("validation") else "a validation split"
-    fraction = spec.get("validation")
-    return f"{100 * fraction:g} % of the training split for validation" if fraction else "its own validation split"
-
-
-def _training(config: dict) -> str:
-    steps = f" of {config['steps_per_epoch']} steps" if config.get("steps_per_epoch") else ""
-    number = "" if config.get("dtype", "float32") == "float32" else f", computed in {config['dtype']}"
-    augment = ", ".join((config.get("data") or {}).get("augment") or {}) or "none"
-    return (
-        f"Every method: {config.get('epochs', '?')} epochs{steps}, batch size {config.get('batch_size', '?')}{number}, "
-        f"{describe_optimizer(config.get('optimizer') or {})}; the same batches, augmentation ({augment}) and initial "
-        "weights per seed."
-    )
-
-
-def describe_optimizer(spec: dict) -> str:
-    """ "sgd (momentum 0.9), learning rate 0.05, cosine schedule, weight decay 0.0005 (L2)"."""
-    kwargs = ", ".join(f"{key} {value}" for key, value in (spec.get("kwargs") or {}).items())
-    schedule = spec.get("schedule", "constant")
-    if schedule == "step":
-        schedule = f"times {spec.get('factor', 0.1):g} after epochs {', '.join(map(str, spec.get('milestones', [])))}"
+def _training(shared: dict, students: list[dict]) -> str:
+    if len({line["config"].get("method") for line in students}) == 1:
+        whom = "Trained for"
+    elif _generations(students) > 1 or any(spec_of(line).get(key) for line in students for key in OTHERWISE):
+        whom = "Every method, but for what notes say of single ones:"
     else:
-        schedule = f"{schedule} schedule"
-    warmup = f", {spec['warmup_epochs']:g} epochs of warm-up" if spec.get("warmup_epochs") else ""
-    clip = f", gradients clipped to norm {spec['clip_norm']:g}" if spec.get("clip_norm") else ""
-    name = f"{spec.get('name', '')} ({kwargs})" if kwargs else spec.get("name", "")
-    rate, kind = spec.get("learning_rate", 0.0), decay_kind(spec)
-    amount = spec.get("weight_decay") or (spec.get("kwargs") or {}).get("weight_decay_rate")
-    decay = "no weight decay" if kind == "none" else f"weight decay {amount:g} ({kind})"
-    return f"{name}, learning rate {rate:g}, {schedule}{warmup}, {decay}{clip}"
+        whom = "Every method:"
+    epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
+    number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
+    how = optimizer(shared.get("optimizer") or {})
+    return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
 
 
-def _hyperparameters(students: list[dict]) -> str:
-    """Which methods have the papers' numbers, and what differs in the others."""
-    changed, own = {}, []
-    for line in students:
-        config = line["config"]
-        method, spec = config.get("method"), config.get("spec")
-        if spec is None or config.get("ablation"):
-            continue
-        if method not in RECIPES | VARIANTS:
-            own.append(method)
-            continue
-        paper = numbers(method, *((config.get(role) or {}).get("model", "") for role in (TEACHER, "student")))
-        changes = differences(_filled(paper), _filled(spec))
-        if changes:
-            changed[method] = [change.replace("'(absent)'", "default") for change in changes]
-    text = "Hyperparameters: the papers' (kdjax/methods.py)"
-    if changed:
-        listed = "; ".join(f"{method} ({', '.join(changes)})" for method, changes in changed.items())
-        text += f", except, paper -> here, {listed}"
-    if own:
-        text += f"; {', '.join(dict.fromkeys(own))}: as in the config"
-    return f"{text}."
+def _generations(students: list[dict]) -> int:
+    """How many kinds of initial weights there are: rows that other rows teach begin with others (kdjax.streams)."""
+    return len({result.get("generation", 0) for result in done(students)})
 
 
-def _filled(spec: dict) -> dict:
-    """`spec` as config.json has it, without what is empty and without its network, which is no hyperparameter."""
-    spec = {key: value for key, value in json.loads(json.dumps(plain(spec))).items() if key != "student"}
-    if "first_stage" in spec:
-        spec["first_stage"] = {key: value for key, value in spec["first_stage"].items() if value}
-    return spec
+def _steps(shared: dict, students: list[dict]) -> str:
+    steps = {result["steps"] / result["epochs"] for result in done(students) if result.get("steps")}
+    known = shared.get("steps_per_epoch") or (round(min(steps)) if len(steps) == 1 and min(steps) % 1 == 0 else 0)
+    last = ", the smaller last batch of an epoch among them" if _keeps_last(shared) else ""
+    return f" of {counted(known, 'step')}{last}" if known else last
 
 
-def _teacher(config: dict, records: list[dict]) -> str:
+def _keeps_last(config: dict) -> bool:
+    return bool(config.get("keep_last_batch") and not config.get("steps_per_epoch"))
+
+
+def _alike(shared: dict, students: list[dict]) -> str:
+    """What rows of a seed have in common besides the optimizer: batches, augmentation, initial weights."""
+    augment = listed((shared.get("data") or {}).get("augment") or ["none"])
+    if len({line["config"].get("method") for line in students}) == 1:
+        return f"augmentation: {augment}"
+    text = f"the same batches, augmentation ({augment}) and initial weights per seed"
+    if len({str(line["config"].get("student")) for line in students}) > 1:
+        text += ", the weights where the network is the same"
+    return text
+
+
+# ---- the teacher
+
+
+def _teacher(shared: dict, experiment: Experiment) -> str:
+    records, spec = experiment.records, shared.get("teacher") or {}
+    chained = any(spec_of(line).get("teacher") for line in experiment.lines)
     if not records or records[0]["method"] != TEACHER:
-        return "No teacher."
-    record, spec = records[0], config.get("teacher") or {}
-    name = record["model"] or spec.get("model", "")
+        return "No teacher but those that notes name." if chained else "No teacher."
+    name = records[0]["model"] or spec.get("model", "")
     if spec.get("weights"):
         origin = f"with weights of {_last_parts(spec['weights'], 1)}"
     elif spec.get("run"):
-        origin = "the student of " + " and ".join(_last_parts(path, 3) for path in spec["run"].split("+"))
+        paths = [_last_parts(path, 3) for path in spec["run"].split("+")]
+        origin = f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
     else:
-        epochs = spec.get("epochs") or config.get("epochs")
-        begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
-        origin = f"trained here{begun} on all training images, {epochs} epochs, seed {spec.get('seed', 0)}"
-    return f"Teacher: {name}, {origin}; its accuracy is measured here."
+        origin = _trained_teacher(shared, experiment)
+    others = ", of all rows whose notes name no other" if chained else ""
+    return f"Teacher{others}: {name}, {origin}; its accuracy is measured here."
+
+
+def _trained_teacher(shared: dict, experiment: Experiment) -> str:
+    """How a teacher of the experiment's own was trained: by its run's config, or as the students' says of it."""
+    spec = shared.get("teacher") or {}
+    own = next((line for line in experiment.lines if line["config"].get("method") == TEACHER), None)
+    config = own["config"] if own and own["config"].get("spec") else _as_configured(shared, spec)
+    begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
+    counts = (own["result"] or {}).get("train_counts") if own else None
+    images = counted(sum(counts), "labelled training image") if counts else "labelled training images"
+    noun = ("pass over them", "passes over them") if shared.get("steps_per_epoch") else ("epoch",)
+    epochs = counted(config.get("epochs", 0), *noun)  # where a student's epoch is a number of steps, its are not
+    parts = [f"trained here{begun} on all {images} by cross-entropy", epochs]
+    if config.get("batch_size") != shared.get("batch_size"):
+        parts.append(f"batch size {config.get('batch_size')}")
+    if config.get("optimizer") != shared.get("optimizer"):
+        parts.append(optimizer(config.get("optimizer") or {}))
+    return f"{', '.join(parts)}, seed {spec.get('seed', 0)}, for all seeds of the students"
+
+
+def _as_configured(shared: dict, spec: dict) -> dict:
+    """What config.teacher changes of the students' training, as kdjax.method.override changes it."""
+    base, changes = shared.get("optimizer") or {}, spec.get("optimizer") or {}
+    changed = {**base, **changes}
+    if changes.get("name", base.get("name")) != base.get("name"):
+        changed["kwargs"] = changes.get("kwargs", {})
+        if changed["name"] == "sgd":
+            changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
+    sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
+    return {**sizes, "optimizer": changed}
 
 
 def _last_parts(path: str, number: int) -> str:
@@ -149,50 +173,116 @@ def _last_parts(path: str, number: int) -> str:
     return "/".join(path.strip().replace("\\", "/").rstrip("/").split("/")[-number:])
 
 
-def _statistics(config: dict, students: list[dict], records: list[dict]) -> str:
-    seeds = sorted({line["config"].get("seed", 0) for line in students})
-    baseline = config.get("baseline", "student")
-    compared = sum(record["p"] is not None for record in records)
-    n = f"{len(seeds)} seeds" if len(seeds) != 1 else "one seed"
-    best = (
-        "Best epoch: test top-1 at the first epoch with the highest accuracy on the validation split."
-        if any(result.get("best") for result in done(students))
-        else "No validation split, so no best epoch; nothing is chosen on the test split."
-    )
-    return (
-        f"Top-1 in percent at the last epoch ({config.get('epochs', '?')}), mean ± sample standard deviation over {n} "
-        f"({', '.join(map(str, seeds))}). Δ: difference to {baseline} in percentage points with its 95 % interval, p "
-        f"from a two-sided paired t-test over seeds, not corrected for the number of comparisons ({compared}); p "
-        f"values after Holm are in table.csv. {best} Precision, recall and F1 are macro averages, agreement the share "
-        "of test images on which student and teacher name the same class; means over seeds, in percent, at the last "
-        "epoch."
-    )
+# ---- numbers
 
 
-def _papers(config: dict, records: list[dict]) -> list[tuple[str, str]]:
+def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns) -> str:
+    results = done(students)
+    text = f"Top-1 in percent at the last epoch ({shared.get('epochs', '?')})"
+    if not results:
+        return f"{text}; no run is finished."
+    sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
+    return _joined([*sentences, _chosen(shared, results, experiment, columns), _means(columns)])
+
+
+def _over(students: list[dict]) -> str:
+    """Mean and spread over the seeds that have run."""
+    by_row = {}
+    for line in students:
+        if done([line]):
+            by_row.setdefault(line["config"].get("method"), set()).add(line["result"]["seed"])
+    seeds, most = sorted(set().union(*by_row.values())), max(map(len, by_row.values()))
+    named = f"({', '.join(map(str, seeds))})"
+    if most == 1:
+        return f"of one seed {named}" if len(seeds) == 1 else f"of one seed a row, of {named}"
+    spread = "mean ± sample standard deviation over "
+    same = all(len(of_row) == len(seeds) for of_row in by_row.values())
+    return f"{spread}{counted(len(seeds), 'seed')} {named}" if same else f"{spread}n seeds of {named}"
+
+
+def _comparison(shared: dict, experiment: Experiment, columns) -> str:
+    """What stands in the columns of differences and p values."""
+    known = [record for record in experiment.records if record["difference"] is not None]
+    if not known or not any(name.startswith("Δ") and "published" not in name for name in columns):
+        return ""
+    text = f"Δ: difference to {shared.get('baseline', 'student')} in percentage points over the seeds that both have"
+    text += ", with its 95 % interval" if any(record["low"] is not None for record in known) else ""
+    if "p" not in columns or not experiment.compared:
+        return f"{text}."
+    test = f"{text}; p: of a two-sided paired t-test over seeds"
+    if experiment.compared == 1:
+        return f"{test}, the only one of the experiment."
+    shown = sum(record["p"] is not None for record in known)
+    family = f"{experiment.compared} comparisons of the experiment"
+    family += f", of which {shown} {'is' if shown == 1 else 'are'} shown" if shown < experiment.compared else ""
+    return f"{test}, not corrected for the {family}; after Holm, over all of these, it is in table.csv."
+
+
+def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) -> str:
+    """How the best epoch was chosen."""
+    if not any(result.get("best") for result in results):
+        optimistic = any(record["published_epoch"] == "best" for record in experiment.records)
+        return f"No validation split, so no best epoch{'' if optimistic else '; no epoch is chosen on the test split'}."
+    if "best epoch" not in columns:
+        return ""
+    every = shared.get("eval_every_epochs") or 1
+    among = f", of every {every} epochs and the last" if every > 1 else ""
+    return f"Best epoch: test top-1 at the first epoch with the highest accuracy on the validation split{among}."
+
+
+def _means(columns) -> str:
+    """What the columns of other scores are."""
+    macro = [name for name in ("precision", "recall", "F1") if name in columns]
+    parts = [f"{listed(macro)} {'are macro averages' if len(macro) > 1 else 'is the macro average'}"] if macro else []
+    if "agreement" in columns:
+        parts.append("agreement is the share of test images on which a student and its teacher name the same class")
+    text = f"{', '.join(parts)}; means over seeds, in percent, at the last epoch."
+    return text[0].upper() + text[1:] if parts else ""
+
+
+def costs(columns) -> list[tuple[str, str]]:
+    """What the columns of costs are, and the only time in table.csv; of all experiments together."""
+    meaning = {
+        "FLOPs": "FLOPs are of the logits of one image, an addition and a multiplication counted each",
+        "bytes": "bytes are those of the parameters in float32",
+        "ms, 1 image": "ms are the median time of a forward pass",
+        "compression": "compression is the teacher's parameters over the model's",
+    }
+    parts = [text for name, text in meaning.items() if name in columns]
+    share = "seconds_share in table.csv is the wall time of a seed's methods, trained together, over their number"
+    return [("Costs", f"{'; '.join([*parts, share])}.")] if parts else []
+
+
+def _papers(shared: dict, records: list[dict]) -> list[tuple[str, str]]:
     """What the column of published numbers is, and the sources of its rows."""
-    spec = config.get("published") or {}
+    spec = shared.get("published") or {}
     if not spec.get("benchmark"):
         return []
     found = [record for record in records if record["published"] is not None]
     pair = f"{spec['benchmark']}, {spec.get('teacher', '')} → {spec.get('student', '')}"
     if not found:
         return [("Published", f"No number is known for {pair}.")]
+    best = ""
+    if any(record["published_epoch"] == "best" for record in found):
+        best = "; a number marked best is that of the best epoch on the test split and stands against the same of ours"
     text = (
         f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
-        "ours at the last epoch minus the paper's; a number marked best is that of the best epoch on the test split "
-        f"and stands against the same of ours. {_listed(found, 'protocol')}. Sources: {_listed(found, 'source')}."
+        f"ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
+        f"Sources: {_sources(found, 'source')}."
     )
     return [("Published", text)]
 
 
-def _listed(records: list[dict], name: str) -> str:
+def _sources(records: list[dict], name: str) -> str:
     """Each text that the records have, with its rows if there are several texts."""
     grouped = {}
     for record in records:
         grouped.setdefault(record[f"published_{name}"] or "not stated", []).append(record["row"])
     single = len(grouped) == 1
     return "; ".join(text if single else f"{', '.join(rows)}: {text}" for text, rows in grouped.items())
+
+
+# ---- where
 
 
 def _where(lines: list[dict]) -> str:
@@ -204,120 +294,9 @@ def _where(lines: list[dict]) -> str:
         ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()) for result in results
     )
     revisions = _distinct(result.get("revision") for result in results)
-    revision = f" Revision {', '.join(revisions)}." if revisions else ""
+    revision = f" Revision{'s' * (len(revisions) > 1)} {', '.join(revisions)}." if revisions else ""
     return f"{'; '.join(devices) or 'an unknown device'} with {'; '.join(versions) or 'unknown versions'}.{revision}"
 
 
 def _distinct(values) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
-
-
-# ---- footnotes
-
-
-def notes(lines: list[dict], record: dict) -> list[str]:
-    """The footnotes of one row, a sentence each."""
-    own = [line for line in lines if line["config"].get("method", "") == record["method"]]
-    found = [
-        *_unfinished(own),
-        *_other_config(own, lines),
-        *_stages(own),
-        *_learning(own, record),
-        *identity.notes(own),
-    ]
-    if record["method"] == TEACHER:
-        found += _bad_teacher(record, lines)
-    elif record["n"] == 1:
-        found.append("A single seed: no standard deviation and no test.")
-    if record["pairs"] is not None and record["pairs"] < record["n"]:
-        found.append(f"Compared with the baseline over the {record['pairs']} seeds that both have finished.")
-    return found
-
-
-def _unfinished(own: list[dict]) -> list[str]:
-    found, seeds = [], {}
-    for line in own:
-        seed = line["config"].get("seed", 0)
-        if line["result"] is None:
-            seeds.setdefault(line.get("problem", "missing"), []).append(str(seed))
-        elif line["result"]["status"] == "diverged":
-            found.append(f"Seed {seed} diverged{_divergence(line['result'].get('diverged') or {})}; it is left out.")
-    for problem, of_problem in seeds.items():
-        several = len(of_problem) > 1
-        found.append(f"Seed{'s' * several} {', '.join(of_problem)} {'are' if several else 'is'} {problem}.")
-    return found
-
-
-def _divergence(told: dict) -> str:
-    parts = {"step": "at step {}", "term": "in {}", "learning_rate": "at learning rate {:g}"}
-    text = "".join(" " + form.format(told[name]) for name, form in parts.items() if told.get(name) is not None)
-    lost = told.get("split") and told.get("example") is not None
-    return text + (
-        f": its logits of example {told['example']} of the {told['split']} split are not finite" * bool(lost)
-    )
-
-
-def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
-    """Rows of another budget or data: an experiment's directory may hold runs that its config no longer has."""
-    first = next((line["config"] for line in lines if line["config"].get("method") != TEACHER), {})
-    found = []
-    for line in own:
-        config = line["config"]
-        if config.get("method") != TEACHER and line["result"] and "spec" in config:
-            shared = [{key: c[key] for key in BUDGET if key in c} for c in map(completed, (first, config))]
-            found += differences(*shared)
-    if not found:
-        return []
-    return [f"Trained with another config than the first row: {', '.join(dict.fromkeys(found))}."]
-
-
-def _stages(own: list[dict]) -> list[str]:
-    spec = next((line["config"]["spec"] for line in own if line["config"].get("spec")), {})
-    found = []
-    if spec.get("first_stage"):
-        found.append(f"Has a first stage of {spec['first_stage'].get('epochs', 1)} epochs more than the others.")
-    if spec.get("teacher"):
-        found.append(f"Taught by the student of {spec['teacher'].replace('+', ' and ')} with the same seed.")
-    if spec.get("start"):
-        found.append(f"Begins as the student of {spec['start']} with the same seed: trained that much longer in all.")
-    if "prune" in spec:
-        zeros = {**PRUNE, **spec["prune"]}["sparsity"]
-        found.append(f"Pruned: {100 * zeros:g} % of the weights of its kernels are 0.")
-    if spec.get("quantize"):
-        found.append(f"Trained and evaluated with weights and activations rounded to {spec['quantize']}.")
-    if spec.get("optimizer"):
-        changes = ", ".join(f"{key} {value}" for key, value in spec["optimizer"].items())
-        found.append(f"Has an optimizer of its own: {changes}.")
-    return found
-
-
-def _learning(own: list[dict], record: dict) -> list[str]:
-    """Runs at chance: 1.5 times or less the accuracy of a guess."""
-    results = done(own)
-    seeds = [str(r["seed"]) for r in results if r["last"]["top1"] <= 1.5 / max(len(r["classes"]), 1)]
-    if not seeds or record["method"] == TEACHER:
-        return []
-    chance = 100 / max(len(results[0]["classes"]), 1)
-    return [
-        f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} never learned: at most 1.5 times chance ({chance:.3g} %)."
-    ]
-
-
-def _bad_teacher(record: dict, lines: list[dict]) -> list[str]:
-    classes = next((len(line["result"]["classes"]) for line in lines if line["result"]), 0)
-    if record["top1"] is None or not classes or record["top1"] >= 1 / classes:
-        return []
-    return [f"The teacher is worse than chance ({100 / classes:.3g} %)."]
-
-
-def remarks(lines: list[dict]) -> list[str]:
-    """What concerns no single row: warnings about the data, damaged files, a baseline that is not there."""
-    config = next((line["config"] for line in lines if line["config"].get("method") != TEACHER), {})
-    baseline = config.get("baseline")
-    known = {line["config"].get("method") for line in lines}
-    found = [*(line["remark"] for line in lines if line.get("remark")), *identity.remarks(lines)]
-    if baseline and baseline not in known:
-        found.append(f"The baseline {baseline} is not among the methods, so there are no differences.")
-    for line in lines:
-        found += (line["result"] or {}).get("warnings") or []
-    return list(dict.fromkeys(f"{text.rstrip('.')}." for text in found))

@@ -84,6 +84,10 @@ class Run:
         """result.json; None if it is missing or damaged: then the run is not finished."""
         return _object(self.path / "result.json", "status")
 
+    def gradients(self) -> dict | None:
+        """What was measured before the first step, see `kdjax.gradients`; None if nothing was, or it is damaged."""
+        return (_object(self.path / "gradients.json", "ratios") or {}).get("ratios")
+
     def finished(self) -> tuple[dict, dict]:
         """config.json and result.json of a run that came to a good end.
 

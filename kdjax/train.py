@@ -162,6 +162,7 @@ class Cohort:
     on_epoch: Callable  # (learner, {"loss": mean, ...}) -> None, after each epoch; `learner.epoch` are finished
     on_finish: Callable  # (learner) -> None, after the last epoch or when it has diverged
     on_step: Callable = lambda learners, steps: None
+    on_main: Callable = lambda learners, batch, taught: None  # before their first step in the main stage, a batch of it
     stop_signal: Callable = lambda: 0  # the number of a signal that was received, or 0
 
     def train(self, learners: list[Learner]) -> None:
@@ -238,6 +239,8 @@ class Cohort:
         for learner in active:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
+        if epoch == 0 and (fresh := [learner for learner in active if learner.step == 0]):
+            self.on_main(fresh, *self._example())
         with ThreadPoolExecutor(len(constants)) as pool:
             steps = {learner.step for learner in active}  # they may have been stopped at different ones
             calls = self.feed.calls(epoch, min(steps), steps)

@@ -13,7 +13,7 @@ from kdjax import method as compiled
 from kdjax import methods, parallel
 from kdjax.config import default, resolve
 from kdjax.data import augment
-from kdjax.experiment import revision, versions
+from kdjax.provenance import revision, versions
 from kdjax.run import Run, write_json, write_text
 from kdjax.step import make_teach
 from kdjax.train import Cohort, Feed, Learner, compile_program

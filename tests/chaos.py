@@ -15,7 +15,7 @@ import time
 import xml.etree.ElementTree
 from pathlib import Path
 
-from kdjax import checkpoint, experiment
+from kdjax import checkpoint, provenance
 from kdjax.run import Run, read_json, write_json, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,9 +163,9 @@ def chaos(folder: Path, kills: int, methods: str, epochs: int, seed: int) -> dic
         "steps": STEPS * epochs,
         "seed": seed,
         "undisturbed_seconds": round(seconds, 1),
-        "versions": experiment.versions(),
+        "versions": provenance.versions(),
         "device": next(iter(expected.values()))["result"]["device"],
-        "revision": experiment.revision(),
+        "revision": provenance.revision(),
     }
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import kdjax.models
-from kdjax import cli, cost
+from kdjax import cli, compress, cost
 
 
 def positions(size: int, stride: int) -> int:
@@ -110,3 +110,12 @@ def test_bad_input_from_the_command_line(capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_of_networks_that_train_together_the_first_ships():
+    one, other = (kdjax.models.convnet(num_classes=10, widths=widths) for widths in ((4, 8), (8, 8)))
+    peers = kdjax.models.peers(num_classes=10, members=(one, other))
+    assert cost.shipped(peers) == one
+    assert cost.shipped(compress.Int8(peers)) == one
+    sizes = [cost.parameters(model, (8, 8, 1)) for model in (peers, one, other)]
+    assert sizes[0] == sizes[1] + sizes[2]

@@ -51,6 +51,14 @@ def test_methods_that_have_begun(directory):
     assert left == {line["run"] for line in tiny_runs() if not line["run"].startswith("kd/")}
 
 
+def test_seeds_that_were_not_asked_for_are_not_missed(directory):
+    for seed in (1, 2):
+        (directory / f"kd/seed{seed}/result.json").unlink()
+    left = {line["run"] for line in gather.begun(table.gather(directory), seeds=(0, 1))}
+    assert {run for run in left if run.startswith("kd/")} == {"kd/seed0", "kd/seed1"}
+    assert len(left) == len(tiny_runs()) - 1
+
+
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"method": "student"}])
 def test_result_copied_from_another_run_does_not_count(directory, changes):
     runs = table.gather(with_result(directory, **changes))

@@ -50,7 +50,7 @@ class Peers(nn.Module):
 
 
 def peers(num_classes: int, members: tuple, **fields) -> Peers:
-    """Networks for deep mutual learning, given as Linen modules or by name; what they cost is counted together.
+    """Networks for deep mutual learning, given as Linen modules or by name; the first one is what ships.
 
     `fields`, as dtype, go to members given by name.
     """
