@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | status | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
@@ -90,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", help="methods to show, student,kd; all when left out")
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
+    sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
+    sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
     sub.add_argument("what", nargs="?", choices=("methods", "losses", "models", "datasets"), help="all when left out")
     sub = command("check", _check, "tell whether a loss keeps the contract")
@@ -183,9 +185,9 @@ def _run(args, rest) -> int:
         with _signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731
             if args.launcher:
-                from kdjax import launch
+                from kdjax.launch import launcher
 
-                status, directory = launch.main(args.launcher, *chosen, given, args.wait, asked)
+                status, directory = launcher.main(args.launcher, *chosen, given, args.wait, asked)
             else:
                 directory = experiment.run(*chosen, stop_signal=asked)
     except train.Stopped as stopped:
@@ -267,6 +269,13 @@ def _table(args, _) -> None:
     if args.out:
         table.write(runs, args.out)
     _print_table(runs)
+
+
+def _status(args, _) -> None:
+    from kdjax import status
+
+    for directory in args.runs:
+        status.show(directory)
 
 
 def _list(args, _) -> None:
