@@ -275,7 +275,7 @@ def _status(args, _) -> None:
     from kdjax import status
 
     for directory in args.runs:
-        status.show(directory)
+        print("\n".join(status.lines(directory)))
 
 
 def _list(args, _) -> None:

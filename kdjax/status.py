@@ -9,22 +9,23 @@ from kdjax.lock import Lock
 from kdjax.run import Run
 
 
-def show(directory: Path) -> None:
-    """Prints the state of every run of an experiment, and of its jobs if it was launched on a cluster.
+def lines(directory: Path) -> list[str]:
+    """The state of every run of an experiment that is neither finished nor untouched, and of its jobs on a cluster.
 
     Raises:
       ValueError: the directory is no experiment's.
     """
     directory = Path(directory)
-    lines = gather(directory)
-    states = [state(directory, line) for line in lines]
+    runs = gather(directory)
+    states = [state(directory, run) for run in runs]
     counts = Counter(kind for kind, _ in states)
-    print(f"{directory}: {len(lines)} runs, {', '.join(f'{counts[kind]} {kind}' for kind in KINDS if counts[kind])}")
-    for line, (kind, more) in zip(lines, states, strict=True):
-        if kind not in ("finished", "to do"):
-            print(f"  {line['run']}: {kind}{more}")
-    for text in jobs(directory):
-        print(f"  {text}")
+    summary = ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind])
+    told = [
+        f"{run['run']}: {kind}{more}"
+        for run, (kind, more) in zip(runs, states, strict=True)
+        if kind not in ("finished", "to do")
+    ]
+    return [f"{directory}: {len(runs)} runs, {summary}", *(f"  {text}" for text in (*told, *jobs(directory)))]
 
 
 KINDS = ("finished", "diverged", "in training", "stopped", "damaged", "to do")
