@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | status | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
+    sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
+    sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
     sub.add_argument("what", nargs="?", help="methods, losses, models, datasets, or the name of one; all when left out")
     sub = command("check", _check, "tell whether a loss keeps the contract")
@@ -153,9 +155,9 @@ def _run(args, rest) -> int:
         with _signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731
             if args.launcher:
-                from kdjax import launch
+                from kdjax.launch import launcher
 
-                status, directory = launch.main(args.launcher, *chosen, given, args.wait, asked)
+                status, directory = launcher.main(args.launcher, *chosen, given, args.wait, asked)
             else:
                 directory = experiment.run(*chosen, stop_signal=asked)
     except train.Stopped as stopped:
@@ -168,7 +170,8 @@ def _run(args, rest) -> int:
         print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
         return os.EX_TEMPFAIL
     if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
-        _print_table(_asked(table.gather(directory), *chosen[2:]))
+        lines = table.gather(directory)
+        _print_table(lines, _asked(lines, *chosen[2:]))
     return status
 
 
@@ -244,12 +247,12 @@ MOST = 10_000
 """Seeds of one range: more are a slip of the finger."""
 
 
-def _print_table(runs) -> None:
+def _print_table(runs, shown=None) -> None:
     from rich.console import Console
 
     from kdjax import table
 
-    Console(highlight=False).print(table.terminal(runs))
+    Console(highlight=False).print(table.terminal(runs, shown))
 
 
 def _table(args, _) -> None:
@@ -261,11 +264,12 @@ def _table(args, _) -> None:
         raise ValueError(f"{', '.join(inside)} holds experiments; a table is of single ones: {names}")
     if inside:
         return _print_experiments([path for paths in inside.values() for path in paths])
-    runs = gather.select([line for path in args.runs for line in gather.read(path)], _names(args.only))
-    runs = gather.begun(runs) if args.begun else runs
+    runs = [line for path in args.runs for line in gather.read(path)]
+    shown = gather.select(runs, _names(args.only))
+    shown = gather.begun(shown) if args.begun else shown
     if args.out:
-        table.write(runs, args.out)
-    _print_table(runs)
+        table.write(runs, args.out, shown)
+    _print_table(runs, shown)
 
 
 def _print_experiments(paths) -> None:
@@ -278,6 +282,13 @@ def _print_experiments(paths) -> None:
         done = sum(1 for line in students if line["result"])
         counts = f"{len(rows)} method{'s' * (len(rows) != 1)}, {done} of {len(students)} runs finished"
         print(f"{path}: {counts}; kdjax table {shlex.quote(str(path))}")
+
+
+def _status(args, _) -> None:
+    from kdjax import status
+
+    for directory in args.runs:
+        print("\n".join(status.lines(directory)))
 
 
 def _list(args, _) -> None:

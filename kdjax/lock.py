@@ -1,44 +1,65 @@
 """A lock file: one process at a time has a run to itself, and the lock dies with it, however it ends."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
+import threading
 from pathlib import Path
+
+REFUSED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What flock says where a file system has no locks, as NFS without lockd or Lustre mounted without flock."""
+BEAT_SECONDS = 10.0
+STALE_SECONDS = 120.0
+"""A lease that has not been renewed for so long is over: its holder has died, on whichever machine."""
 
 
 class Lock:
-    """An flock on a file that says who holds it. The file is removed with the lock."""
+    """An flock on a file that says who holds it, or where there are no locks a lease. The file goes with the lock.
+
+    A lease is the file itself, made by a hard link, which is atomic on every file system, and renewed by a thread as
+    long as its process lives. It is taken over from a process of this machine that is dead, and from one of another
+    after STALE_SECONDS. A process that was suspended for longer than these can lose it unnoticed.
+    """
 
     def __init__(self, path: Path):
-        self.path, self._file = Path(path), None
+        self.path, self._held = Path(path), None
 
     def acquire(self) -> str:
         """Takes the lock if it is free: "" when it is held now, else who holds it.
 
         Raises:
-          OSError: the directory cannot be written, or its file system has no locks.
+          OSError: the directory cannot be written.
         """
-        while self._file is None:
+        while self._held is None:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  closing it gives the lock back
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if self._is_at_path(file):  # else: its last holder has just removed it
-                    self._file, file = file, None
+                    self._held, file = file, None
             except BlockingIOError:
-                file.seek(0)
-                return file.read().strip() or "another process"
+                return _who(self.path) or "another process"
             except OSError as error:
-                raise OSError(
-                    error.errno, f"this file system has no locks ({error.strerror}); use --out on another", self.path
-                ) from error
+                if error.errno not in REFUSED:
+                    raise
+                return self._acquire_lease()
             finally:
                 if file is not None:
                     file.close()
-        self._file.truncate(0)
-        self._file.write(f"{socket.gethostname()}, process {os.getpid()}\n")
-        self._file.flush()
+        self._held.truncate(0)
+        self._held.write(_me())
+        self._held.flush()
         return ""
+
+    def _acquire_lease(self) -> str:
+        if os.stat(self.path).st_size == 0:  # opening it for flock has made it
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+        lease = Lease(self.path)
+        holder = lease.acquire()
+        self._held = None if holder else lease
+        return holder
 
     def _is_at_path(self, file) -> bool:
         try:
@@ -50,5 +71,89 @@ class Lock:
         with contextlib.suppress(OSError):
             self.path.unlink()
         with contextlib.suppress(OSError):  # a full disk that could not take the name of the holder
-            self._file.close()
-        self._file = None
+            self._held.close()
+        self._held = None
+
+    def holder(self) -> str:
+        """Who holds the lock, "" for nobody, without touching it. Of another machine the file alone tells."""
+        who = _who(self.path)
+        return "" if _is_dead(who) else who
+
+
+class Lease:
+    """The lock of a file system without locks; see Lock."""
+
+    def __init__(self, path: Path):
+        self.path, self._over = path, threading.Event()
+
+    def acquire(self) -> str:
+        own = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
+        own.write_text(_me(), encoding="utf-8")
+        try:
+            while not _linked(own, self.path):
+                if holder := self._holder(own):
+                    return holder
+            threading.Thread(target=self._beat, daemon=True).start()
+            return ""
+        finally:
+            own.unlink()
+
+    def close(self) -> None:
+        self._over.set()
+
+    def _holder(self, own: Path) -> str:
+        """Who holds the lease; "" when it was that of a dead process, and has been removed."""
+        try:
+            found, who = os.stat(self.path), _who(self.path)
+        except FileNotFoundError:
+            return ""
+        os.utime(own)  # the file system's own clock, not this machine's
+        if not (_is_dead(who) or os.stat(own).st_mtime - found.st_mtime > STALE_SECONDS):
+            return who or "another process"
+        aside = own.with_name(f"{own.name}.aside")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.path, aside)
+            if not os.path.samestat(found, os.stat(aside)):  # another one has taken over in the meantime: it keeps it
+                _linked(aside, self.path)
+            aside.unlink()
+        return ""
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether `target` is now a link to `source`: NFS can lose the answer of a call that has succeeded."""
+    with contextlib.suppress(OSError):
+        os.link(source, target)
+    try:
+        return os.path.samestat(os.stat(source), os.stat(target))
+    except FileNotFoundError:
+        return False
+
+
+def _me() -> str:
+    return f"{socket.gethostname()}, process {os.getpid()}\n"
+
+
+def _who(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _is_dead(who: str) -> bool:
+    """Whether this is a process of this machine that does not live any more."""
+    host, _, number = who.rpartition(", process ")
+    if host != socket.gethostname() or not number.isdecimal():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,108 @@
+"""Locks keep two processes apart, die with their process, and do so where a file system has no flock."""
+
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from kdjax import lock
+from kdjax.lock import Lock
+
+WITHOUT = "import errno, fcntl\ndef flock(*_): raise OSError(errno.ENOLCK, 'No locks available')\nfcntl.flock = flock\n"
+HOLD = """
+import sys
+from pathlib import Path
+from kdjax.lock import Lock
+held = Lock(Path(sys.argv[1]))
+print(held.acquire() or "mine", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture(params=["flock", "lease"])
+def without(request, monkeypatch):
+    """What a child process runs first: with "lease" this process and its children have a file system without locks."""
+    if request.param == "flock":
+        return ""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    return WITHOUT
+
+
+def child(path, without):
+    command = [sys.executable, "-c", without + HOLD, str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_one_at_a_time_and_again_when_it_is_given_back(tmp_path, without):
+    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
+    assert first.acquire() == ""
+    assert second.acquire() == first.holder() == f"{socket.gethostname()}, process {os.getpid()}"
+    first.release()
+    assert list(tmp_path.iterdir()) == []
+    assert first.holder() == ""
+    assert second.acquire() == ""
+    second.release()
+
+
+def test_it_dies_with_its_process(tmp_path, without):
+    path = tmp_path / "lock"
+    process = child(path, without)
+    assert process.stdout.readline() == "mine\n"
+    assert Lock(path).acquire() == Lock(path).holder() == f"{socket.gethostname()}, process {process.pid}"
+    process.kill()
+    process.communicate()
+    assert Lock(path).holder() == ""
+    mine = Lock(path)
+    assert mine.acquire() == ""
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_many_one_gets_it(tmp_path, without):
+    path, said, together = tmp_path / "lock", [], threading.Barrier(16)
+    (tmp_path / "lock").write_text(f"{socket.gethostname()}, process {dead()}\n")  # all find that of a dead process
+    locks = [Lock(path) for _ in range(16)]
+
+    def take(one):
+        together.wait()
+        said.append(one.acquire())
+
+    threads = [threading.Thread(target=take, args=(one,)) for one in locks]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    winners = [one for one in locks if one._held is not None]
+    [one.release() for one in winners]
+    assert (said.count(""), len(winners)) == (1, 1)
+
+
+def dead() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_lease_of_another_machine_ends_when_it_is_not_renewed(tmp_path, monkeypatch):
+    path = tmp_path / "lock"
+    path.write_text("elsewhere, process 1\n")
+    assert lock.Lease(path).acquire() == Lock(path).holder() == "elsewhere, process 1"
+    old = time.time() - lock.STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    mine = lock.Lease(path)
+    assert mine.acquire() == ""
+    os.utime(path, (old, old))
+    deadline = time.monotonic() + 10
+    while os.stat(path).st_mtime < old + 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert os.stat(path).st_mtime > old + 1  # it is renewed
+    mine.close()
