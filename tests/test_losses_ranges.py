@@ -6,8 +6,9 @@ import pytest
 
 from kdjax import losses
 from kdjax.losses.ranges import RANGES, check_range
-from kdjax.method import _check_term, make_term
+from kdjax.method import make_term
 from kdjax.objective import context_names, hyperparameters, lift
+from kdjax.shapes import _check_term
 from tests.test_losses import Case, context, jit, labels, pair
 
 LOSSES = [loss for family in losses.FAMILIES.values() for loss in family]
