@@ -332,7 +332,7 @@ def make_term(name: str, spec, steps_per_epoch: int, where: str) -> Term:
         if key not in valid:
             raise ValueError(f"{where}.{key}: the loss has no such hyperparameter{nearest(key, valid)}")
         spec[key] = _hyperparameter(value, valid[key], f"{where}.{key}")
-        if getattr(kdjax.losses, fn.__name__, None) is fn:
+        if getattr(kdjax.losses, getattr(fn, "__name__", ""), None) is fn:
             check_range(fn.__name__, key, spec[key], valid[key], f"{where}.{key}")
     for asked in context_names(fn):
         if asked not in CONTEXT:

@@ -12,7 +12,7 @@ import pytest
 from kdjax.config import default, resolve
 from kdjax.decay import DECOUPLED, decay_kind
 from kdjax.optimizer import learning_rate, make_optimizer, optimizers
-from kdjax.protocol import describe_optimizer
+from kdjax.wording import optimizer as describe_optimizer
 
 
 def optimizer_config(**changes):
