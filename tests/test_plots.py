@@ -207,7 +207,7 @@ def test_many_classes_take_little_memory_and_a_bounded_picture(classes):
         assert max(figure.get_size_inches()) < 22
     assert [figure.axes[0].images[0].get_array().shape[0] for figure in figures] == [confusions.LARGEST, 4]
     names = [label.get_text() for label in figures[1].axes[0].get_yticklabels()]
-    assert all(name.endswith(f"{k}, and some more") for name, k in zip(names, (3, 5, 700, 900), strict=True))
+    assert [name[-16:] for name in names] == [f"{k}, and some more"[-16:] for k in (3, 5, 700, 900)]
 
 
 def test_many_methods_take_a_bounded_picture():
