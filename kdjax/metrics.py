@@ -8,6 +8,9 @@ import optax
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017."""
 
+ROWS = 1024
+"""Examples whose probabilities are in memory at a time."""
+
 
 def counts(logits, labels, mask) -> dict[str, tuple[jax.Array, jax.Array]]:
     """{"top1": (sum, count), "nll": (sum, count)} of a batch, each [] float32.
@@ -42,17 +45,28 @@ def report(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | 
     precision, recall, f1, _ = precision_recall_fscore_support(
         labels, predicted, labels=present, average="macro", zero_division=0.0
     )
-    log_p = log_softmax(logits)
+    nll, confidence = _likelihoods(logits, labels)
     return {
         "top1": float(np.mean(predicted == labels)),
-        "nll": float(-np.mean(log_p[np.arange(len(labels)), labels])),
+        "nll": float(np.mean(nll)),
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(f1),
-        "ece": calibration_error(np.exp(log_p.max(-1)), predicted == labels),
+        "ece": calibration_error(confidence, predicted == labels),
         "agreement": None if teacher_logits is None else float(np.mean(predicted == teacher_logits.argmax(-1))),
         "confusion": confusion(labels, predicted),
     }
+
+
+def _likelihoods(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([N] negative log-likelihood of the label, [N] largest probability), by parts of ROWS."""
+    parts = []
+    for start in range(0, len(labels), ROWS):
+        log_p = log_softmax(logits[start : start + ROWS])
+        own = labels[start : start + ROWS]
+        parts.append((-log_p[np.arange(len(own)), own], np.exp(log_p.max(-1))))
+    nll, confidence = zip(*parts, strict=True)
+    return np.concatenate(nll), np.concatenate(confidence)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

@@ -72,3 +72,10 @@ def test_infinite_logits_at_padded_places_do_no_harm():
     total, count = metrics.counts(logits, jnp.zeros(2, jnp.int32), jnp.array([True, False]))["nll"]
     assert np.isfinite(total)
     assert count == 1
+
+
+@pytest.mark.parametrize("rows", [1, 7, 200])
+def test_probabilities_in_parts_are_those_of_the_whole(predictions, monkeypatch, rows):
+    whole = metrics.report(*predictions)
+    monkeypatch.setattr(metrics, "ROWS", rows)
+    assert metrics.report(*predictions) == whole
