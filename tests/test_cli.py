@@ -333,7 +333,7 @@ def test_a_folder_of_experiments_is_listed(kdjax, finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, told",
+    ("name", "told"),
     [("kd", "arXiv:1503.02531"), ("crd_kd", "arXiv:1910.10699"), ("resnet20", "MODEL"), ("tfds", "SOURCE")],
 )
 def test_list_tells_of_one(kdjax, name, told):
