@@ -90,7 +90,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
     sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
     sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
-    sub.set_defaults(options=[option for action in sub._actions for option in action.option_strings])
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl; a folder of them lists them")
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
@@ -132,7 +131,8 @@ def _run(args, rest) -> int:
     from kdjax import experiment, table, train
     from kdjax.config import resolve
 
-    file, overrides, given = split(rest, args.options)
+    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
+    file, overrides, given = split(rest, options)
     if bool(file) == bool(args.config):
         raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
     config = load_config(file or args.config, overrides)

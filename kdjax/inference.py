@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.build import build_model
 from kdjax.data.augment import normalise
-from kdjax.method import build_model
 from kdjax.objective import as_outputs
 
 _SPLIT = 64

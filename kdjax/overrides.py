@@ -13,7 +13,7 @@ def split(rest: list[str], options) -> tuple[str, list[str], list[str]]:
     """(config file given without --config= or "", overrides of fields, options of the launcher) of unparsed arguments.
 
     Args:
-      options: those that the command has, for the nearest.
+      options: the names of those that the command has, for the nearest.
 
     Raises:
       ValueError: an argument is none of these; the message says which is meant, or near.
@@ -37,8 +37,7 @@ def split(rest: list[str], options) -> tuple[str, list[str], list[str]]:
 def _meant(argument: str, options) -> str:
     """The option or the fields of the config whose names are nearest to that of an argument."""
     name, equals, value = argument.lstrip("-").partition("=")
-    known = [option.removeprefix("--") for option in options]
-    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+    if close := difflib.get_close_matches(name, options, n=1, cutoff=0.75):
         return f"; did you mean --{close[0]}{equals}{value}?"
     fields = list(_leaves(configs.default()))
     last = [field.rpartition(".")[2] for field in fields]
