@@ -149,6 +149,7 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     config = methods.with_view(config, method)
     shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
+    own["flags"] = parallel.flags()
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
@@ -577,6 +578,7 @@ class Lab:
             "seconds": round(learner.seconds, 3),
             "versions": versions(),
             "device": parallel.describe(),
+            "flags": learner.run.config().get("flags", []),
             "revision": revision(),
             "warnings": list(self.dataset.warnings),
         }
@@ -725,7 +727,15 @@ def _named(field: str):
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     packages = ("kdjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    """An installed package's version; "not installed" of one imported from where it lies, as kdjax from a checkout."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @functools.cache
