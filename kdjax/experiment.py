@@ -176,6 +176,7 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     config = methods.with_view(config, method)
     shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
+    own["flags"] = parallel.flags()
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
@@ -723,6 +724,7 @@ class Lab:
             "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
             "versions": versions(),
             "device": parallel.describe(),
+            "flags": learner.run.config().get("flags", []),
             "revision": revision(),
             "warnings": [*self.dataset.warnings, *(teacher.remarks if teacher else ())],
         }

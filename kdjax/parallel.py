@@ -19,12 +19,14 @@ accelerator, where small networks are bound by dispatch, a call takes several.
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
@@ -40,18 +42,50 @@ SPREAD_FLOPS = 2e9
 """A teacher that needs more for a batch is computed at all places of a CPU; below, dispatch costs more than is won."""
 
 
-def setup() -> None:
-    """One virtual CPU device per core, and a compilation cache that outlives the process; call before JAX starts.
+FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+"""What XLA is told where nobody tells it anything. By itself its CPU backend hands the gradient of a convolution's
+weights, a convolution whose window is a whole map, to YNNPACK, and a ResNet-20 step takes 1.7 times as long."""
 
-    XLA uses a second core poorly for small networks (1.1 times), two students on two devices use it well. What
-    JAX's own flags say of either is left alone.
+FLAGS_KNOWN = ((0, 10, 2), (0, 13))
+"""The versions of jaxlib, from and below, that know `FLAGS`: any other would end the process at an unknown flag."""
+
+
+def setup() -> None:
+    """One virtual CPU device per core, XLA's flags, and a compilation cache that outlives the process.
+
+    Call before JAX starts. XLA uses a second core poorly for small networks (1.1 times), two students on two devices
+    use it well. What JAX's own flags say of devices or the cache is left alone, and so is XLA_FLAGS where it is set,
+    be it empty.
     """
+    os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
     if jax.config.jax_num_cpu_devices < 0:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     if not jax.config.jax_compilation_cache_dir:
         folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def default_flags(version: str) -> str:
+    """What XLA_FLAGS is set to for a version of jaxlib."""
+    low, high = FLAGS_KNOWN
+    return FLAGS if low <= tuple(map(int, re.findall(r"\d+", version)[:3])) < high else ""
+
+
+def flags() -> list[str]:
+    """What XLA_FLAGS tells XLA about computations here, sorted: what may change how they are rounded.
+
+    Where XLA writes what it compiles changes nothing, nor do the flags of another kind of device.
+    """
+    kinds = {"xla_cpu": "cpu", "xla_gpu": "gpu", "xla_tpu": "tpu"}
+    given = os.environ.get("XLA_FLAGS", "").split()
+    told = [(flag, kinds.get(flag.lstrip("-")[:7], jax.default_backend())) for flag in given]
+    return sorted(f for f, kind in told if kind == jax.default_backend() and not f.startswith("--xla_dump"))
+
+
+def compiling_threads() -> int:
+    """How many programs are compiled at once: one a CPU device; for an accelerator the host's cores are free."""
+    return len(jax.local_devices()) if jax.default_backend() == "cpu" else max(os.cpu_count() or 1, 1)
 
 
 def describe() -> str:

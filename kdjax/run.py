@@ -28,12 +28,26 @@ class Run:
     def check(self, config: dict) -> None:
         """Raises a ValueError, which lists the differing fields, if config.json is that of another run."""
         stored = self.config()
-        changed = differences(_compared(stored), _compared(config)) if stored is not None else []
+        if stored is None:
+            return
+        changed = differences(_compared(stored), _compared(config))
         if changed:
             shown = "\n  ".join(changed[:20])
             raise ValueError(
                 f"{self.path} holds a run of another config (stored -> now):\n  {shown}\n"
                 "Restore these fields, give config.experiment another name, or remove the directory."
+            )
+        self._check_flags(stored, config)
+
+    def _check_flags(self, stored: dict, config: dict) -> None:
+        """Refuses to continue under flags of XLA that round otherwise: a run has one rounding from end to end."""
+        begun = self.checkpoints.is_dir() and any(path.name.isdecimal() for path in self.checkpoints.iterdir())
+        old, new = stored.get("flags"), config.get("flags")
+        if begun and None not in (old, new) and old != new and not (self.path / "result.json").exists():
+            raise ValueError(
+                f"{self.path} was begun under other flags of XLA, which round otherwise (stored -> now):\n"
+                f"  {' '.join(old) or 'none'} -> {' '.join(new) or 'none'}\n"
+                f"To continue it, set XLA_FLAGS='{' '.join(old)}' for this command; or remove the directory."
             )
 
     def begin(self, config: dict, checkpoint: Path | None, say: Callable[[str], None]) -> None:
@@ -56,8 +70,10 @@ class Run:
         if (self.path / "result.json").exists():
             say(f"{self.path}: result.json or the checkpoint that it describes is damaged; it will be measured again")
             (self.path / "result.json").unlink()
-        if self.config() is None:
+        if self.config() is None or checkpoint is None:  # what starts over does so as it is executed now
             write_json(self.path / "config.json", config)
+        elif "flags" not in self.config():
+            say(f"{self.path}: begun by an older kdjax, which did not record XLA's flags; continues under today's")
         rows = (checkpoint / "metrics.jsonl").read_text("utf-8") if checkpoint is not None else ""
         if begun and checkpoint is None:
             say(f"{self.path}: no whole checkpoint; starts over")
@@ -134,7 +150,7 @@ class Run:
 
 
 def _compared(config: dict) -> dict:
-    return {key: value for key, value in completed(config).items() if key not in ("execution", "identity")}
+    return {key: value for key, value in completed(config).items() if key not in ("execution", "flags", "identity")}
 
 
 _LONGEST = 100

@@ -187,7 +187,7 @@ class Cohort:
 
     def _start(self, learners):
         first, taught = self._example()
-        with ThreadPoolExecutor(len(jax.local_devices())) as pool:  # compilation of several at once
+        with ThreadPoolExecutor(parallel.compiling_threads()) as pool:
             list(pool.map(lambda learner: self._begin(learner, first, taught), learners))
 
     def _example(self):
@@ -241,7 +241,8 @@ class Cohort:
                 self._next_stage(learner)
         if epoch == 0 and (fresh := [learner for learner in active if learner.step == 0]):
             self.on_main(fresh, *self._example())
-        with ThreadPoolExecutor(len(constants)) as pool:
+        threads = len(constants) if jax.default_backend() == "cpu" else parallel.compiling_threads()
+        with ThreadPoolExecutor(threads) as pool:
             steps = {learner.step for learner in active}  # they may have been stopped at different ones
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ import numpy as np
 from kdjax import method as compiled
 from kdjax import methods, parallel
 from kdjax.config import default, resolve
-from kdjax.data import augment
+from kdjax.data import Arrays, augment
 from kdjax.provenance import revision, versions
 from kdjax.run import Run, write_json, write_text
 from kdjax.step import make_teach
@@ -29,6 +30,7 @@ class Bench:
 
     cohort: Cohort
     learners: list[Learner]
+    teach: Callable  # the teacher's pass on one device, compiled when it is called
 
     def epoch(self, number: int) -> None:
         self.cohort._epoch(number, self.learners)
@@ -44,10 +46,26 @@ def images(examples: int, classes: int, size: int = 32, seed: int = 0):
 
 
 def make(
-    teacher: str, student: str, names, *, steps: int, batch: int = 64, classes: int = 100, seed=0, epochs=1000, **fields
+    teacher: str,
+    student: str,
+    names,
+    *,
+    steps: int,
+    batch: int = 64,
+    classes: int = 100,
+    seed: int = 0,
+    epochs: int = 1000,
+    dtype: str = "float32",
+    augmented: bool = True,
+    data: Arrays | None = None,
+    **fields,
 ) -> Bench:
-    """A cohort of the methods `names`, compiled by its first epoch; `fields` are those of config.execution."""
+    """A cohort of the methods `names`, compiled by its first epoch; `fields` are those of config.execution.
+
+    It trains on `data`, or else on noise.
+    """
     config = default()
+    config.dtype = dtype
     config.student.model, config.teacher.model = student, teacher
     config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
     config.execution.update(fields)
@@ -56,10 +74,10 @@ def make(
     config = resolve(config)
     places = parallel.layout(config.execution.devices, 1)[0]
     rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]
-    image, label = images(max(1024, batch * min(steps, 16)), classes)
+    image, label = (data.image, data.label) if data else images(max(1024, batch * min(steps, 16)), classes)
     model = compiled.build_model(config.teacher, classes, config.dtype, "config.teacher")
     variables = jax.jit(model.init)(jax.random.key(seed), image[:1].astype(np.float32))
-    spec = {"random_crop": {"padding": 4}, "flip": {}}
+    spec = {"random_crop": {"padding": 4}, "flip": {}} if augmented else {}
     feed = Feed(
         seed=seed,
         place=places[0],
@@ -90,7 +108,7 @@ def make(
         for i, row in enumerate(rows)
     ]
     cohort._start(learners)
-    return Bench(cohort, learners)
+    return Bench(cohort, learners, parallel.compile_teach(make_teach(model), places[0]))
 
 
 def median(calls: dict, rounds: int) -> dict[str, float]:

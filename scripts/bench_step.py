@@ -86,6 +86,18 @@ def row(pair: str, bench, args) -> dict:
     return {"pair": pair, "method": method, **times, "gflop": flops, "gflops": 1e3 * flops / times["whole"]}
 
 
+def cohort_gflop(bench) -> float:
+    """GFLOP of a step of all methods of a cohort and of the teacher's pass that they share."""
+    shapes = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731  # whatever device the arrays are on
+    feed, variables = bench.cohort.feed, shapes(bench.cohort.teacher_variables)
+    batch, labels = shapes(feed.example()), shapes(feed.labels)
+    taught = jax.eval_shape(bench.teach, variables, batch["image"])
+    steps = [
+        count(one.program.steps[-1], shapes(one.state), batch, taught, variables, labels) for one in bench.learners
+    ]
+    return sum(steps) + count(bench.teach, variables, batch["image"])
+
+
 def count(fn, *arguments) -> float:
     """GFLOP of a compiled call, XLA's count before it rewrites anything for the machine."""
     return fn.lower(*arguments).cost_analysis()["flops"] / 1e9

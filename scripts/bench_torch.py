@@ -6,8 +6,8 @@ PyTorch's own terms.
 """
 
 import dataclasses
-import functools
 import itertools
+from functools import partial
 
 import numpy as np
 import torch
@@ -88,8 +88,8 @@ RESNETS = {  # blocks, widths, stem
 }
 
 
-def build(name: str, classes: int) -> ResNet:
-    return ResNet(*RESNETS[name], classes)
+def build(name: str, classes: int) -> nn.Module:
+    return ConvNet((16, 32, 64), classes, 3) if name == "convnet" else ResNet(*RESNETS[name], classes)
 
 
 # ---- losses: fn(student, teacher, labels) of two networks' results; defaults and formulas are those of kdjax.losses
@@ -237,11 +237,12 @@ class Options:
     """How PyTorch is run: the defaults are what the repositories do."""
 
     device: str = "cpu"
-    compiled: bool = False  # torch.compile
+    compiled: str = ""  # the backend of torch.compile, "inductor"; "": eager
     channels_last: bool = False
     mixed: bool = False  # bfloat16 where autocast chooses it
     resident: bool = False  # images on the device, augmented there
     workers: int = 0  # processes that augment
+    watched: bool = True  # the loss of every step is fetched, as the repositories' progress bars do
 
 
 def loader(data: Images, batch_size: int, options: Options):
@@ -272,15 +273,19 @@ class Training:
         self.loss = loss.to(options.device) if isinstance(loss, nn.Module) else loss
         parameters = [*student.parameters(), *(loss.parameters() if isinstance(loss, nn.Module) else ())]
         self.optimizer = torch.optim.SGD(parameters, learning_rate, momentum=0.9, weight_decay=weight_decay)
-        self.forward = torch.compile(self._forward) if options.compiled else self._forward
+        # Network by network, so that what is compiled for one method's serves the others.
+        made = partial(torch.compile, backend=options.compiled) if options.compiled else lambda network: network
+        self.learn, self.teach = made(self.student), made(self.teacher) if teacher else None
+        self.objective = made(self.objective)
 
-    def _forward(self, image, label):
+    def objective(self, s, t, label) -> torch.Tensor:
+        return self.loss(s, t, label)
+
+    def forward(self, image, label) -> torch.Tensor:
         with torch.autocast(self.options.device, torch.bfloat16, enabled=self.options.mixed):
-            taught = None
-            if self.teacher:
-                with torch.no_grad():
-                    taught = self.teacher(image)
-            return self.loss(self.student(image), taught, label)
+            with torch.no_grad():
+                taught = self.teach(image) if self.teach else None
+            return self.objective(self.learn(image), taught, label)
 
     def step(self, image, label) -> torch.Tensor:
         layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
@@ -298,15 +303,20 @@ def synchronize(options: Options) -> None:
 
 
 def training(
-    name: str, student: nn.Module, teacher: nn.Module, options: Options, weight: float | None = None
+    name: str,
+    student: nn.Module,
+    teacher: nn.Module,
+    options: Options,
+    weight: float | None = None,
+    made: type[Training] = Training,
 ) -> Training:
     """The training of a method by its name; `weight`, of the distillation term, is the papers' when None."""
     given = {} if weight is None else {"weight": weight}
     if name == "fitnet":
         layer = 2
         inputs, outputs = (widths(network)[layer] for network in (student, teacher))
-        return Training(FitNet(inputs, outputs, layer, **given), student, teacher, options)
-    return Training(functools.partial(LOSSES[name], **given), student, teacher, options)
+        return made(FitNet(inputs, outputs, layer, **given), student, teacher, options)
+    return made(partial(LOSSES[name], **given) if given else LOSSES[name], student, teacher, options)
 
 
 def widths(network: nn.Module) -> list[int]:
@@ -317,7 +327,7 @@ def widths(network: nn.Module) -> list[int]:
 
 
 def train(training: Training, data, steps: int) -> None:
-    """So many steps of the loop, the loss of each added up as the repositories' progress bars do."""
+    """So many steps of the loop."""
     training.student.train()
     batches, total = iter(data), 0.0
     for _ in range(steps):
@@ -325,7 +335,8 @@ def train(training: Training, data, steps: int) -> None:
         if batch is None:
             batches = iter(data)
             batch = next(batches)
-        total += training.step(*batch).item()
+        loss = training.step(*batch)
+        total += loss.item() if training.options.watched else loss
     synchronize(training.options)
 
 

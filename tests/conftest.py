@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 import pytest
 
-from kdjax import cli
+from kdjax import cli, parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", 8)
+parallel.setup()  # XLA's flags, before anything is computed: as on the command line
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
