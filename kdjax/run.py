@@ -10,7 +10,7 @@ from pathlib import Path
 from kdjax.config import completed, differences
 from kdjax.lock import Lock
 
-_TEMPORARY = re.compile(r"\.(config\.json|metrics\.jsonl|result\.json)\.[0-9]+\.tmp")
+_TEMPORARY = re.compile(r"\.(config\.json|gradients\.json|metrics\.jsonl|result\.json)\.[0-9]+\.tmp")
 """What `write_bytes` leaves in a run's directory when it is killed."""
 
 
