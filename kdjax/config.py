@@ -243,9 +243,9 @@ def parse_arg(arg: str, **defaults):
 
 
 def plain(config):
-    """The config as dictionaries, tuples as lists: what json writes and reads unchanged."""
+    """The config as dictionaries, tuples as lists, integer keys as text: what json writes and reads unchanged."""
     if isinstance(config, ConfigDict | Mapping):
-        return {key: plain(config[key]) for key in config}
+        return {str(key) if type(key) is int else key: plain(config[key]) for key in config}
     return [plain(value) for value in config] if isinstance(config, tuple | list) else config
 
 

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from kdjax import experiment
+from kdjax.config import plain, resolve
 from kdjax.method import make_term
 from kdjax.objective import Objective, Term
 from kdjax.step import make_init, make_train_step
@@ -186,8 +187,8 @@ def test_schedules_in_steps_and_epochs_are_those_of_optax(name):
         expected = [float(getattr(optax.schedules, name)(**arguments)(int(step))) for step in steps]
     made = tiny.config(methods=("student",))
     for given in (arguments, in_epochs(arguments)):
-        made.methods.kd = {"kd": {"weight": {"schedule": name, **given}}}  # through a ConfigDict, as in a config
-        spec = experiment.configs.plain(made.methods.kd)["kd"]
+        made.methods.kd = {"kd": {"weight": {"schedule": name, **given}}}
+        spec = plain(resolve(made).methods.kd)["kd"]  # as an experiment reads its config
         weight = make_term("kd", spec, steps_per_epoch=5, where="x").weight
         values = jax.jit(jax.vmap(weight))(jnp.asarray(steps, jnp.int32))
         assert values.dtype == jnp.float32
