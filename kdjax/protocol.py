@@ -249,10 +249,9 @@ def _unfinished(own: list[dict]) -> list[str]:
 def _divergence(told: dict) -> str:
     parts = {"step": "at step {}", "term": "in {}", "learning_rate": "at learning rate {:g}"}
     text = "".join(" " + form.format(told[name]) for name, form in parts.items() if told.get(name) is not None)
-    lost = told.get("split") and told.get("example") is not None
-    return text + (
-        f": its logits of example {told['example']} of the {told['split']} split are not finite" * bool(lost)
-    )
+    if told.get("split") is None or told.get("example") is None:
+        return text
+    return f"{text}: its logits of example {told['example']} of the {told['split']} split are not finite"
 
 
 def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
