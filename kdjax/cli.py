@@ -251,22 +251,23 @@ def _integers(text: str, option: str) -> tuple[int, ...]:
         raise ValueError(f"{option} takes integers like 0,1,2, got {text!r}") from None
 
 
-def _print_table(runs) -> None:
+def _print_table(runs, shown=None) -> None:
     from rich.console import Console
 
     from kdjax import table
 
-    Console(highlight=False).print(table.terminal(runs))
+    Console(highlight=False).print(table.terminal(runs, shown))
 
 
 def _table(args, _) -> None:
     from kdjax import gather, table
 
-    runs = gather.select([line for path in args.runs for line in gather.read(path)], _names(args.only))
-    runs = gather.begun(runs) if args.begun else runs
+    runs = [line for path in args.runs for line in gather.read(path)]
+    shown = gather.select(runs, _names(args.only))
+    shown = gather.begun(shown) if args.begun else shown
     if args.out:
-        table.write(runs, args.out)
-    _print_table(runs)
+        table.write(runs, args.out, shown)
+    _print_table(runs, shown)
 
 
 def _list(args, _) -> None:
