@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from kdjax import gather, grids, records, table
+from kdjax import cli, gather, grids, records, table
 from kdjax.config import default, plain, resolve
 from kdjax.methods import recipe
 
@@ -172,6 +172,17 @@ def test_what_is_shown_changes_no_number(only):
     assert {name.rstrip("¹") for name in markdown_rows(methods) if name[0] != "-"} == {"method", "teacher", *only}
     if "kd" in only:
         assert "not corrected for the 2 comparisons of the experiment, of which 1 is shown" in text
+
+
+def test_only_on_the_command_line_shrinks_no_family(tmp_path, capsys):
+    config = experiment(("student", "kd", "fsp"))
+    runs = tiny_runs() + [line("fsp", seed, top1, config) for seed, top1 in enumerate((0.81, 0.85, 0.84))]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["table", str(write_runs(tmp_path / "tiny", runs, config)), "--only=kd"])
+    assert exit_.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not corrected for the 2 comparisons of the experiment, of which 1 is shown" in said
+    assert "+4.67 [" in said  # the baseline's runs are there, though they are not shown
 
 
 def test_written_files_show_a_part_and_keep_all(tmp_path):
