@@ -1,6 +1,7 @@
 """How large each part of scripts/gpu is, in its full, its quick and its tiny form."""
 
 import dataclasses
+import importlib.util
 
 PAIRS = ("resnet32x4,resnet8x4", "resnet56,resnet20")
 METHODS = ("kd", "attention", "similarity", "rkd", "dkd", "fitnet")
@@ -8,6 +9,14 @@ METHODS = ("kd", "attention", "similarity", "rkd", "dkd", "fitnet")
 
 class Skipped(Exception):
     """A part cannot run here, and why."""
+
+
+def absent(module: str) -> bool:
+    """Whether a package cannot be imported here; it is not imported to see."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is None
+    except (ImportError, ValueError):  # something keeps it from being found
+        return True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ run side by side. A part that cannot run here says why, in the results.
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import os
 import subprocess
@@ -14,6 +13,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from gpu_forms import absent
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,16 +90,16 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", help="`result`: seeds")
     args = parser.parse_args()
     import_from(Path(args.wheels))
-    absent = missing()
+    lacking = missing()
     if args.list:
-        print(listed(absent))
+        print(listed(lacking))
         return
-    if absent["needed"]:
-        sys.exit(needed(absent["needed"], args.wheels))
+    if lacking["needed"]:
+        sys.exit(needed(lacking["needed"], args.wheels))
     if args.pack:
         command = [sys.executable, str(ROOT / "scripts" / "gpu_result.py"), args.data]
         sys.exit(subprocess.run(command, env=environment(), check=False).returncode)
-    go(chosen(args), args, absent)
+    go(chosen(args), args, lacking)
 
 
 def import_from(wheels: Path) -> None:
@@ -109,7 +110,6 @@ def import_from(wheels: Path) -> None:
 
 
 def missing() -> dict:
-    absent = lambda name: importlib.util.find_spec(name.partition(".")[0]) is None  # noqa: E731
     return {
         "needed": [wheel for name, wheel in NEEDED.items() if absent(name)],
         "left out": {wheel: what for name, (wheel, what) in OPTIONAL.items() if absent(name)},
@@ -125,13 +125,13 @@ def needed(wheels: list[str], folder: str) -> str:
     )
 
 
-def listed(absent: dict) -> str:
+def listed(lacking: dict) -> str:
     lines = [
         f"{part.stage}  {part.name:10} {part.minutes[0]:4} / {part.minutes[1]:3} min  {part.what}" for part in PLAN
     ]
-    for wheel in absent["needed"]:
+    for wheel in lacking["needed"]:
         lines.append(f"missing wheel {wheel}: nothing runs without it")
-    lines += [f"missing wheel {wheel}: without {what}" for wheel, what in absent["left out"].items()]
+    lines += [f"missing wheel {wheel}: without {what}" for wheel, what in lacking["left out"].items()]
     return "\n".join(["stage, part, minutes at most (full / --quick)", *lines])
 
 
@@ -160,14 +160,14 @@ def chosen(args) -> list[Part]:
     return parts
 
 
-def go(parts: list[Part], args, absent: dict) -> None:
+def go(parts: list[Part], args, lacking: dict) -> None:
     from gpu_report import markdown  # after the wheels are importable
 
     out = Path(args.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     known = out / "gpu.json"
     results = json.loads(known.read_text()) if known.exists() else {}
-    print(listed(absent), flush=True)
+    print(listed(lacking), flush=True)
 
     def do(part: Part) -> None:
         begin = time.monotonic()

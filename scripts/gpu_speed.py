@@ -1,11 +1,9 @@
 """Parts of scripts/gpu that compare speeds: kdjax against PyTorch, and calls of one step against calls of many."""
 
-import importlib.util
-
 import jax
 import numpy as np
 from bench_side import turns
-from gpu_forms import Options
+from gpu_forms import Options, absent
 
 TARGETS = {"compiled bfloat16": 2.0, "eager float32": 5.0}
 """What kdjax in bfloat16 is to be times PyTorch: the first compiled in bfloat16, the second as a loop comes."""
@@ -18,7 +16,7 @@ def table(options: Options, save) -> dict:
     for pair in size.pairs:
         shared = {"pair": pair, "methods": size.methods, "steps": size.steps, "batch": size.batch}
         sides = {f"kdjax {dtype}": ({"kind": "kdjax", "dtype": dtype, **shared}, None) for dtype in _dtypes(options)}
-        if importlib.util.find_spec("torch"):
+        if not absent("torch"):
             for name, own in _torch(options).items():
                 sides[f"torch {name}"] = ({"kind": "torch", "device": device, **own, **shared}, None)
         measured = turns(sides, size.rounds, options.seconds / len(size.pairs) - 5)
