@@ -49,7 +49,7 @@ HERE = {  # command -> what makes it quick
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
     "kdjax run --config=configs/products.py:path=/data/products,size=64,teacher=resnet18,student=mobilenetv2": PLAN,
     "for shots in 1 2 5 10 0; do kdjax run --config=configs/products_fewshot.py:path=/data/products,shots=$shots; "
-    "done": PLAN,
+    "done": [*PLAN, "--config.teacher.run=", "--config.teacher.model=resnet8"],  # its teacher is one that ran before
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "scripts/demo": "installs",
