@@ -149,7 +149,6 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     config = methods.with_view(config, method)
     shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
-    own["flags"] = parallel.flags()
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
@@ -403,7 +402,8 @@ class Lab:
             learners = []
             for row in rows:
                 run = Run(run_path(self.directory, row.name, seed))
-                take = functools.partial(self._take, run, run_config(config, row, seed), locks)
+                executed = {**run_config(config, row, seed), "flags": parallel.flags()}
+                take = functools.partial(self._take, run, executed, locks)
                 holder, missing = processes.from_first(take)
                 if holder:
                     held[run.path] = holder
