@@ -176,7 +176,6 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     config = methods.with_view(config, method)
     shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
-    own["flags"] = parallel.flags()
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 
 
@@ -482,7 +481,7 @@ class Lab:
             for row in rows:
                 run = Run(run_path(self.directory, row.name, seed))
                 described = run_config(config, row, seed)
-                described |= {"identity": self._identity(described, row, seed, teacher)}
+                described |= {"identity": self._identity(described, row, seed, teacher), "flags": parallel.flags()}
                 take = functools.partial(self._take, run, described, locks)
                 holder, missing = processes.from_first(take)
                 if holder:

@@ -44,7 +44,7 @@ SPREAD_FLOPS = 2e9
 
 FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
 """What XLA is told where nobody tells it anything. By itself its CPU backend hands the gradient of a convolution's
-weights, a convolution whose window is a whole map, to YNNPACK, and a ResNet-20 step takes 1.7 times as long."""
+weights, a convolution whose window is a whole map, to YNNPACK, which is slow there (results/bench/README.md)."""
 
 FLAGS_KNOWN = ((0, 10, 2), (0, 13))
 """The versions of jaxlib, from and below, that know `FLAGS`: any other would end the process at an unknown flag."""

@@ -37,13 +37,11 @@ class Run:
                 f"{self.path} holds a run of another config (stored -> now):\n  {shown}\n"
                 "Restore these fields, give config.experiment another name, or remove the directory."
             )
-        self._check_flags(stored, config)
 
-    def _check_flags(self, stored: dict, config: dict) -> None:
+    def _check_flags(self, config: dict) -> None:
         """Refuses to continue under flags of XLA that round otherwise: a run has one rounding from end to end."""
-        begun = self.checkpoints.is_dir() and any(path.name.isdecimal() for path in self.checkpoints.iterdir())
-        old, new = stored.get("flags"), config.get("flags")
-        if begun and None not in (old, new) and old != new and not (self.path / "result.json").exists():
+        old, new = self.config()["flags"], config["flags"]
+        if old != new:
             raise ValueError(
                 f"{self.path} was begun under other flags of XLA, which round otherwise (stored -> now):\n"
                 f"  {' '.join(old) or 'none'} -> {' '.join(new) or 'none'}\n"
@@ -57,7 +55,7 @@ class Run:
         dropped, rows that were damaged come back. `say` is told of what was damaged.
 
         Raises:
-          ValueError: the directory holds a run of another config.
+          ValueError: the directory holds a run of another config, or one begun under other flags of XLA.
         """
         for leftover in self.path.iterdir() if self.path.is_dir() else ():
             if _TEMPORARY.fullmatch(leftover.name):
@@ -72,7 +70,9 @@ class Run:
             (self.path / "result.json").unlink()
         if self.config() is None or checkpoint is None:  # what starts over does so as it is executed now
             write_json(self.path / "config.json", config)
-        elif "flags" not in self.config():
+        elif "flags" in self.config():
+            self._check_flags(config)
+        else:
             say(f"{self.path}: begun by an older kdjax, which did not record XLA's flags; continues under today's")
         rows = (checkpoint / "metrics.jsonl").read_text("utf-8") if checkpoint is not None else ""
         if begun and checkpoint is None:

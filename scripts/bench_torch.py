@@ -284,7 +284,7 @@ class Training:
     def forward(self, image, label) -> torch.Tensor:
         with torch.autocast(self.options.device, torch.bfloat16, enabled=self.options.mixed):
             with torch.no_grad():
-                taught = self.teach(image) if self.teach else None
+                taught = self.teach(image) if self.teach is not None else None
             return self.objective(self.learn(image), taught, label)
 
     def step(self, image, label) -> torch.Tensor:

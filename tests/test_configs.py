@@ -23,6 +23,7 @@ CASES = {  # file and argument -> ((H, W, C), classes)
     "ablations/digits_weights.py": ((8, 8, 1), 10),
     "cifar10.py:teacher=resnet14,student=resnet8": ((32, 32, 3), 10),
     "cifar10_short.py": ((32, 32, 3), 10),
+    "cifar10_gpu.py": ((32, 32, 3), 10),
     "cifar100.py:teacher=resnet56,student=resnet20": ((32, 32, 3), 100),
     "cifar100.py:teacher=resnet32x4,student=shufflenetv1": ((32, 32, 3), 100),
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),

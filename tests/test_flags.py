@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from kdjax import parallel
+from kdjax import experiment, parallel
 from kdjax.run import Run
+from tests import tiny
 
 GRADIENT = """
 import os, sys
@@ -54,33 +56,38 @@ def test_flags_that_change_no_result_are_not_recorded(monkeypatch):
     assert parallel.flags() == ["--xla_a=2", "--xla_cpu_b=1"]
 
 
-def begun(path, flags, checkpoint=True) -> Run:
+def begun(path, config: dict) -> tuple[Run, Path]:
+    """A run that has begun and its checkpoint, and that checkpoint."""
     run = Run(path)
-    run.begin({"method": "kd", **flags}, None, print)
-    if checkpoint:
-        (run.checkpoints / "7").mkdir(parents=True)
-    return run
+    run.begin(config, None, print)
+    checkpoint = run.checkpoints / "7"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "metrics.jsonl").write_text("")
+    return run, checkpoint
 
 
 def test_a_run_is_not_continued_under_other_flags(tmp_path):
-    run = begun(tmp_path, {"flags": ["--xla_a=1"]})
-    run.check({"method": "kd", "flags": ["--xla_a=1"]})
+    run, checkpoint = begun(tmp_path, {"method": "kd", "flags": ["--xla_a=1"]})
+    run.begin({"method": "kd", "flags": ["--xla_a=1"]}, checkpoint, print)
     with pytest.raises(ValueError, match="XLA_FLAGS='--xla_a=1' for this command"):
-        run.check({"method": "kd", "flags": []})
+        run.begin({"method": "kd", "flags": []}, checkpoint, print)
 
 
-def test_a_finished_run_and_one_that_starts_over_may_have_other_flags(tmp_path):
-    run = begun(tmp_path / "finished", {"flags": []})
-    run.finish({"status": "done"})
-    run.check({"method": "kd", "flags": ["--xla_a=1"]})
-    run = begun(tmp_path / "over", {"flags": []}, checkpoint=False)
+def test_flags_are_no_other_config_and_a_run_that_starts_over_takes_todays(tmp_path):
+    run, _ = begun(tmp_path, {"method": "kd", "flags": []})
+    run.check({"method": "kd"})
     run.begin({"method": "kd", "flags": ["--xla_a=1"]}, None, print)
     assert run.config()["flags"] == ["--xla_a=1"]
 
 
+def test_an_experiment_records_its_flags(tmp_path):
+    directory = experiment.run(tiny.config(methods=("student",), epochs=1), tmp_path, seeds=(0,))
+    for method in ("teacher", "student"):
+        run = Run(directory / method / "seed0")
+        assert run.config()["flags"] == run.result()["flags"] == parallel.flags()
+
+
 def test_a_run_that_recorded_no_flags_is_continued_and_says_so(tmp_path):
-    run = begun(tmp_path, {})
-    checkpoint, said = run.checkpoints / "7", []
-    (checkpoint / "metrics.jsonl").write_text("")
+    (run, checkpoint), said = begun(tmp_path, {"method": "kd"}), []
     run.begin({"method": "kd", "flags": ["--xla_a=1"]}, checkpoint, said.append)
     assert any("did not record XLA's flags" in line for line in said)
