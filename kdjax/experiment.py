@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import itertools
 import json
@@ -23,7 +24,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from kdjax import checkpoint, compress, cost, data, metrics, parallel, processes
+from kdjax import checkpoint, compress, cost, data, mappings, metrics, parallel, processes
 from kdjax import config as configs
 from kdjax import method as methods
 from kdjax.data import augment
@@ -258,6 +259,7 @@ class Lab:
             first = rows[0]
             shared = (first.teacher, first.start, first.data)
             group = [row for row in rows if (row.teacher, row.start, row.data) == shared]
+            group = group[: self._room(len(group))]
             rows = [row for row in rows if row not in group]
             try:
                 if first.start:
@@ -267,6 +269,17 @@ class Lab:
                 self.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
                 continue
             self.held |= self.cohort(*self._view(first, seed), group, seed, taught, places)
+
+    def _room(self, methods: int) -> int:
+        """How many of so many methods can train together: this process can hold their programs beside what it holds.
+
+        Where there is no room for all, what is compiled is let go; cohorts that are at work keep theirs.
+        """
+        if mappings.room(len(self.layout)) < methods:
+            with self.making:
+                self.made = {key: made for key, made in self.made.items() if key[0] == "cost"}
+            gc.collect()
+        return processes.from_first(lambda: mappings.room(len(self.layout)))
 
     def _describe(self, rows, examples: int) -> str:
         held = len(self.dataset.validation.label) if self.dataset.validation is not None else 0

@@ -17,10 +17,13 @@ On the CPU some convolutions are computed in other forms (kdjax/convolve.py), an
 accelerator, where small networks are bound by dispatch, a call takes several.
 """
 
+import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -29,7 +32,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from kdjax import convolve
+from kdjax import convolve, crash
 from kdjax.objective import Objective
 from kdjax.step import make_train_step
 
@@ -44,7 +47,7 @@ def setup() -> None:
     """One virtual CPU device per core, and a compilation cache that outlives the process; call before JAX starts.
 
     XLA uses a second core poorly for small networks (1.1 times), two students on two devices use it well. What
-    JAX's own flags say of either is left alone.
+    JAX's own flags say of either is left alone. After a crash the cache is begun anew.
     """
     if jax.config.jax_num_cpu_devices < 0:
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
@@ -52,6 +55,10 @@ def setup() -> None:
         folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if "://" not in jax.config.jax_compilation_cache_dir:
+        with contextlib.suppress(OSError):  # a cache that cannot be written, which JAX leaves alone too
+            if told := crash.watch(Path(jax.config.jax_compilation_cache_dir)):
+                print(f"kdjax: {told}", file=sys.stderr)
 
 
 def describe() -> str:
