@@ -208,7 +208,7 @@ def test_what_a_machine_lacks(kdjax, slurm, tmp_path, monkeypatch):
     (slurm.parent / "bin/sbatch").write_text("#!/bin/sh\necho 'invalid partition specified' >&2; exit 1\n")
     status, _, err = kdjax(*call)
     assert (status, err.splitlines()[-1]) == (2, "kdjax: sbatch refuses the jobs: invalid partition specified")
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(tmp_path))
     assert "there is no srun here" in kdjax(*call)[2]
     monkeypatch.setitem(sys.modules, "submitit", None)
     assert kdjax(*call)[::2] == (2, "kdjax: --launcher=slurm needs submitit: pip install submitit\n")
