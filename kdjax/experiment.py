@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import itertools
 import json
 import math
@@ -29,6 +30,7 @@ from kdjax import (
     data,
     gradients,
     identity,
+    mappings,
     metrics,
     parallel,
     processes,
@@ -303,6 +305,7 @@ class Lab:
             first = rows[0]
             shared = (first.teacher, first.start, first.data)
             group = [row for row in rows if (row.teacher, row.start, row.data) == shared]
+            group = group[: self._room(len(group))]
             rows = [row for row in rows if row not in group]
             try:
                 if first.start:
@@ -312,6 +315,17 @@ class Lab:
                 self.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
                 continue
             self.held |= self.cohort(*self._view(first, seed), group, seed, taught, places)
+
+    def _room(self, methods: int) -> int:
+        """How many of so many methods can train together: this process can hold their programs beside what it holds.
+
+        Where there is no room for all, what is compiled is let go; cohorts that are at work keep theirs.
+        """
+        if mappings.room(len(self.layout)) < methods:
+            with self.making:
+                self.made = {key: made for key, made in self.made.items() if key[0] == "cost"}
+            gc.collect()
+        return processes.from_first(lambda: mappings.room(len(self.layout)))
 
     def _describe(self, rows, examples: int) -> str:
         held = len(self.dataset.validation.label) if self.dataset.validation is not None else 0

@@ -17,11 +17,14 @@ On the CPU some convolutions are computed in other forms (kdjax/convolve.py), an
 accelerator, where small networks are bound by dispatch, a call takes several.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -31,7 +34,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from kdjax import convolve
+from kdjax import convolve, crash
 from kdjax.objective import Objective
 from kdjax.step import make_train_step
 
@@ -55,7 +58,7 @@ def setup() -> None:
 
     Call before JAX starts. XLA uses a second core poorly for small networks (1.1 times), two students on two devices
     use it well. What JAX's own flags say of devices or the cache is left alone, and so is XLA_FLAGS where it is set,
-    be it empty.
+    be it empty. After a crash the cache is begun anew.
     """
     os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
     if jax.config.jax_num_cpu_devices < 0:
@@ -64,6 +67,10 @@ def setup() -> None:
         folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if "://" not in jax.config.jax_compilation_cache_dir:
+        with contextlib.suppress(OSError):  # a cache that cannot be written, which JAX leaves alone too
+            if told := crash.watch(Path(jax.config.jax_compilation_cache_dir)):
+                print(f"kdjax: {told}", file=sys.stderr)
 
 
 def default_flags(version: str) -> str:

@@ -1,6 +1,9 @@
 """Strict settings for every test: warnings are errors, no silent promotion, eight virtual CPU devices."""
 
+import gc
 import os
+import resource
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,12 +13,39 @@ import pytest
 from kdjax import cli, parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
+PEAKS = pytest.StashKey[dict]()
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", 8)
 parallel.setup()  # XLA's flags, before anything is computed: as on the command line
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_of_one_file():
+    """Lets go of what a file has compiled, after its own fixtures: a program holds megabytes and some of the memory
+    mappings of which Linux gives a process 65,530; without them the next load of a program is a segmentation fault.
+    """
+    yield
+    jax.clear_caches()
+    gc.collect()
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        session.config.workeroutput["peak_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def pytest_testnodedown(node):
+    node.config.stash.setdefault(PEAKS, {})[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak_bytes", 0)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if peaks := config.stash.get(PEAKS, {}):
+        shown = ", ".join(f"{name} {peak / 1e9:.1f}" for name, peak in sorted(peaks.items()))
+        terminalreporter.write_line(f"memory of the workers in GB, at the most: {shown}")
 
 
 @pytest.fixture(scope="session")

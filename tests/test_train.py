@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from kdjax import checkpoint, experiment, models, parallel
+from kdjax import checkpoint, experiment, mappings, models, parallel
 from kdjax.parallel import Place
 from kdjax.run import Run
 from kdjax.step import make_teach
@@ -73,6 +73,16 @@ def test_alone_as_in_company(undisturbed, tmp_path):
     directory = experiment.run(tiny.config(), tmp_path, only=("remembered",), seeds=(1,))
     alone = results(directory)
     assert sorted(alone) == ["remembered/seed1", "teacher/seed0"]
+    assert_same(alone, undisturbed)
+
+
+def test_without_room_for_each_others_programs(undisturbed, tmp_path, monkeypatch):
+    """Where Linux gives the process no more memory mappings, one method trains after another, and with equal bits."""
+    together, cohort = [], experiment.Lab.cohort
+    monkeypatch.setattr(mappings, "left", lambda: 0)
+    monkeypatch.setattr(experiment.Lab, "cohort", lambda *a, **kw: together.append(len(a[3])) or cohort(*a, **kw))
+    alone = results(experiment.run(tiny.config(), tmp_path, seeds=(1,)))
+    assert together == [1] * 6  # the teacher and five methods
     assert_same(alone, undisturbed)
 
 
