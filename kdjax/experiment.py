@@ -256,7 +256,7 @@ class Lab:
         for path in sorted(self.directory.glob("*/seed*")):
             identity.check_data(path, Run(path).config(), self.dataset.fingerprint)
 
-    def _check_teacher(self, teacher: Teacher) -> Teacher:
+    def _check_same_teacher(self, teacher: Teacher) -> Teacher:
         """The experiment's teacher, if all its runs that name the same were taught by the same weights.
 
         Raises:
@@ -342,7 +342,7 @@ class Lab:
         spec = self.config.teacher
         if spec.run:
             paths = [Path(path.strip()) for path in spec.run.split("+")]
-            return self._check_teacher(self._from_runs(paths, "config.teacher.run"))
+            return self._check_same_teacher(self._from_runs(paths, "config.teacher.run"))
         if not spec.model:
             return None
         model = self._model(spec, "config.teacher")
@@ -350,13 +350,14 @@ class Lab:
             with _named("config.teacher.weights"):
                 variables = torch.load(spec.weights, model, self.image_shape)
                 remarks = self._check_teaches(_described(spec.weights), spec.weights)
-            return self._check_teacher(self.measure(model, variables, spec.model, 0, remarks))
+            return self._check_same_teacher(self.measure(model, variables, spec.model, 0, remarks))
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         method = self._teacher_method(model)
         self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
-        return self._check_teacher(self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run"))
+        path = run_path(self.directory, TEACHER, spec.seed)
+        return self._check_same_teacher(self._from_runs([path], "the teacher's run"))
 
     def _check_teaches(self, known: dict, where: str) -> list[str]:
         """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
