@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdjax.cores import cores
 from kdjax.gather import IDENTITY, TEACHER, misfit
 
 LARGE = 4 * 2**30
@@ -50,7 +51,7 @@ def _digest_split(split) -> str:
     else:
         partly = sum(map(_size, items)) > LARGE
         chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             digests = pool.map(lambda chunk: b"".join(_digest_file(path, partly) for path in chunk), chunks)
     for each in digests:
         digest.update(each)

@@ -35,6 +35,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from kdjax import convolve, crash
+from kdjax.cores import cores
 from kdjax.objective import Objective
 from kdjax.step import make_train_step
 
@@ -62,7 +63,7 @@ def setup() -> None:
     """
     os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
     if jax.config.jax_num_cpu_devices < 0:
-        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+        jax.config.update("jax_num_cpu_devices", cores())
     if not jax.config.jax_compilation_cache_dir:
         folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
@@ -92,7 +93,7 @@ def flags() -> list[str]:
 
 def compiling_threads() -> int:
     """How many programs are compiled at once: one a CPU device; for an accelerator the host's cores are free."""
-    return len(jax.local_devices()) if jax.default_backend() == "cpu" else max(os.cpu_count() or 1, 1)
+    return len(jax.local_devices()) if jax.default_backend() == "cpu" else cores()
 
 
 def describe() -> str:

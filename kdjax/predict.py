@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax import serve
+from kdjax.cores import cores
 from kdjax.data.folder import SUFFIXES
 from kdjax.data.images import decode
 
@@ -74,7 +74,7 @@ def predict(model: serve.Served, paths: Iterable, batch_size: int = 32) -> Itera
     Args:
       paths: of JPEG and PNG files, or errors, which are passed on.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for chunk in _chunks(paths, batch_size):
             images = list(pool.map(lambda path: _decode(path, model.image_shape), chunk))
             for shape, group in itertools.groupby(zip(chunk, images, strict=True), lambda pair: _shape(pair[1])):

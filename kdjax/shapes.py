@@ -64,12 +64,17 @@ def _check_step(where: str, stage: Stage, given: tuple) -> None:
     before = trace(where, jax.eval_shape, stage.init, jax.random.key(0), *given)
     step = make_train_step(stage.objective, stage.optimizer)
     after, _ = trace(f"{where}, a step of its training", jax.eval_shape, step, before, *given)
-    old, new = (dict(jax.tree_util.tree_leaves_with_path(tree.stats)) for tree in (before, after))
-    changed = [path for path in old.keys() | new.keys() if old.get(path) != new.get(path)]
+    old, new = (_written(tree.stats) for tree in (before, after))
+    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
     if changed:
-        path = min(changed, key=str)
-        shown = [f"{leaf.dtype}{list(leaf.shape)}" if leaf else "missing" for leaf in (old.get(path), new.get(path))]
-        raise ValueError(f"{where}: a step of its training turns {named(path)} from {shown[0]} into {shown[1]}")
+        shown = [tree.get(changed[0], "nothing") for tree in (old, new)]
+        raise ValueError(f"{where}: a step of its training turns {changed[0]} from {shown[0]} into {shown[1]}")
+
+
+def _written(tree) -> dict[str, str]:
+    """Path -> "float32[3]" of every leaf."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
 @functools.lru_cache

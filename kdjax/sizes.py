@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 import zlib
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from kdjax import export, identity, int8, serve
+from kdjax.cores import cores
 from kdjax.data.images import Encoded
 from kdjax.run import Run, write_text
 
@@ -167,7 +167,7 @@ def markdown(rows: list[dict], images: int) -> str:
         n=" or ".join(map(str, seeds)),
         images=images,
         runtime=serve.needs("onnxruntime", "sizes").__version__,
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),  # Linux has it
+        cpus=cores(),
     )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}\n"
 

@@ -127,7 +127,7 @@ def write(path, splits: dict) -> None:
         arrays[f"{split}_bytes"] = np.frombuffer(b"".join(items), np.uint8)
         arrays[f"{split}_ends"] = np.cumsum([len(item) for item in items])
         arrays[f"{split}_label"] = np.asarray(label, np.int32)
-    np.savez(path, **arrays, classes=np.array(splits["classes"]), name=np.array(splits["name"]))
+    np.savez_compressed(path, **arrays, classes=np.array(splits["classes"]), name=np.array(splits["name"]))
 
 
 def _tiny() -> dict:

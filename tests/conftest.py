@@ -1,5 +1,6 @@
 """Strict settings for every test: warnings are errors, no silent promotion, eight virtual CPU devices."""
 
+import faulthandler
 import gc
 import os
 import resource
@@ -17,6 +18,7 @@ PEAKS = pytest.StashKey[dict]()
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_num_cpu_devices", 8)
+faulthandler.enable()  # pytest reports crashes, not kdjax in the compilation cache
 parallel.setup()  # XLA's flags, before anything is computed: as on the command line
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

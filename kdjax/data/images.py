@@ -1,7 +1,6 @@
 """Image files to uint8 arrays: any size and mode, several threads; hostile files are refused by name."""
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from kdjax.cores import cores
 from kdjax.data.metadata import stripped
 
 FORMATS = ("JPEG", "PNG")
@@ -78,7 +78,7 @@ class Encoded:
           ValueError: an image differs in size from the others while `size` is 0.
         """
         small = isinstance(self.items[0], bytes) and len(self.items[0]) < SMALL
-        threads = threads or (1 if small else os.cpu_count())
+        threads = threads or (1 if small else cores())
         with ThreadPoolExecutor(threads) as pool:
             return self._stack(pool.map(self._attempt, self.items, self.names))
 
