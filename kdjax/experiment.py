@@ -552,7 +552,9 @@ class Lab:
         def on_finish(learner):
             processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
 
-        report = processes.first()
+        def on_main(learners, batch, taught):
+            processes.from_first(lambda: self._on_main(feed, variables, learners, batch, taught))
+
         variables = place.put(teacher.variables) if teacher else None
         cohort = Cohort(
             feed=feed,
@@ -563,7 +565,7 @@ class Lab:
             on_epoch=on_epoch,
             on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
-            on_main=functools.partial(self._on_main, feed, variables) if report else lambda *_: None,
+            on_main=on_main,
             stop_signal=self.stop_signal,
         )
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
