@@ -274,7 +274,7 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        models = [row.model for row in itertools.chain(*planned.values())]
+        models = list(dict.fromkeys(row.model for row in itertools.chain(*planned.values())))
         costs = processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else computes here
         larger = (caution.larger(own, teacher.measured if teacher else None) for own in costs)
         for said in dict.fromkeys(filter(None, larger)):
@@ -552,7 +552,9 @@ class Lab:
         def on_finish(learner):
             processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
 
-        report = processes.first()
+        def on_main(learners, batch, taught):
+            processes.from_first(lambda: self._on_main(feed, variables, learners, batch, taught))
+
         variables = place.put(teacher.variables) if teacher else None
         cohort = Cohort(
             feed=feed,
@@ -563,7 +565,7 @@ class Lab:
             on_epoch=on_epoch,
             on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
-            on_main=functools.partial(self._on_main, feed, variables) if report else lambda *_: None,
+            on_main=on_main,
             stop_signal=self.stop_signal,
         )
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
@@ -776,7 +778,7 @@ class Lab:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network = cost.shipped(model)
         row = self._once(lambda: cost.cost(network, self.image_shape), "cost", network)
-        trained = cost.parameters(model, self.image_shape)
+        trained = self._once(lambda: cost.parameters(model, self.image_shape), "cost", "parameters", model)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     # ---- checks before any training
