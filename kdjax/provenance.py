@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).resolve().parent
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     packages = ("kdjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     """An installed package's version; "not installed" of one imported from where it lies, as kdjax from a checkout."""
     try:
         return importlib.metadata.version(package)

@@ -343,6 +343,13 @@ def test_list_tells_of_one(kdjax, name, told):
     assert len(out.splitlines()) < 20
 
 
+def test_a_name_like_no_other_is_told_each_valid_one_once(kdjax):
+    _, _, err = kdjax("list", "zzz")
+    valid = err.strip().partition("valid are ")[2].split(", ")
+    assert "kd" in valid
+    assert len(valid) == len(set(valid))
+
+
 def test_a_model_anew_has_no_arguments_of_the_old(capsys):
     kwargs = lambda *overrides: cli.load_config(str(CONFIG), list(overrides)).teacher.kwargs.to_dict()  # noqa: E731
     assert kwargs() == {"width": 8}

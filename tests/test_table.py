@@ -440,6 +440,13 @@ def test_terminal_fits():
     assert "precision  recall" in shown(tiny_runs(), 200)
 
 
+def test_a_long_name_costs_no_digit():
+    runs = tiny_runs()
+    for run in runs:
+        run["config"]["row"] = " ".join(["a", "long", run["config"]["row"]] + ["name"] * 12)
+    assert "…" not in shown(runs, 100)
+
+
 def test_write_is_a_function_of_the_lines(tmp_path):
     runs = tiny_runs()
     first = table.write(runs, tmp_path / "a")
