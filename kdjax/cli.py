@@ -1,7 +1,8 @@
-"""The command line: kdjax run | table | status | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | plan | status | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
+import importlib.metadata
 import os
 import re
 import shlex
@@ -10,7 +11,6 @@ import sys
 import threading
 
 from kdjax.overrides import load_config, split
-from kdjax.provenance import version
 
 PROGRAM = "kdjax"
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {importlib.metadata.version(PROGRAM)}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def command(name, function, help_, **kwargs):
@@ -70,12 +70,37 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    _add_run(command)
+    sub = command(
+        "run",
+        _run,
+        "train what is missing of an experiment and print its table",
+        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
+    )
+    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
+    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
+    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
+    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
+    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
+    sub.add_argument(
+        "--launcher",
+        choices=("slurm", "local"),
+        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
+    )
+    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
+    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
+    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
+    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl; a folder of them lists them")
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
+    sub.add_argument("--bayes", action="store_true", help="show how probably each method is better, equal or worse")
+    sub.add_argument("--rope", help="the same, where equal is up to so many percentage points apart (default: 1)")
+    sub = command("plan", _plan, "tell how many seeds it takes to see a difference, by those that are finished")
+    sub.add_argument("runs", nargs="+", help="experiment directories, a runs.jsonl, or a folder of experiments")
+    sub.add_argument("--detect", required=True, help="the difference to the baseline, in percentage points of top-1")
+    sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
     sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
@@ -103,29 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
     return parser
-
-
-def _add_run(command) -> None:
-    sub = command(
-        "run",
-        _run,
-        "train what is missing of an experiment and print its table",
-        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
-    )
-    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
-    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
-    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
-    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
-    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
-    sub.add_argument(
-        "--launcher",
-        choices=("slurm", "local"),
-        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
-    )
-    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
-    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
-    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
-    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
 
 
 def _run(args, rest) -> int:
@@ -251,17 +253,29 @@ MOST = 10_000
 """Seeds of one range: more are a slip of the finger."""
 
 
-def _print_table(runs, shown=None) -> None:
+def _points(text: str, option: str) -> float:
+    """A difference that is given in percentage points, as a fraction."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 100:
+        raise ValueError(f"{option} takes percentage points from 0 to 100, like 0.5, got {text!r}")
+    return value / 100
+
+
+def _print_table(runs, shown=None, rope=None) -> None:
     from rich.console import Console
 
     from kdjax import table
 
-    Console(highlight=False).print(table.terminal(runs, shown))
+    Console(highlight=False).print(table.terminal(runs, shown, rope))
 
 
 def _table(args, _) -> None:
-    from kdjax import gather, table
+    from kdjax import effects, gather, table
 
+    rope = _points(args.rope, "--rope") if args.rope is not None else effects.ROPE if args.bayes else None
     inside = {path: gather.experiments(path) for path in args.runs if gather.is_folder(path)}
     if inside and (args.out or len(inside) < len(args.runs)):
         names = " ".join(shlex.quote(str(path)) for paths in inside.values() for path in paths)
@@ -272,8 +286,8 @@ def _table(args, _) -> None:
     shown = gather.select(runs, _names(args.only))
     shown = gather.begun(shown) if args.begun else shown
     if args.out:
-        table.write(runs, args.out, shown)
-    _print_table(runs, shown)
+        table.write(runs, args.out, shown, rope)
+    _print_table(runs, shown, rope)
 
 
 def _print_experiments(paths) -> None:
@@ -286,6 +300,17 @@ def _print_experiments(paths) -> None:
         done = sum(1 for line in students if line["result"])
         counts = f"{len(rows)} method{'s' * (len(rows) != 1)}, {done} of {len(students)} runs finished"
         print(f"{path}: {counts}; kdjax table {shlex.quote(str(path))}")
+
+
+def _plan(args, _) -> None:
+    from kdjax import detect, gather
+
+    difference = _points(args.detect, "--detect")
+    if not difference:
+        raise ValueError("--detect takes a difference above 0: none at all takes infinitely many seeds to see")
+    inside = [gather.experiments(path) if gather.is_folder(path) else [path] for path in args.runs]
+    runs = [line for paths in inside for path in paths for line in gather.read(path)]
+    detect.show(runs, difference, gather.select(runs, _names(args.only)))
 
 
 def _status(args, _) -> None:

@@ -88,6 +88,18 @@ def _published(row: dict) -> list[str]:
     return [spread(row["published"], row["published_std"]) + trials + best, signed(row["published_difference"])]
 
 
+def probabilities(found: list[Experiment]) -> Grid:
+    """How probably each method is better than the baseline, equal or worse, in percent; empty if not asked for."""
+    rows = []
+    for experiment in found:
+        compared = [row for row in experiment.records if row["pairs"] is not None]
+        for row in compared if experiment.rope is not None else ():
+            name = f"{experiment.name}: {row['row']}" if len(found) > 1 else row["row"]
+            shares = (row["better"], row["equal"], row["worse"])
+            rows.append([clean(name), *(DASH if share is None else f"{100 * share:.1f}" for share in shares)])
+    return Grid(["method, probably", "better", "equal", "worse"], rows)
+
+
 def costs(found: list[Experiment]) -> Grid:
     """Teacher beside student: a row for each model of different size."""
     sizes = {}

@@ -1,4 +1,7 @@
-"""kdjax run --dry-run: what would be trained, for how many steps, and what is there already. Nothing is written."""
+"""kdjax run --dry-run: what would be trained, for how many steps, and what is there already. Nothing is written.
+
+How many seeds a comparison takes, `kdjax plan --detect`, is kdjax.detect.
+"""
 
 from pathlib import Path
 

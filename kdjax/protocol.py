@@ -1,10 +1,11 @@
 """How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
+from kdjax import power
 from kdjax.deviations import hyperparameters
 from kdjax.footnotes import shared_config, spec_of, students_of
 from kdjax.gather import TEACHER, done
 from kdjax.records import Experiment
-from kdjax.wording import counted, listed, optimizer, span
+from kdjax.wording import DASH, counted, listed, optimizer, percent, span
 
 OTHERWISE = ("data", "first_stage", "from_teacher", "optimizer", "start")
 """Keys of a method by which its training differs from the others': its footnotes say how."""
@@ -23,6 +24,7 @@ def protocol(experiment: Experiment, columns) -> list[tuple[str, str]]:
     training = [_data(shared, students), _training(shared, students), hyperparameters(students)]
     training.append(_teacher(shared, experiment))
     paragraphs = [("Protocol", _joined(training)), ("Numbers", _numbers(shared, students, experiment, columns))]
+    paragraphs += _probabilities(shared, experiment, columns)
     return [*paragraphs, *_papers(shared, experiment.records), where]
 
 
@@ -182,6 +184,7 @@ def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns
     if not results:
         return f"{text}; no run is finished."
     sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
+    sentences.append(_detectable(shared, experiment, columns))
     return _joined([*sentences, _chosen(shared, results, experiment, columns), _means(columns)])
 
 
@@ -218,6 +221,24 @@ def _comparison(shared: dict, experiment: Experiment, columns) -> str:
     return f"{test}, not corrected for the {family}; after Holm, over all of these, it is in table.csv."
 
 
+def _detectable(shared: dict, experiment: Experiment, columns) -> str:
+    """What the table could have seen, where it shows differences."""
+    if not _comparison(shared, experiment, columns):
+        return ""
+    spread = experiment.spread
+    text = "Smallest difference that a paired t-test detects with 80 % power, two-sided at 5 %:"
+    if not spread:
+        return f"{text} {DASH}, as no method has several seeds whose differences vary."
+    points = percent(power.detectable(spread.n, spread.std))
+    whose = (
+        f"the median over {spread.methods} methods" if spread.methods > 1 else "that of the only method with so many"
+    )
+    return (
+        f"{text} {points} percentage points, at {counted(spread.n, 'seed')} and a standard deviation of the paired "
+        f"differences of {percent(spread.std)}, {whose}; each method's own is in table.csv."
+    )
+
+
 def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) -> str:
     """How the best epoch was chosen."""
     if not any(result.get("best") for result in results):
@@ -238,6 +259,20 @@ def _means(columns) -> str:
         parts.append("agreement is the share of test images on which a student and its teacher name the same class")
     text = f"{', '.join(parts)}; means over seeds, in percent, at the last epoch."
     return text[0].upper() + text[1:] if parts else ""
+
+
+def _probabilities(shared: dict, experiment: Experiment, columns) -> list[tuple[str, str]]:
+    """What better, equal and worse are (kdjax.effects.posterior)."""
+    if experiment.rope is None or "worse" not in columns:
+        return []
+    points = counted(100 * experiment.rope, "percentage point")
+    text = (
+        f"How probable it is, in percent, that a method's mean top-1 over all possible seeds lies more than {points} "
+        f"above that of {shared.get('baseline', 'student')} (better), no more than that from it (equal) or more below "
+        "(worse), given the seeds that both have: the Bayesian paired t-test, with prior 1/σ (Benavoli et al. 2017, "
+        "their correlated t-test with correlation 0)."
+    )
+    return [("Probabilities", text)]
 
 
 def costs(columns) -> list[tuple[str, str]]:

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdjax import classes, published, statistics
+from kdjax import classes, effects, power, published, statistics
 from kdjax.gather import TEACHER, done
 
 METRICS = ("precision", "recall", "f1", "agreement", "nll", "ece")
 """Those of the last epoch on the test split, beside top1."""
 COSTS = ("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms")
+COMPARISON = (
+    *("pairs", "difference", "low", "high", "p", "p_holm", "difference_std", "detectable"),
+    *("d_z", "d_z_low", "d_z_high", "rope", "better", "equal", "worse"),
+)
+"""What is known of a row only beside the baseline's."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Experiment:
     lines: list[dict]  # of runs.jsonl, of the rows that are shown
     records: list[dict]  # the rows that are shown, the teacher's first
     compared: int  # rows with a p value, shown or not: the family of Holm's method
+    spread: power.Spread | None  # of paired differences, over all rows
+    rope: float | None  # the region of practical equivalence, where the table shows the probabilities
 
 
 def experiments(runs: list[dict]) -> dict[str, list[dict]]:
@@ -39,13 +46,15 @@ def experiments(runs: list[dict]) -> dict[str, list[dict]]:
     return grouped
 
 
-def selected(runs: list[dict], shown: list[dict] | None = None) -> list[Experiment]:
+def selected(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> list[Experiment]:
     """The experiments that have lines among `shown` (None: all are), their numbers computed on all of `runs`.
 
-    So no number depends on what else is shown.
+    So no number depends on what else is shown. `rope`, a fraction, is the region of practical equivalence of tables
+    that show probabilities; None: they do not, and the records have those of `kdjax.effects.ROPE`.
     """
     visible = experiments(runs if shown is None else shown)
-    return [_experiment(name, lines, visible[name]) for name, lines in experiments(runs).items() if name in visible]
+    grouped = {name: lines for name, lines in experiments(runs).items() if name in visible}
+    return [_experiment(name, lines, visible[name], rope) for name, lines in grouped.items()]
 
 
 def records(runs: list[dict], shown: list[dict] | None = None) -> list[dict]:
@@ -53,27 +62,31 @@ def records(runs: list[dict], shown: list[dict] | None = None) -> list[dict]:
 
     Accuracies and the like are fractions, None is unknown. `row` is the name shown; n runs are done of those expected;
     difference, low, high, p and p_holm compare last-epoch top-1 with the baseline's over common seeds; p_holm is
-    adjusted for all rows of the experiment, shown or not; best is the test top-1 of the epoch chosen on the validation
-    split, peak the highest of any epoch; seconds_share is the wall time in which a cohort (the methods of one seed,
-    trained together) was trained, divided by its methods: no method's own time; `published...` is of the paper.
+    adjusted for all rows of the experiment, shown or not; difference_std is the standard deviation of the paired
+    differences, detectable the smallest difference that the test sees with 80 % power (`kdjax.power`); d_z with its
+    interval, rope, better, equal and worse are of `kdjax.effects`; best is the test top-1 of the epoch chosen on the
+    validation split, peak the highest of any epoch; seconds_share is the wall time in which a cohort (the methods of
+    one seed, trained together) was trained, divided by its methods: no method's own time; `published...` is of the
+    paper.
     """
     return [record for experiment in selected(runs, shown) for record in experiment.records]
 
 
-def _experiment(name: str, lines: list[dict], shown: list[dict]) -> Experiment:
-    rows = _records(lines)
+def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | None) -> Experiment:
+    rows = _records(lines, effects.ROPE if rope is None else rope)
     visible = {TEACHER, *(line["config"].get("method", "") for line in shown)}
     compared = sum(row["p"] is not None for row in rows)
-    return Experiment(name, shown, [row for row in rows if row["method"] in visible], compared)
+    visible_rows = [row for row in rows if row["method"] in visible]
+    return Experiment(name, shown, visible_rows, compared, power.typical(rows), rope)
 
 
-def _records(lines: list[dict]) -> list[dict]:
+def _records(lines: list[dict], rope: float) -> list[dict]:
     grouped = {}
     for line in lines:
         grouped.setdefault(line["config"].get("method", ""), []).append(line)
     own = grouped.pop(TEACHER, [])
     baseline = _top1(grouped.get(lines[0]["config"].get("baseline"), []))
-    rows = [_student(group, baseline) for group in grouped.values()]
+    rows = [_student(group, baseline, rope) for group in grouped.values()]
     for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     return _teacher(own, [line for group in grouped.values() for line in group]) + rows
@@ -84,14 +97,21 @@ def _top1(lines: list[dict]) -> dict:
     return {result["seed"]: result["last"]["top1"] for result in done(lines)}
 
 
-def _student(lines: list[dict], baseline: dict) -> dict:
+def _student(lines: list[dict], baseline: dict, rope: float) -> dict:
     config, results = lines[0]["config"], done(lines)
     record = _record(config, results, [result.get("student") for result in results])
     if config.get("method") != config.get("baseline"):
-        test = statistics.paired(_top1(lines), baseline)
-        record |= {"pairs": test.pop("n"), **test}
+        record |= _compared(_top1(lines), baseline, rope)
     diverged = sum(1 for line in lines if line["result"]) - len(results)
     return _with_published(config, record | {"expected": len(lines), "diverged": diverged})
+
+
+def _compared(values: dict, baseline: dict, rope: float) -> dict:
+    """The COMPARISON of a row, but for p_holm, which takes them all."""
+    test = statistics.paired(values, baseline)
+    pairs, difference, std = test.pop("n"), test["difference"], test["difference_std"]
+    seen = {"pairs": pairs, **test, "detectable": power.detectable(pairs, std)}
+    return seen | effects.cohen(pairs, difference, std) | effects.posterior(pairs, difference, std, rope)
 
 
 def _teacher(own: list[dict], others: list[dict]) -> list[dict]:
@@ -121,7 +141,7 @@ def _record(config: dict, results: list[dict], models: list[dict | None]) -> dic
         "expected": 0,
         "diverged": 0,
         **_mean("top1", [result["last"]["top1"] for result in results]),
-        **dict.fromkeys(("pairs", "difference", "low", "high", "p", "p_holm")),
+        **dict.fromkeys(COMPARISON),
     }
     for name in ("best", "peak"):
         record |= _mean(name, [(result.get(name) or {}).get("top1") for result in results])

@@ -23,12 +23,13 @@ def paired(values: dict, baseline: dict) -> dict:
       values, baseline: seed -> value.
 
     Returns:
-      n, the common seeds; difference, its mean; low and high, its 95 % confidence interval; p, two-sided
-      (scipy.stats.ttest_rel). All but n are None without a common seed; low, high and p also with a single one and
-      where all differences are equal, as then nothing is known of their spread.
+      n, the common seeds; difference, its mean; difference_std, the sample standard deviation of the differences;
+      low and high, the 95 % confidence interval of their mean; p, two-sided (scipy.stats.ttest_rel). All but n are None
+      without a common seed; all but n and difference also with a single one and where all differences are equal, as
+      then nothing is known of their spread.
     """
     seeds = sorted(values.keys() & baseline.keys())
-    result = {"n": len(seeds), "difference": None, "low": None, "high": None, "p": None}
+    result = {"n": len(seeds), **dict.fromkeys(("difference", "difference_std", "low", "high", "p"))}
     if not seeds:
         return result
     ours, theirs = (np.array([source[seed] for seed in seeds], np.float64) for source in (values, baseline))
@@ -38,7 +39,8 @@ def paired(values: dict, baseline: dict) -> dict:
         return result
     test = stats.ttest_rel(ours, theirs)
     interval = test.confidence_interval(CONFIDENCE)
-    return {**result, "low": float(interval.low), "high": float(interval.high), "p": float(test.pvalue)}
+    found = {"difference_std": differences.std(ddof=1), "low": interval.low, "high": interval.high, "p": test.pvalue}
+    return result | {name: float(value) for name, value in found.items()}
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:

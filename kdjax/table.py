@@ -1,7 +1,8 @@
 """The comparison table: lines of runs.jsonl -> markdown, CSV, LaTeX, terminal. The same lines give the same bytes.
 
 Everything is computed once, on all lines, as `records` of full precision, which are the rows of the CSV; the other
-forms print them. `shown` are the lines of the rows to show, None for all: it changes no number.
+forms print them. `shown` are the lines of the rows to show, None for all: it changes no number. `rope`, if it is given,
+adds the probabilities of a difference beyond such a fraction (kdjax.effects.posterior).
 """
 
 import csv as csvlib
@@ -23,9 +24,9 @@ from kdjax.run import write_text
 from kdjax.wording import clean
 
 
-def markdown(runs: list[dict], shown: list[dict] | None = None) -> str:
+def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
-    found = selected(runs, shown)
+    found = selected(runs, shown, rope)
     tables = _grids(found)
     parts = [_markdown(grid) for grid in tables]
     parts.append("  \n".join(_escape_markdown(note) for note in _footnotes(found)))
@@ -34,40 +35,40 @@ def markdown(runs: list[dict], shown: list[dict] | None = None) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def csv(runs: list[dict], shown: list[dict] | None = None) -> str:
+def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """`records` as CSV: a line a row, full precision, empty where something is unknown."""
-    found = selected(runs, shown)
+    found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
     rows = [record for experiment in found for record in experiment.records]
     return _as_csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
 
 
-def latex(runs: list[dict], shown: list[dict] | None = None) -> str:
+def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The same as LaTeX, see `kdjax.latex`."""
-    found = selected(runs, shown)
+    found = selected(runs, shown, rope)
     tables = _grids(found)
     return tex.document(tables, _footnotes(found), _protocol(found, _columns(tables)))
 
 
-def write(runs: list[dict], out, shown: list[dict] | None = None) -> list[Path]:
+def write(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
     """Writes runs.jsonl, table.md, .csv and .tex, classes.csv and the pictures under `out`; returns their paths.
 
     runs.jsonl has all runs, as the numbers of those that are shown depend on the others.
     """
     from kdjax import plots  # slow to import
 
-    return [*write_texts(runs, out, shown), *plots.write(runs, Path(out), shown)]
+    return [*write_texts(runs, out, shown, rope), *plots.write(runs, Path(out), shown)]
 
 
-def write_texts(runs: list[dict], out, shown: list[dict] | None = None) -> list[Path]:
+def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
     """What `write` writes, but for the pictures."""
     out = Path(out)
     lines = [json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in runs]
     texts = {
         "runs.jsonl": "".join(lines),
-        "table.md": markdown(runs, shown),
-        "table.csv": csv(runs, shown),
-        "table.tex": latex(runs, shown),
+        "table.md": markdown(runs, shown, rope),
+        "table.csv": csv(runs, shown, rope),
+        "table.tex": latex(runs, shown, rope),
         "classes.csv": _as_csv(class_records(selected(runs, shown))),
     }
     for name, text in texts.items():
@@ -79,7 +80,8 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None) -> list[
 
 
 def _grids(found: list[Experiment]) -> list[Grid]:
-    return [grid for grid in (grids.methods(found), grids.costs(found), grids.groups(found)) if grid.rows]
+    made = (grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
+    return [grid for grid in made if grid.rows]
 
 
 def _columns(tables: list[Grid]) -> list[str]:
@@ -157,9 +159,9 @@ class Terminal:
             yield Text.assemble((f"{title}. ", "bold"), (text, "dim"))
 
 
-def terminal(runs: list[dict], shown: list[dict] | None = None) -> Terminal:
+def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> Terminal:
     """A rich renderable of methods, costs, groups of classes, footnotes and protocol."""
-    return Terminal(selected(runs, shown))
+    return Terminal(selected(runs, shown, rope))
 
 
 SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
@@ -183,9 +185,7 @@ def _rich(grid: Grid, columns: list[int]):
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i in columns:
-        table.add_column(
-            Text(grid.header[i]), justify="right" if i else "left", no_wrap=bool(i)
-        )  # a long name is broken, no number is
+        table.add_column(Text(grid.header[i]), justify="right" if i else "left", no_wrap=True)
     for row in grid.rows:
         table.add_row(*(Text(row[i]) for i in columns))
     return table

@@ -23,6 +23,7 @@ def test_paired_test_equals_the_textbook():
     assert found == {
         "n": 4,
         "difference": pytest.approx(d.mean()),
+        "difference_std": pytest.approx(d.std(ddof=1)),
         "low": pytest.approx(d.mean() - half),
         "high": pytest.approx(d.mean() + half),
         "p": pytest.approx(2 * stats.t.sf(abs(t), 3)),
@@ -46,7 +47,7 @@ def test_what_cannot_be_known_is_none(ours, base, n, difference):
     found = paired(ours, base)
     assert found["n"] == n
     assert found["difference"] == (difference if difference is None else pytest.approx(difference))
-    assert [found[name] for name in ("low", "high", "p")] == [None] * 3
+    assert [found[name] for name in ("difference_std", "low", "high", "p")] == [None] * 4
 
 
 def test_summary_of_none_and_one():
