@@ -37,9 +37,12 @@ def paired(values: dict, baseline: dict) -> dict:
     result["difference"] = float(differences.mean())
     if len(seeds) < 2 or np.ptp(differences) <= 1e-12 * np.abs(np.concatenate([ours, theirs])).max():
         return result
+    std = float(differences.std(ddof=1))
+    if not 0 < std < np.inf:  # of numbers that double precision cannot square
+        return result
     test = stats.ttest_rel(ours, theirs)
     interval = test.confidence_interval(CONFIDENCE)
-    found = {"difference_std": differences.std(ddof=1), "low": interval.low, "high": interval.high, "p": test.pvalue}
+    found = {"difference_std": std, "low": interval.low, "high": interval.high, "p": test.pvalue}
     return result | {name: float(value) for name, value in found.items()}
 
 

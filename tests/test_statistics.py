@@ -41,6 +41,7 @@ def test_only_common_seeds_are_paired():
         ({0: 0.9}, BASE, 1, 0.0),
         ({0: 0.95, 1: 0.99}, BASE, 2, 0.05),  # equal differences
         (BASE, BASE, 4, 0.0),
+        ({0: 1e-300, 1: 2e-300}, {0: 0.0, 1: 0.0}, 2, 1.5e-300),  # their squares are 0
     ],
 )
 def test_what_cannot_be_known_is_none(ours, base, n, difference):
