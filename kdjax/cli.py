@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | status | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | grid | status | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
+    sub = command("grid", _grid, "put experiments side by side: pairs, data sets or shots as columns, methods as rows")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--against", default="", help="the row that differences are to (default: the baseline)")
+    sub.add_argument("--out", help="write grid.md, grid.csv, grid.tex, macros.tex and pictures here")
     sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
     sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
@@ -282,6 +286,18 @@ def _print_experiments(paths) -> None:
         done = sum(1 for line in students if line["result"])
         counts = f"{len(rows)} method{'s' * (len(rows) != 1)}, {done} of {len(students)} runs finished"
         print(f"{path}: {counts}; kdjax table {shlex.quote(str(path))}")
+
+
+def _grid(args, _) -> None:
+    from rich.console import Console
+
+    from kdjax import grid
+    from kdjax.grid.texts import Terminal
+
+    comparison = grid.compare(grid.read(args.runs), args.against)
+    if args.out:
+        grid.write(comparison, args.out)
+    Console(highlight=False).print(Terminal(comparison))
 
 
 def _status(args, _) -> None:
