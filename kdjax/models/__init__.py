@@ -9,7 +9,16 @@ Its last linear layer is params["classifier"]. Layers are named as in the torch 
 """
 
 from kdjax.models.compose import ensemble, peers, simkd
+from kdjax.models.convnext import convnext_tiny
+from kdjax.models.efficientnet_lite import (
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+    efficientnet_lite3,
+    efficientnet_lite4,
+)
 from kdjax.models.mobilenet import efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv2_imagenet
+from kdjax.models.mobilenetv3 import mobilenetv3_large, mobilenetv3_small
 from kdjax.models.resnet import (
     resnet8,
     resnet8x4,
@@ -41,8 +50,9 @@ FAMILIES = {
         *(resnet50_cifar, mobilenetv2, shufflenetv1, shufflenetv2),
     ),
     "ImageNet": (
-        *(resnet18, resnet34, resnet50, resnet101, mobilenetv1, mobilenetv2_imagenet, squeezenet, efficientnet_b0),
-        *(deit_tiny, deit_small),
+        *(resnet18, resnet34, resnet50, resnet101, mobilenetv1, mobilenetv2_imagenet, mobilenetv3_small),
+        *(mobilenetv3_large, squeezenet, efficientnet_b0, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2),
+        *(efficientnet_lite3, efficientnet_lite4, convnext_tiny, deit_tiny, deit_small),
     ),
     "made of others": (ensemble, peers, simkd),
 }

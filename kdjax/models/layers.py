@@ -36,10 +36,16 @@ class Layers:
     axis_name: str | None = None  # the pmap axis over which BatchNorm averages
     train: bool = False
     conv_init: Callable = kaiming_fan_out
-    unbiased_variance: bool = False  # as in BatchNorm
+    unbiased_variance: bool = False  # as in BatchNorm, like the next two
+    momentum: float = 0.1
+    epsilon: float = 1e-5
 
     def conv(self, x, features: int, kernel: int, name: str, *, stride=1, groups=1, padding=None, bias=False):
-        """Square convolution of [B, H, W, C] that pads kernel // 2 on every side, as torch does; SAME is one-sided."""
+        """Square convolution of [B, H, W, C] that pads kernel // 2 on every side, as torch does, or "SAME".
+
+        With "SAME", as TensorFlow does, ceil(size / stride) positions come out, and where the zeros that this takes are
+        odd in number, the bottom and the right get one more: a 3x3 kernel at stride 2 has none above an even image.
+        """
         padding = kernel // 2 if padding is None else padding
         size = (kernel, kernel)
         layer = nn.Conv(
@@ -48,8 +54,9 @@ class Layers:
         return layer(x)
 
     def norm(self, x, name: str):
-        """BatchNorm in float32 with torch's constants: statistics move by 0.1 a step, epsilon 1e-5."""
-        layer = BatchNorm(not self.train, self.axis_name, self.unbiased_variance, name=name)
+        """BatchNorm in float32, with torch's constants unless told otherwise."""
+        fields = self.unbiased_variance, self.momentum, self.epsilon
+        layer = BatchNorm(not self.train, self.axis_name, *fields, name=name)
         return layer(x.astype(jnp.float32)).astype(self.dtype)
 
     def conv_norm(self, x, features: int, kernel: int, names: Sequence[str], **options):
@@ -86,6 +93,8 @@ class BatchNorm(nn.Module):
     use_running_average: bool
     axis_name: str | None = None
     unbiased_variance: bool = False  # what is kept for evaluation: False as Flax, True as torch
+    momentum: float = 0.1  # the share of a batch in what is kept: torch's word; Flax calls 0.9 so
+    epsilon: float = 1e-5
 
     @nn.compact
     def __call__(self, x):
@@ -105,8 +114,8 @@ class BatchNorm(nn.Module):
             mean, var = moments[0], jnp.maximum(0.0, moments[1] - jnp.square(moments[0]))
             if not self.is_initializing():
                 for statistic, now in zip(running, (mean, self._kept(var, x)), strict=True):
-                    statistic.value = 0.9 * statistic.value + 0.1 * now
-        factor = scale * jax.lax.rsqrt(var + 1e-5)
+                    statistic.value = (1 - self.momentum) * statistic.value + self.momentum * now
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
         shift = bias - mean * factor
         return x * factor[None, None, None] + shift[None, None, None]
 
@@ -117,6 +126,17 @@ class BatchNorm(nn.Module):
         devices = jax.lax.psum(1, self.axis_name) if self.axis_name else 1
         n = x.size // x.shape[-1] * devices
         return var * (n / max(n - 1, 1))
+
+
+def layer_norm(x, name: str):
+    """LayerNorm of x [..., C] over C, in float32 with epsilon 1e-6."""
+    return nn.LayerNorm(epsilon=1e-6, name=name)(x.astype(jnp.float32)).astype(x.dtype)
+
+
+def divisible(channels: float) -> int:
+    """The multiple of 8 nearest to `channels`, never less than 8 or nine tenths of it: of the MobileNet family."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
 
 
 @jax.custom_jvp

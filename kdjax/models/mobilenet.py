@@ -1,4 +1,4 @@
-"""MobileNets and EfficientNet: networks of depthwise separable convolutions.
+"""MobileNets 1 and 2 and EfficientNet: networks of depthwise separable convolutions.
 
 The CIFAR network of the CRD benchmark is `mobilenetv2`; that of ImageNet, as in torchvision, is `mobilenetv2_imagenet`.
 Blocks of MobileNetV2 and EfficientNet end without activation, so their taps are the same in `features` and `preacts`.
@@ -24,7 +24,10 @@ class InvertedResidual(nn.Module):
     names: tuple[tuple[str, str], ...]  # of convolution and BatchNorm; two pairs instead of three: no expansion
     kernel: int = 3
     activation: Callable = nn.relu6
+    padding: str | None = None  # of the depthwise convolution, as of Layers.conv
     gate: str = ""  # name of the squeeze-and-excitation; "": none
+    squeezed: int = 0  # its channels in between
+    gate_activations: tuple[Callable, Callable] = (nn.silu, nn.sigmoid)
 
     @nn.compact
     def __call__(self, x):
@@ -32,10 +35,10 @@ class InvertedResidual(nn.Module):
         *expansion, depthwise, projection = self.names
         for names in expansion:
             y = self.activation(conv_norm(y, self.hidden, 1, names))
-        options = dict(stride=self.stride, groups=self.hidden)
+        options = dict(stride=self.stride, groups=self.hidden, padding=self.padding)
         y = self.activation(conv_norm(y, self.hidden, self.kernel, depthwise, **options))
         if self.gate:
-            y = y * SqueezeExcitation(self.layers, max(1, x.shape[-1] // 4), name=self.gate)(y)
+            y = y * SqueezeExcitation(self.layers, self.squeezed, self.gate_activations, name=self.gate)(y)
         y = conv_norm(y, self.width, 1, projection)
         return x + y if x.shape == y.shape else y
 
@@ -45,12 +48,14 @@ class SqueezeExcitation(nn.Module):
 
     layers: Layers
     squeezed: int  # channels in between
+    activations: tuple[Callable, Callable]  # after each of the two layers
 
     @nn.compact
     def __call__(self, x):  # [B, H, W, C] -> [B, 1, 1, C]
         y = jnp.mean(x, axis=(1, 2), keepdims=True)
-        y = nn.silu(self.layers.conv(y, self.squeezed, 1, "fc1", bias=True))
-        return nn.sigmoid(self.layers.conv(y, x.shape[-1], 1, "fc2", bias=True))
+        inner, outer = self.activations
+        y = inner(self.layers.conv(y, self.squeezed, 1, "fc1", bias=True))
+        return outer(self.layers.conv(y, x.shape[-1], 1, "fc2", bias=True))
 
 
 class MobileNetV1(nn.Module):
@@ -175,8 +180,9 @@ class EfficientNet(nn.Module):
             names = tuple((f"block_{i}_0", f"block_{i}_1") for i in (*before, last))
             options = dict(names=names, kernel=kernel, activation=nn.silu, gate=f"block_{gate}")
             for i in range(blocks):
-                hidden, name = expansion * x.shape[-1], f"features_{stage}_{i}"
-                x = InvertedResidual(layers, width, stride if i == 0 else 1, hidden, name=name, **options)(x)
+                sizes = dict(hidden=expansion * x.shape[-1], squeezed=max(1, x.shape[-1] // 4))
+                options |= sizes | {"name": f"features_{stage}_{i}"}
+                x = InvertedResidual(layers, width, stride if i == 0 else 1, **options)(x)
             if stage in (2, 3, 5, 7):
                 preacts.append(x)
                 features.append(x)

@@ -3,8 +3,9 @@
 The networks of kdjax.models name their layers as the torch networks do, so that four rules suffice:
 
 1. `layer1.0.conv1.weight` belongs to `params/layer1_0/conv1/kernel`: dots and underscores are one.
-2. The last layer is `classifier`, whether the file calls it fc, linear, head, classifier or classifier.1;
-   the projection of a residual block is `downsample` or `shortcut`; a prefix `module.` of all names is dropped.
+2. The last layer is `classifier`, whether the file calls it fc, linear, head, head.fc, classifier or, with the highest
+   number among several, classifier.3; the projection of a residual block is `downsample` or `shortcut`; a prefix
+   `module.` of all names is dropped.
 3. Convolutions turn from OIHW to HWIO and dense layers from [out, in] to [in, out]. Where a network flattens images, it
    does so channel by channel as torch does (layers.flatten), so no rows need to be moved.
 4. `weight` of a normalisation is `scale`; running_mean and running_var are `batch_stats`; num_batches_tracked counts
@@ -16,7 +17,7 @@ the biased one of a batch, as everywhere in Flax, where torch keeps n / (n - 1) 
 nothing of the imported one is left. `unbiased_variance=True` among the network's arguments keeps torch's.
 
 Names known to follow them: RepDistiller and akamaster/pytorch_resnet_cifar10 (CIFAR), torchvision (ImageNet), and timm
-and DeiT (Vision Transformers).
+and DeiT (Vision Transformers, EfficientNet-Lite, ConvNeXt).
 """
 
 import re
@@ -28,7 +29,6 @@ import numpy as np
 from kdjax.models import weights
 
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
-_CLASSIFIER = re.compile(r"^(fc|linear|head|classifier(\.\d+)?)\.(?=(weight|bias)$)")
 
 
 def load(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
@@ -79,14 +79,22 @@ def _canonical_names(path, tensors) -> dict[str, str]:
     """Canonical name -> name in the file."""
     names = [name for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"]
     prefix = "module." if names and all(name.startswith("module.") for name in names) else ""
+    classifier = _classifier({name.removeprefix(prefix) for name in names})
     result = {}
     for name in names:
-        canonical = _CLASSIFIER.sub("classifier.", name.removeprefix(prefix))
+        canonical = classifier.sub("classifier.", name.removeprefix(prefix))
         canonical = canonical.replace("_", ".").replace(".shortcut.", ".downsample.")
         if canonical in result:
             raise ValueError(f"{path}: {result[canonical]} and {name} are both taken for {canonical}")
         result[canonical] = name
     return result
+
+
+def _classifier(names: set[str]) -> re.Pattern:
+    """What the names of the last layer's tensors begin with, in a file that holds `names`."""
+    numbers = [int(match[1]) for name in names if (match := re.match(r"classifier\.(\d+)\.", name))]
+    last = rf"(\.{max(numbers)})?" if numbers and "classifier.weight" not in names else ""
+    return re.compile(rf"^(fc|linear|head(\.fc)?|classifier{last})\.(?=(weight|bias)$)")
 
 
 def _canonical_path(key: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from kdjax.models.layers import Layers, torch_default
+from kdjax.models.layers import Layers, layer_norm, torch_default
 from kdjax.types import Outputs
 
 _INITS = dict(kernel_init=nn.initializers.normal(0.02), bias_init=nn.initializers.zeros)
@@ -31,11 +31,6 @@ def attend(q, k, v):
     """Attention of q, k, v [B, T, heads, D], softmax in float32; those of jax.nn and flax refuse strict promotion."""
     scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
     return jnp.einsum("bhqk,bkhd->bqhd", nn.softmax(scores).astype(v.dtype), v)
-
-
-def layer_norm(x, name: str):
-    """LayerNorm in float32 with epsilon 1e-6."""
-    return nn.LayerNorm(epsilon=1e-6, name=name)(x.astype(jnp.float32)).astype(x.dtype)
 
 
 class VisionTransformer(nn.Module):
