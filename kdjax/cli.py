@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | plan | status | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | grid | plan | status | list | check | cost | export | predict | sizes."""
 
 import argparse
 import contextlib
@@ -82,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", help="experiment directories, a runs.jsonl, or a folder of experiments")
     sub.add_argument("--detect", required=True, help="the difference to the baseline, in percentage points of top-1")
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
+    sub = command("grid", _grid, "put experiments side by side: pairs, data sets or shots as columns, methods as rows")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--against", default="", help="the row that differences are to (default: the baseline)")
+    sub.add_argument("--out", help="write grid.md, grid.csv, grid.tex, macros.tex and pictures here")
     sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
     sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
@@ -315,6 +319,18 @@ def _plan(args, _) -> None:
     inside = [gather.experiments(path) if gather.is_folder(path) else [path] for path in args.runs]
     runs = [line for paths in inside for path in paths for line in gather.read(path)]
     detect.show(runs, difference, gather.select(runs, _names(args.only)))
+
+
+def _grid(args, _) -> None:
+    from rich.console import Console
+
+    from kdjax import grid
+    from kdjax.grid.texts import Terminal
+
+    comparison = grid.compare(grid.read(args.runs), args.against)
+    if args.out:
+        grid.write(comparison, args.out)
+    Console(highlight=False).print(Terminal(comparison))
 
 
 def _status(args, _) -> None:

@@ -4,7 +4,7 @@ import unicodedata
 
 from kdjax.grids import Grid
 
-PACKAGES = r"\usepackage{booktabs, graphicx}"
+PACKAGES = ("booktabs", "graphicx")
 
 _WIDTH = r"\ifdim\width>\linewidth\linewidth\else\width\fi"
 """Of \\resizebox: the table's own width, or the text's if that is less."""
@@ -55,34 +55,46 @@ _MATH = {c: f"$\\{name}$" for c, name in _SYMBOLS.items()} | {"−": "$-$", "ο"
 
 
 def document(grids: list[Grid], notes: list[str], paragraphs: list[tuple[str, str]]) -> str:
-    """Tabulars no wider than the text, and below them footnotes and paragraphs as small text.
+    """Tabulars no wider than the text, and below them footnotes and paragraphs as small text."""
+    return page([_tabular(grid) for grid in grids if grid.rows], notes, paragraphs)
+
+
+def page(
+    tables: list[str], notes: list[str], paragraphs: list[tuple[str, str]], packages: tuple[str, ...] = PACKAGES
+) -> str:
+    """Finished tabulars, and below them footnotes and paragraphs, plain texts, as small print.
 
     The first lines, comments, name the packages and the engine: pdflatex, unless there are characters that it lacks.
     """
-    tables = [_tabular(grid) for grid in grids if grid.rows]
     below = [paragraph(note) for note in notes]
     below += [rf"\textbf{{{escape(title)}.}} {paragraph(text)}" for title, text in paragraphs]
     small = "{\\footnotesize\\raggedright\\emergencystretch=2em\n" + "\n\n".join(below) + "\n\\par}"
     body = "\n\n".join([*tables, small])
-    return f"{_needs(body)}\n\n{body}\n"
+    return f"{_needs(body, packages)}\n\n{body}\n"
 
 
-def _needs(body: str) -> str:
+def _needs(body: str, packages: tuple[str, ...]) -> str:
     others = sorted({c for c in body if not c.isascii()})
+    names = ", ".join((*packages, "fontspec") if others else packages)
+    needs = rf"% needs \usepackage{{{names}}}"
     if not others:
-        return f"% !TeX program = pdflatex\n% needs {PACKAGES}"
+        return f"% !TeX program = pdflatex\n{needs}"
     shown = " ".join(others[:20]) + (" ..." if len(others) > 20 else "")
     return (
-        f"% !TeX program = lualatex\n% needs {PACKAGES.replace('}', ', fontspec}')}\n"
+        f"% !TeX program = lualatex\n{needs}\n"
         f"% and by \\setmainfont a font that has these, which pdflatex does not: {shown}"
     )
 
 
 def _tabular(grid: Grid) -> str:
     lines = [" & ".join(map(escape, row)) + r" \\" for row in (grid.header, *grid.rows)]
-    columns = "l" + "r" * (len(grid.header) - 1)
-    inner = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    fitted = [rf"\noindent\resizebox{{{_WIDTH}}}{{!}}{{%", *inner, r"\end{tabular}}"]
+    return tabular(len(grid.header), [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"])
+
+
+def tabular(columns: int, lines: list[str]) -> str:
+    """Lines of a table, finished LaTeX, as a tabular no wider than the text; the first column is text."""
+    inner = [rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}", *lines, r"\end{tabular}}"]
+    fitted = [rf"\noindent\resizebox{{{_WIDTH}}}{{!}}{{%", *inner]
     return "\n".join(["{\\small\\setlength{\\tabcolsep}{4pt}", *fitted, "\\par}"])
 
 

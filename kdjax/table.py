@@ -5,14 +5,11 @@ forms print them. `shown` are the lines of the rows to show, None for all: it ch
 adds the probabilities of a difference beyond such a fraction (kdjax.effects.posterior).
 """
 
-import csv as csvlib
-import io
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdjax import footnotes, grids, identity, protocol
+from kdjax import footnotes, forms, grids, identity, protocol
 from kdjax import latex as tex
 from kdjax.gather import gather as gather
 from kdjax.gather import read as read
@@ -28,10 +25,10 @@ def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
     found = selected(runs, shown, rope)
     tables = _grids(found)
-    parts = [_markdown(grid) for grid in tables]
-    parts.append("  \n".join(_escape_markdown(note) for note in _footnotes(found)))
+    parts = [forms.markdown(grid) for grid in tables]
+    parts.append("  \n".join(forms.escape(note) for note in _footnotes(found)))
     paragraphs = _protocol(found, _columns(tables))
-    parts.append("\n".join(f"- **{_escape_markdown(title)}.** {_escape_markdown(t)}" for title, t in paragraphs))
+    parts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -40,7 +37,7 @@ def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = 
     found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
     rows = [record for experiment in found for record in experiment.records]
-    return _as_csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+    return forms.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
 
 
 def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
@@ -69,7 +66,7 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
         "table.md": markdown(runs, shown, rope),
         "table.csv": csv(runs, shown, rope),
         "table.tex": latex(runs, shown, rope),
-        "classes.csv": _as_csv(class_records(selected(runs, shown))),
+        "classes.csv": forms.csv(class_records(selected(runs, shown))),
     }
     for name, text in texts.items():
         write_text(out / name, text)
@@ -105,35 +102,6 @@ def _protocol(found: list[Experiment], columns: list[str]) -> list[tuple[str, st
         for title, text in protocol.protocol(experiment, columns)
     ]
     return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns))]
-
-
-def _as_csv(rows: list[dict]) -> str:
-    file = io.StringIO()
-    writer = csvlib.writer(file, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
-    writer.writerows(["" if value is None else value for value in row.values()] for row in rows)
-    return file.getvalue()
-
-
-# ---- markdown
-
-
-def _markdown(grid: Grid) -> str:
-    rows = [[_escape_markdown(cell) for cell in row] for row in (grid.header, *grid.rows)]
-    widths = [max(2, *(len(row[i]) for row in rows)) for i in range(len(grid.header))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [[_pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column else cell.ljust(width)
-
-
-def _escape_markdown(text: str) -> str:
-    text = re.sub(r"([\\|*`<])", r"\\\1", text)
-    text = re.sub(r"\](?=[(\[:])", r"\]", text)  # else a link
-    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\_", text)  # inside a word it means nothing
 
 
 # ---- the terminal

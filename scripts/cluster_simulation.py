@@ -6,7 +6,7 @@
 13 pairs x 34 methods x 5 seeds x 3 data sets are 6,630 students in 39 experiments with a teacher each. Jobs go through
 the launcher to a queue that only numbers them; a made-up runner then takes each job's locks and writes what its runs
 would have written, with numbers from a generator. Everything else is kdjax's own: planning, submission, record, locks,
-the second submission, status, `kdjax table`. Sizes are doubled to tell what grows faster than the number of runs.
+the second submission, status, `kdjax table`, `kdjax grid` with its pictures. Sizes are doubled to tell what grows faster than the number of runs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import numpy as np
 import submitit
 
 from kdjax import config as configs
-from kdjax import experiment, gather, methods, status, table
+from kdjax import experiment, gather, grid, methods, status, table
 from kdjax.launch import options, slurm
 from kdjax.launch.jobs import Job, plan
 from kdjax.provenance import versions
@@ -96,6 +96,8 @@ def measure(root: Path, experiments: int) -> dict:
         lines = [line for name in names for line in gather.gather(root / name)]
     with timed(took, "table"):
         table.terminal(lines)
+    with timed(took, "grid"):
+        grid.write(grid.compare(grid.read(root / name for name in names)), root / "grid")
     students = [line for line in lines if line["config"]["method"] != experiment.TEACHER]
     finished = sum(line["result"] is not None for line in students)
     if finished != len(students) or any(left):
@@ -130,7 +132,7 @@ def config(name: str):
     made.data.source = "generated"
     made.student.model, made.teacher.model = "resnet20", "resnet56"
     for method in methods.RECIPES:
-        made.methods[method] = methods.recipe(method)
+        made.methods[method] = methods.recipe(method, made.teacher.model, made.student.model)
     return made
 
 

@@ -4,7 +4,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.style
@@ -50,16 +50,30 @@ def write(
     Raises:
       OSError: a file cannot be written.
     """
-    out = Path(out)
+    pictures = _pictures(subject.experiments(runs, runs if shown is None else shown))
+    return save(pictures, Path(out), [draw.__name__ for draw in (*PICTURES, shots)], complain)
+
+
+def save(
+    pictures: Iterable[tuple[str, Callable, object]],
+    out: Path,
+    stems: list[str],
+    complain: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Draws pictures, each (a file's name without its ending, a function, what it draws), and returns the files.
+
+    Those of kdjax in `out` whose names are one of `stems`, or begin with one and "-", and that are none of these are
+    removed. Otherwise as `write`.
+    """
     complain = _to_stderr if complain is None else complain
     written = []
     with matplotlib.style.context(["default", style.RC]):
-        for stem, draw, drawn in _pictures(subject.experiments(runs, runs if shown is None else shown)):
+        for stem, draw, drawn in pictures:
             for form, content in _rendered(stem, draw, drawn, complain).items():
                 out.mkdir(parents=True, exist_ok=True)
                 written.append(out / f"{stem}.{form}")
                 write_bytes(written[-1], content)
-    _remove_others(out, set(written))
+    _remove_others(out, set(written), stems)
     return written
 
 
@@ -128,10 +142,9 @@ def _problems(warned: list[warnings.WarningMessage]) -> list[str]:
     return told + [text for text in texts if not GLYPH.search(text)]
 
 
-def _remove_others(out: Path, written: set[Path]) -> None:
+def _remove_others(out: Path, written: set[Path], stems: list[str]) -> None:
     """Removes the pictures that kdjax wrote into `out` but for `written`; files of others stay."""
-    stems = "|".join(draw.__name__ for draw in (*PICTURES, shots))
-    names = re.compile(rf"({stems})(-.+)?\.({'|'.join(FORMATS)})")
+    names = re.compile(rf"({'|'.join(stems)})(-.+)?\.({'|'.join(FORMATS)})")
     for path in sorted(out.iterdir()) if out.is_dir() else ():
         earlier = path not in written and names.fullmatch(path.name) and path.is_file()
         if earlier and FORMATS[path.suffix[1:]][1] in path.read_bytes():
