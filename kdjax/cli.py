@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ import sys
 import threading
 
 from kdjax.overrides import load_config, split
+from kdjax.provenance import version
 
 PROGRAM = "kdjax"
 
@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {importlib.metadata.version(PROGRAM)}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     def command(name, function, help_, **kwargs):
@@ -70,26 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    sub = command(
-        "run",
-        _run,
-        "train what is missing of an experiment and print its table",
-        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
-    )
-    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
-    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
-    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
-    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
-    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
-    sub.add_argument(
-        "--launcher",
-        choices=("slurm", "local"),
-        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
-    )
-    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
-    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
-    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
-    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
+    _add_run(command)
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl; a folder of them lists them")
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
@@ -132,6 +113,29 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
     return parser
+
+
+def _add_run(command) -> None:
+    sub = command(
+        "run",
+        _run,
+        "train what is missing of an experiment and print its table",
+        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
+    )
+    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
+    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
+    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
+    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
+    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
+    sub.add_argument(
+        "--launcher",
+        choices=("slurm", "local"),
+        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
+    )
+    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
+    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
+    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
+    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
 
 
 def _run(args, rest) -> int:

@@ -256,7 +256,7 @@ class Lab:
         for path in sorted(self.directory.glob("*/seed*")):
             identity.check_data(path, Run(path).config(), self.dataset.fingerprint)
 
-    def _check_teacher(self, teacher: Teacher) -> Teacher:
+    def _check_same_teacher(self, teacher: Teacher) -> Teacher:
         """The experiment's teacher, if all its runs that name the same were taught by the same weights.
 
         Raises:
@@ -274,7 +274,7 @@ class Lab:
     def train(self, planned: dict) -> None:
         """Trains the teacher if there is none, then the planned runs, cohort by cohort, but those held by others."""
         teacher = self.teacher()
-        models = [row.model for row in itertools.chain(*planned.values())]
+        models = list(dict.fromkeys(row.model for row in itertools.chain(*planned.values())))
         costs = processes.from_first(lambda: [self.cost(model) for model in models])  # while nothing else computes here
         larger = (caution.larger(own, teacher.measured if teacher else None) for own in costs)
         for said in dict.fromkeys(filter(None, larger)):
@@ -342,7 +342,7 @@ class Lab:
         spec = self.config.teacher
         if spec.run:
             paths = [Path(path.strip()) for path in spec.run.split("+")]
-            return self._check_teacher(self._from_runs(paths, "config.teacher.run"))
+            return self._check_same_teacher(self._from_runs(paths, "config.teacher.run"))
         if not spec.model:
             return None
         model = self._model(spec, "config.teacher")
@@ -350,13 +350,14 @@ class Lab:
             with _named("config.teacher.weights"):
                 variables = torch.load(spec.weights, model, self.image_shape)
                 remarks = self._check_teaches(_described(spec.weights), spec.weights)
-            return self._check_teacher(self.measure(model, variables, spec.model, 0, remarks))
+            return self._check_same_teacher(self.measure(model, variables, spec.model, 0, remarks))
         config = self._teacher_config()
         if spec.start:
             self.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         method = self._teacher_method(model)
         self._complete(config, self.dataset.train, method, spec.seed, lambda: None, self.layout[0])
-        return self._check_teacher(self._from_runs([run_path(self.directory, TEACHER, spec.seed)], "the teacher's run"))
+        path = run_path(self.directory, TEACHER, spec.seed)
+        return self._check_same_teacher(self._from_runs([path], "the teacher's run"))
 
     def _check_teaches(self, known: dict, where: str) -> list[str]:
         """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
@@ -551,7 +552,9 @@ class Lab:
         def on_finish(learner):
             processes.from_first(lambda: self._on_finish(config, arrays, teacher, learner))
 
-        report = processes.first()
+        def on_main(learners, batch, taught):
+            processes.from_first(lambda: self._on_main(feed, variables, learners, batch, taught))
+
         variables = place.put(teacher.variables) if teacher else None
         cohort = Cohort(
             feed=feed,
@@ -562,7 +565,7 @@ class Lab:
             on_epoch=on_epoch,
             on_finish=on_finish,
             on_step=functools.partial(self._on_step, config),
-            on_main=functools.partial(self._on_main, feed, variables) if report else lambda *_: None,
+            on_main=on_main,
             stop_signal=self.stop_signal,
         )
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
@@ -775,7 +778,7 @@ class Lab:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network = cost.shipped(model)
         row = self._once(lambda: cost.cost(network, self.image_shape), "cost", network)
-        trained = cost.parameters(model, self.image_shape)
+        trained = self._once(lambda: cost.parameters(model, self.image_shape), "cost", "parameters", model)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     # ---- checks before any training

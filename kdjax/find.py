@@ -49,7 +49,7 @@ def names(module: ModuleType) -> list[str]:
 
 def nearest(name: str, valid) -> str:
     """The end of an error message: the nearest valid name, or all of them when none is near."""
-    valid = list(valid)
+    valid = list(dict.fromkeys(valid))
     close = difflib.get_close_matches(name, valid, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class Lock:
         Raises:
           OSError: the directory cannot be written.
         """
+        if self._held is None and not _has_flock(self.path.parent):
+            return self._acquire_lease()
         while self._held is None:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  closing it gives the lock back
             try:
@@ -40,10 +43,6 @@ class Lock:
                     self._held, file = file, None
             except BlockingIOError:
                 return _who(self.path) or "another process"
-            except OSError as error:
-                if error.errno not in REFUSED:
-                    raise
-                return self._acquire_lease()
             finally:
                 if file is not None:
                     file.close()
@@ -53,9 +52,6 @@ class Lock:
         return ""
 
     def _acquire_lease(self) -> str:
-        if os.stat(self.path).st_size == 0:  # opening it for flock has made it
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
         lease = Lease(self.path)
         holder = lease.acquire()
         self._held = None if holder else lease
@@ -69,7 +65,8 @@ class Lock:
 
     def release(self) -> None:
         with contextlib.suppress(OSError):
-            self.path.unlink()
+            if self._is_at_path(self._held):  # a lease that was lost is another's
+                self.path.unlink()
         with contextlib.suppress(OSError):  # a full disk that could not take the name of the holder
             self._held.close()
         self._held = None
@@ -85,21 +82,30 @@ class Lease:
 
     def __init__(self, path: Path):
         self.path, self._over = path, threading.Event()
+        self._file, self._renewing = None, threading.Thread(target=self._beat, daemon=True)
 
     def acquire(self) -> str:
         own = self.path.with_name(f".{self.path.name}.{socket.gethostname()}.{os.getpid()}.{threading.get_ident()}")
-        own.write_text(_me(), encoding="utf-8")
+        self._file = open(own, "w", encoding="utf-8")  # noqa: SIM115  open while it is held, to know it from others
         try:
+            self._file.write(_me())
+            self._file.flush()
             while not _linked(own, self.path):
                 if holder := self._holder(own):
+                    self._file.close()
                     return holder
-            threading.Thread(target=self._beat, daemon=True).start()
+            self._renewing.start()
             return ""
         finally:
             own.unlink()
 
+    def fileno(self) -> int:
+        return self._file.fileno()
+
     def close(self) -> None:
         self._over.set()
+        self._renewing.join()
+        self._file.close()
 
     def _holder(self, own: Path) -> str:
         """Who holds the lease; "" when it was that of a dead process, and has been removed."""
@@ -121,7 +127,19 @@ class Lease:
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                os.utime(self.fileno())  # whatever stands at the path by now
+
+
+def _has_flock(folder: Path) -> bool:
+    """Whether the file system of a folder has locks: asked of another file, as the lock's own is made with a lease."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".lock.") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in REFUSED:
+                return False
+            raise
+    return True
 
 
 def _linked(source: Path, target: Path) -> bool:

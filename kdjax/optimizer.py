@@ -144,11 +144,15 @@ def _arguments(config: ConfigDict, valid) -> dict:
         if isinstance(standard, bool | int | float):
             typed(value, standard, f"config.optimizer.kwargs.{name}")
     given, decay = dict(config.kwargs), config.weight_decay
-    for name, remedy in (
-        ("weight_decay", "leave it out"),
-        ("weight_decay_rate", "set config.optimizer.weight_decay=0"),
+    for name, agrees, remedy in (
+        ("weight_decay", given.get("weight_decay", decay) == decay, "leave it out"),
+        (
+            "weight_decay_rate",
+            not (given.get("weight_decay_rate") and decay),
+            "set config.optimizer.weight_decay=0",
+        ),
     ):
-        if given.get(name) and decay != (given[name] if name == "weight_decay" else 0):
+        if not agrees:
             raise ValueError(
                 f"config.optimizer.kwargs.{name} {given[name]!r} and config.optimizer.weight_decay {decay!r} both say "
                 f"how the weights of optax.{config.name} decay; {remedy}"

@@ -18,9 +18,12 @@ import json
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
+
+if TYPE_CHECKING:  # a generator needs no JAX: what predicts or reads images starts without
+    import jax
 
 TEACHER = "teacher/"
 """The beginning of the roles of a network that is trained as the experiment's teacher."""
@@ -51,8 +54,10 @@ class Stream:
 
     words: tuple[int, int, int, int]
 
-    def key(self) -> jax.Array:
+    def key(self) -> "jax.Array":
         """A typed key [] of JAX's default implementation."""
+        import jax
+
         (size,) = jax.random.key_data(jax.random.key(0)).shape
         return jax.random.wrap_key_data(np.array(self.words[:size], np.uint32))
 
@@ -77,7 +82,7 @@ def stream(seed: int, role: str, *numbers: int) -> Stream:
     return Stream(tuple(int(word) for word in np.frombuffer(digest, "<u4")))
 
 
-def within(key: jax.Array, role: str, *numbers) -> jax.Array:
+def within(key: "jax.Array", role: str, *numbers) -> "jax.Array":
     """The key of a role within a State's key; `numbers` may be traced.
 
     The last of them may be left out, to be folded in later: within(key, "terms", step) is divided by term.
@@ -85,6 +90,8 @@ def within(key: jax.Array, role: str, *numbers) -> jax.Array:
     Raises:
       ValueError: no such role in WITHIN, or more numbers than it has.
     """
+    import jax
+
     _check(role, numbers, {name: known[: len(numbers)] for name, known in WITHIN.items()})
     for number in (np.uint32(zlib.crc32(role.encode())), *numbers):
         key = jax.random.fold_in(key, number)

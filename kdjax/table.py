@@ -153,7 +153,9 @@ def _rich(grid: Grid, columns: list[int]):
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i in columns:
-        table.add_column(Text(grid.header[i]), justify="right" if i else "left", no_wrap=True)
+        table.add_column(
+            Text(grid.header[i]), justify="right" if i else "left", no_wrap=bool(i)
+        )  # a long name is broken, no number is
     for row in grid.rows:
         table.add_row(*(Text(row[i]) for i in columns))
     return table

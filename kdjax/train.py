@@ -241,8 +241,7 @@ class Cohort:
                 self._next_stage(learner)
         if epoch == 0 and (fresh := [learner for learner in active if learner.step == 0]):
             self.on_main(fresh, *self._example())
-        threads = len(constants) if jax.default_backend() == "cpu" else parallel.compiling_threads()
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(_threads(set(constants))) as pool:
             steps = {learner.step for learner in active}  # they may have been stopped at different ones
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
@@ -329,6 +328,16 @@ class Cohort:
             "term": (terms or ["loss"])[0].removeprefix("loss/"),
             "learning_rate": rate if np.isfinite(rate) else None,
         }
+
+
+def _threads(places: set[Place]) -> int:
+    """How many learners take a step, or end an epoch, at once: one a CPU device, on an accelerator all that compile.
+
+    Where devices share batches it is one: the collectives of two programs must not meet in another order elsewhere.
+    """
+    if jax.default_backend() == "cpu" or any(place.parts > 1 for place in places):
+        return len(places)
+    return parallel.compiling_threads()
 
 
 def overlay(fresh: dict, learned: dict) -> dict:

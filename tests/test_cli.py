@@ -94,11 +94,11 @@ BAD_INPUT = {
     "dataset": (("--config.data.source=digit",), "config.data.source 'digit'; did you mean 'digits'"),
     "folder": (("--config.data.source=folder", "--config.data.path=/nowhere"), "/nowhere"),
     "batch": (("--config.batch_size=4096",), "larger than the 128 training images"),
-    "optimizer": (("--config.optimizer.name=sdg",), "optax has no optimizer 'sdg'; did you mean 'sgd'"),
+    "optimizer": (("--config.optimizer.name=sdg",), "gradients alone; did you mean 'sgd'"),
     "weights": (("--config.teacher.weights=net.pth",), "safetensors"),
     "teacher's run": (("--config.teacher.run=runs/none",), "holds no run"),
     "classes": (("--config.student.model=tests.tiny.FourClasses",), "the data has 10 classes"),
-    "teacher's classes": (("--config.teacher.model=tests.tiny.FourClasses",), "the teacher tells 4 classes apart"),
+    "teacher's classes": (("--config.teacher.model=tests.tiny.FourClasses",), "logits have shape (4,) an image"),
     "no teacher": (("--config.teacher.model=",), "this loss needs a teacher"),
     "array": ((f"--config={CONFIG}:methods=layered", "--config.student.model=tests.tiny.LogitsOnly"), "layered"),
     "vector": ((f"--config={CONFIG}:methods=vector",), "config.methods.vector.vector: a loss returns a scalar"),
@@ -341,6 +341,13 @@ def test_list_tells_of_one(kdjax, name, told):
     assert status == 0
     assert told in out
     assert len(out.splitlines()) < 20
+
+
+def test_a_name_like_no_other_is_told_each_valid_one_once(kdjax):
+    _, _, err = kdjax("list", "zzz")
+    valid = err.strip().partition("valid are ")[2].split(", ")
+    assert "kd" in valid
+    assert len(valid) == len(set(valid))
 
 
 def test_a_model_anew_has_no_arguments_of_the_old(capsys):

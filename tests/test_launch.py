@@ -23,7 +23,7 @@ from tests.test_train import assert_same, results
 
 submitit = pytest.importorskip("submitit")
 CONFIG = f"--config={Path(__file__).with_name('tiny_config.py')}:epochs=2"
-TIMES = ("seconds", "seconds_std", "latency_1_ms", "latency_64_ms")
+TIMES = ("seconds_share", "seconds_share_std", "latency_1_ms", "latency_64_ms")
 
 
 def rows_of_table(directory: Path, out: Path) -> list[dict]:

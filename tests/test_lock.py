@@ -106,3 +106,24 @@ def test_a_lease_of_another_machine_ends_when_it_is_not_renewed(tmp_path, monkey
         time.sleep(0.01)
     assert os.stat(path).st_mtime > old + 1  # it is renewed
     mine.close()
+
+
+def test_a_lost_lease_is_left_to_whom_it_belongs_now(tmp_path, monkeypatch):
+    def refuse(file, *_):
+        assert (
+            os.path.basename(file.name) != "lock"
+        )  # to ask by it would make it, and whoever finds it empty removes it
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    threads, path = threading.active_count(), tmp_path / "lock"
+    lost, now = Lock(path), Lock(path)
+    assert lost.acquire() == ""
+    old = time.time() - lock.STALE_SECONDS - 1
+    os.utime(path, (old, old))  # its process was suspended
+    assert now.acquire() == ""
+    lost.release()
+    assert Lock(path).acquire() == f"{socket.gethostname()}, process {os.getpid()}"
+    now.release()
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == threads

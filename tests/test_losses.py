@@ -219,8 +219,11 @@ def test_vmap_over_seeds_equals_one_after_the_other(case):
     for i, ((student, teacher), held) in enumerate(zip(pairs, variables, strict=True)):
         value, _, alone = run(case, student, teacher, variables=held)
         np.testing.assert_allclose(values[i], value, rtol=1e-4, atol=1e-6)
+        # A bias before BatchNorm has no gradient but rounding, which is measured by the others'.
+        rounding = 1e-6 * max((float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(alone)), default=0.0)
         for got, expected in zip(jax.tree.leaves(grads), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(got[i], expected, rtol=1e-3, atol=1e-4 * (1e-3 + float(jnp.abs(expected).max())))
+            least = 1e-4 * (1e-3 + float(jnp.abs(expected).max()))
+            np.testing.assert_allclose(got[i], expected, rtol=1e-3, atol=max(least, rounding))
 
 
 @cases(lambda case: not case.trained)

@@ -188,14 +188,18 @@ def test_what_is_frozen_does_not_decay(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "key", "decay"), [("adamw", "weight_decay", 5e-4), ("adafactor", "weight_decay_rate", 5e-4)]
+    ("name", "key", "given"),
+    [("adamw", "weight_decay", 0.05), ("adamw", "weight_decay", 0.0), ("adafactor", "weight_decay_rate", 0.05)],
 )
-def test_two_weight_decays_are_refused(name, key, decay):
-    config = optimizer_config(name=name, weight_decay=decay)
-    config.kwargs = {key: 0.05}
-    message = rf"config.optimizer.kwargs.{key} 0.05 and config.optimizer.weight_decay 0.0005 both say .* optax.{name}"
+def test_two_weight_decays_are_refused(name, key, given):
+    config = optimizer_config(name=name, weight_decay=5e-4)
+    config.kwargs = {key: given}
+    message = (
+        rf"config.optimizer.kwargs.{key} {given} and config.optimizer.weight_decay 0.0005 both say .* optax.{name}"
+    )
     with pytest.raises(ValueError, match=message):
         make_optimizer(config, optax.constant_schedule(0.1))
+    config.kwargs = {key: 0.05}
     config.weight_decay = 0.05 if key == "weight_decay" else 0.0
     make_optimizer(config, optax.constant_schedule(0.1))
     assert decay_kind(config) == "decoupled"

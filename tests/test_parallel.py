@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax import experiment, parallel
+from kdjax import experiment, parallel, train
 from kdjax.data import augment
 from kdjax.models import compose
 from kdjax.objective import Objective, Term
@@ -162,6 +162,13 @@ def test_processes_with_different_numbers_of_devices(monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 12)
     with pytest.raises(ValueError, match="1 processes have 12 devices in all, this one 8; all must have the same"):
         parallel.layout("batch", 1)
+
+
+def test_programs_of_split_batches_keep_one_order(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    alone, split = Place(tuple(jax.devices()[:1])), Place(tuple(jax.devices()[:2]), 2)
+    assert train._threads({split}) == 1
+    assert train._threads({alone}) == parallel.compiling_threads()
 
 
 def test_augmentation_of_a_split_batch_is_that_of_the_whole():

@@ -92,3 +92,8 @@ def test_own_files_are_what_is_loaded_and_not_installed(monkeypatch, tmp_path):
     found = provenance.own_files()
     assert path.resolve() in found
     assert not [file for file in found if "site-packages" in file.parts or provenance.PACKAGE in file.parents]
+
+
+def test_a_package_that_is_imported_from_where_it_lies_has_no_version():
+    assert provenance.version("no-such-package") == "not installed"
+    assert provenance.version("numpy")[0].isdigit()

@@ -41,6 +41,7 @@ HERE = {  # command -> what makes it quick
     "kdjax table runs": PLAIN,
     "kdjax table runs/digits --bayes": PLAIN,
     "kdjax plan runs/digits --detect=0.5": PLAIN,
+    "kdjax status runs/digits": PLAIN,
     "kdjax export runs/digits/kd/seed0 student.safetensors": PLAIN,
     "kdjax run --config=configs/digits.py --config.experiment=again --config.teacher.weights=student.safetensors "
     "--config.teacher.kwargs.widths=4,8,16": [*QUICK, "--only=student,kd"],
@@ -57,7 +58,7 @@ ELSEWHERE = {  # command -> where else it is run, or what it needs
     "scripts/demo": "installs",
     "scripts/test": "installs",
     "pip install -e '.[export]'": "installs",
-    "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/test_plot.py",
+    "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/test_plots_drawn.py",
     "kdjax run --config=configs/cifar10.py:teacher=resnet20,student=resnet8,weights=resnet20_cifar10.safetensors "
     "--config.teacher.kwargs.shortcut=A --config.data.mean=0.485,0.456,0.406 --config.data.std=0.229,0.224,0.225": (
         "CIFAR-10 and the file"
