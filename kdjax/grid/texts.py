@@ -25,7 +25,7 @@ class Shown:
 
 
 def shown(cell: Cell | None, numbers: dict[str, int]) -> Shown:
-    if cell is None or cell.mean is None and not cell.notes:
+    if cell is None or (cell.mean is None and not cell.notes):
         return Shown(DASH)
     published = cell.published.get("published")
     return Shown(
