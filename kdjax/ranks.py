@@ -35,7 +35,7 @@ def pairs(values: np.ndarray) -> Pairs:
     zeroed = np.where(known, differences, 0.0)
     mean = np.divide(zeroed.sum(-1), n, out=np.full(n.shape, np.nan), where=n > 0)
     square = np.where(known, (differences - mean[..., None]) ** 2, 0.0).sum(-1)
-    width = np.where(known, differences, -np.inf).max(-1) - np.where(known, differences, np.inf).min(-1)
+    width = np.ptp(np.where(known, differences, mean[..., None]), axis=-1) if values.size else np.zeros(n.shape)
     size = np.nanmax(np.abs(values), initial=0.0)
     testable = (n > 1) & (width > 1e-12 * size)
     error = np.sqrt(np.divide(square, n * (n - 1.0), out=np.full(n.shape, np.nan), where=testable))

@@ -3,11 +3,11 @@
 
     .venv/bin/python scripts/cluster_simulation.py [--pairs=13] [--data-sets=3] [--out=results/cluster]
 
-13 pairs x 34 methods x 5 seeds x 3 data sets are 6,630 students in 39 experiments with a teacher each. Jobs go
-through the launcher to a queue that only numbers them; a made-up runner then takes each job's locks and writes what
-its runs would have written, with numbers from a generator. Everything else is kdjax's own: planning, submission,
-record, locks, the second submission, status, `kdjax table`, `kdjax grid` with its pictures. Sizes are doubled to tell
-what grows faster than the number of runs.
+13 pairs x 34 methods x 5 seeds x 3 data sets are 6,630 students in 39 experiments with a teacher each. Jobs go through
+the launcher to a queue that only numbers them; a made-up runner then takes each job's locks and writes what its runs
+would have written, with numbers from a generator. Everything else is kdjax's own: planning, submission, record, locks,
+the second submission, status, `kdjax table`, `kdjax grid` with its pictures. Sizes are doubled to tell what grows
+faster than the number of runs.
 """
 
 import argparse

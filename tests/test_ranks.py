@@ -73,6 +73,22 @@ def test_demsars_example():
     assert ranks.cliques(average, 1.0) == [(0, 2), (2, 3)]
 
 
+def test_nemenyi_is_that_of_scikit_posthocs():
+    """posthoc_nemenyi_friedman of scikit-posthocs 0.17.1 on VALUES."""
+    golden = np.array(
+        [
+            [1.000000, 0.220121, 0.037537, 0.991071, 0.588230],
+            [0.220121, 1.000000, 0.949510, 0.078719, 0.968689],
+            [0.037537, 0.949510, 1.000000, 0.008987, 0.647427],
+            [0.991071, 0.078719, 0.008987, 1.000000, 0.308117],
+            [0.588230, 0.968689, 0.647427, 0.308117, 1.000000],
+        ]
+    )
+    average = ranks.ranks(VALUES).mean(0)
+    apart = np.abs(average[:, None] - average) > ranks.critical_difference(*VALUES.shape)
+    assert (apart == (golden < 0.05)).all()
+
+
 @pytest.mark.parametrize(("k", "q"), [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (8, 3.031), (10, 3.164)])
 def test_critical_values_are_those_of_demsars_table_5(k, q):
     assert ranks.critical_difference(12, k) == pytest.approx(q * np.sqrt(k * (k + 1) / 72), rel=5e-4)
