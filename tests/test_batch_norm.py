@@ -49,6 +49,33 @@ def test_two_devices_keep_what_one_keeps(unbiased):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), several, one)
 
 
+def test_momentum_and_epsilon_are_torchs():
+    torch = pytest.importorskip("torch")
+    layer = torch.nn.BatchNorm2d(SHAPE[-1], eps=0.5, momentum=0.3)
+    module, x = BatchNorm(False, None, True, momentum=0.3, epsilon=0.5), jnp.asarray(BATCHES[0])
+    expected = layer(torch.from_numpy(BATCHES[0]).permute(0, 3, 1, 2)).detach().permute(0, 2, 3, 1).numpy()
+    found, state = module.apply(module.init(jax.random.key(0), x), x, mutable=["batch_stats"])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["mean"], layer.running_mean.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["var"], layer.running_var.numpy(), rtol=1e-5)
+
+
+def test_networks_have_the_constants_of_their_references():
+    """timm's tf_efficientnet_lite0 and torchvision's mobilenet_v3_small."""
+    for name, expected in {"efficientnet_lite0": (0.1, 1e-3), "mobilenetv3_small": (0.01, 1e-3)}.items():
+        seen = set()
+
+        def note(call, args, kwargs, context):
+            if isinstance(context.module, BatchNorm):
+                seen.add((context.module.momentum, context.module.epsilon))  # noqa: B023
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(note):
+            image = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
+            jax.eval_shape(getattr(models, name)(num_classes=3).init, jax.random.key(0), image)
+        assert seen == {expected}
+
+
 def test_one_value_a_channel_is_finite():
     module = BatchNorm(False, None, True)
     x = jnp.ones((1, 1, 1, 3))
@@ -58,7 +85,7 @@ def test_one_value_a_channel_is_finite():
 
 NETWORKS = (
     *("convnet", "resnet8", "resnet18", "wrn_16_1", "vgg8", "mobilenetv1", "mobilenetv2", "mobilenetv2_imagenet"),
-    *("efficientnet_b0", "shufflenetv1", "shufflenetv2"),
+    *("efficientnet_b0", "efficientnet_lite0", "mobilenetv3_small", "shufflenetv1", "shufflenetv2"),
 )
 
 

@@ -261,13 +261,18 @@ def test_check_forgives_ties_alone():
         ("squeezenet", {}),
         ("mobilenetv2", {}),
         ("shufflenetv2", {}),
+        ("efficientnet_lite0", {}),
+        ("mobilenetv3_small", {}),
     ],
 )
 def test_networks_as_onnx(tmp_path, name, kwargs):
     assert_converts(tmp_path, getattr(models, name)(num_classes=5, **kwargs), (32, 32, 3), name, kwargs)
 
 
-MORE = "vgg8 resnet8x4 resnet18 resnet50 shufflenetv1 efficientnet_b0 mobilenetv1 mobilenetv2_imagenet deit_tiny"
+MORE = (
+    "vgg8 resnet8x4 resnet18 resnet50 shufflenetv1 efficientnet_b0 mobilenetv1 mobilenetv2_imagenet deit_tiny "
+    "mobilenetv3_large convnext_tiny"
+)
 
 
 @pytest.mark.slow  # as many compilations
