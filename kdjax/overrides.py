@@ -116,14 +116,16 @@ def _without_the_old_arguments(config: ConfigDict, role: str, overrides: list[st
     if not isinstance(own, ConfigDict) or not own.get("kwargs"):
         return
     models = [value for field, value in _pairs(overrides) if field == f"{role}.model"]
-    if models and models[-1] != own.model:
+    if not models or models[-1] == own.model:
+        return
+    if models[-1]:
         left = ", ".join(f"{key}={value}" for key, value in own.kwargs.items())
         print(
             f"kdjax: config.{role}.model is {models[-1]} now: the config's arguments of {own.model} are left out "
             f"({left}); --config.{role}.kwargs.<name>=value gives others",
             file=sys.stderr,
         )
-        own.kwargs = ConfigDict()
+    own.kwargs = ConfigDict()
 
 
 def _pairs(overrides: list[str]):

@@ -150,6 +150,6 @@ def test_results_are_what_their_runs_say(tmp_path):
     assert found
     for source in found:
         out = tmp_path / source.parent.name
-        table.write(table.read(source), out)
+        table.write_texts(table.read(source), out)
         for name in ("table.md", "table.csv", "table.tex"):
             assert (out / name).read_text() == (source.parent / name).read_text(), source.parent / name
