@@ -516,7 +516,8 @@ class Lab:
         if row.start:
             start = (Run(run_path(self.directory, row.start, seed)).result() or {}).get("student_sha256", "")
         elif row.name == TEACHER and self.config.teacher.start:
-            start = self._once(lambda: identity.of_file(self.config.teacher.start), "start")
+            with _named("config.teacher.start"):
+                start = self._once(lambda: identity.of_file(self.config.teacher.start), "start")
         return identity.of_run(config, self.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
