@@ -19,6 +19,7 @@ GOLDENS = np.load(Path(__file__).parent / "goldens" / "networks.npz")
 NETWORKS = sorted({key.partition("/")[0] for key in GOLDENS})
 SHAPE = (45, 38, 3)  # odd at some strides and even at others, so that SAME pads both ways
 LIGHT = ("efficientnet_lite0", "mobilenetv3_small")
+"""Networks that compile in seconds."""
 
 
 def rows(name):
@@ -63,9 +64,7 @@ def test_all_but_the_last_of_two_dense_layers_is_the_body(tmp_path):
     assert "classifier" not in body["params"]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in LIGHT else [pytest.mark.slow]) for n in NETWORKS]
-)  # compilations
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in LIGHT else [pytest.mark.slow]) for n in NETWORKS])
 def test_logits_are_the_torch_networks(name, tmp_path):
     save_file(tensors(name), tmp_path / "net.safetensors", {"format": "pt"})
     model = getattr(models, name)(num_classes=10)
@@ -95,7 +94,7 @@ def test_lite0_of_imagenet_says_what_it_said_in_its_own_framework(shared_data):
 
 
 def test_lite2_of_imagenet_loads(shared_data):
-    """Of all its tensors but for the names; the wider and deeper Lites' logits are those of timm above."""
+    """Published count of parameters; that wider and deeper Lites compute what timm's do stands above."""
     model = models.efficientnet_lite2(num_classes=1000)
     variables = importer.load(teacher(shared_data, 2), model, (260, 260, 3))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 6_092_072
