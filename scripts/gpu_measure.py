@@ -168,7 +168,7 @@ def _events(path: Path) -> tuple[dict, int]:
 
 def digits(options: Options, save) -> dict:
     """Seconds of `kdjax run --config=configs/digits.py` as a command, its compilation cache empty, then filled."""
-    found = {"arguments": options.size.demo, "seconds": {}}
+    found = {"arguments": options.size.demo, "took": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in ("empty cache", "filled cache"):
             command = [
@@ -182,6 +182,6 @@ def digits(options: Options, save) -> dict:
             environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": f"{folder}/xla"}
             start = time.perf_counter()
             subprocess.run([sys.executable, *command], env=environment, cwd=ROOT, check=True)
-            found["seconds"][name] = time.perf_counter() - start
+            found["took"][name] = time.perf_counter() - start
             save(found)
     return found

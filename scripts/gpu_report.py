@@ -103,7 +103,7 @@ def profile(record: dict) -> str:
 
 
 def digits(record: dict) -> str:
-    return table(["digits demo", "seconds"], [list(row) for row in record["seconds"].items()])
+    return table(["digits demo", "seconds"], [list(row) for row in record["took"].items()])
 
 
 def result(record: dict) -> str:
