@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PIECE = 15 * 2**20
 """Bytes of files in one archive at most; 16 MiB of one file is what may come back from some machines."""
 PIECES = 4
-TINY = ("--config.student.model=convnet", "--config.teacher.model=convnet")
+TINY = ("--config.optimizer.schedule=constant", "--config.student.model=convnet", "--config.teacher.model=convnet")
 
 
 def result(options: Options, save) -> dict:
