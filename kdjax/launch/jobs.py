@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from kdjax import config as configs
 from kdjax import experiment, parallel, processes, train
 from kdjax import method as methods
+from kdjax.find import chosen
 from kdjax.launch.record import Submitted
 from kdjax.method import Method
 from kdjax.run import Run
@@ -119,10 +120,9 @@ def plan(config: ConfigDict, root, only, seeds, methods_per_job: int, covered=fr
     directory = Path(root) / config.experiment
     rows = experiment.rows_of(config, directory)
     seeds = tuple(seeds) or config.seeds
-    wanted = [
-        (s, row) for s, row in experiment.missing(config, directory, rows, only, seeds) if (s, row.name) not in covered
-    ]
     unfinished = experiment.missing(config, directory, rows, (), seeds)
+    names = chosen([row.name for row in rows], only)
+    wanted = [(s, row) for s, row in unfinished if row.name in names and (s, row.name) not in covered]
     _check(config, list({row.name: row for _, row in wanted}.values()))
     config.seeds = tuple(sorted({*config.seeds, *seeds}))  # what the table will have, said alike by every job
     jobs = []
