@@ -108,26 +108,35 @@ class Lease:
         self._file.close()
 
     def _holder(self, own: Path) -> str:
-        """Who holds the lease; "" when it was that of a dead process, and has been removed."""
+        """Who holds the lease; "" when nobody does, what a dead process has left being removed."""
+        if not _is_left(self.path, own):
+            return (_who(self.path) or "another process") if self.path.exists() else ""
+        guard = self.path.with_name(f"{self.path.name}.takeover")
+        if not _linked(own, guard):
+            if _is_left(guard, own):
+                guard.unlink(missing_ok=True)
+            return _who(guard) or "another process"
         try:
-            found, who = os.stat(self.path), _who(self.path)
-        except FileNotFoundError:
-            return ""
-        os.utime(own)  # the file system's own clock, not this machine's
-        if not (_is_dead(who) or os.stat(own).st_mtime - found.st_mtime > STALE_SECONDS):
-            return who or "another process"
-        aside = own.with_name(f"{own.name}.aside")
-        with contextlib.suppress(FileNotFoundError):
-            os.rename(self.path, aside)
-            if not os.path.samestat(found, os.stat(aside)):  # another one has taken over in the meantime: it keeps it
-                _linked(aside, self.path)
-            aside.unlink()
+            if _is_left(self.path, own):  # asked again: the guard's holder before may have taken it
+                self.path.unlink(missing_ok=True)
+        finally:
+            guard.unlink(missing_ok=True)
         return ""
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 os.utime(self.fileno())  # whatever stands at the path by now
+
+
+def _is_left(path: Path, own: Path) -> bool:
+    """Whether a lease stands there whose holder is dead, by the clock that the file system gives to `own`."""
+    try:
+        beat, who = os.stat(path).st_mtime, _who(path)
+    except FileNotFoundError:
+        return False
+    os.utime(own)
+    return _is_dead(who) or os.stat(own).st_mtime - beat > STALE_SECONDS
 
 
 def _has_flock(folder: Path) -> bool:

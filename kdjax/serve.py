@@ -40,8 +40,12 @@ class Served:
         return np.asarray(self.run(images))
 
 
-def load(path) -> Served:
+def load(path, exact: bool = False) -> Served:
     """The model in a .onnx, .stablehlo or .safetensors file that kdjax exported.
+
+    Args:
+      exact: whether an int8 file in ONNX computes its sums in float, slowly, as no processor adds them wrongly then:
+        x86 without VNNI adds products of int8 in 16 bits, which may saturate.
 
     Raises:
       ValueError: the file cannot be read, is something else, or is damaged; or what reads it is not installed.
@@ -51,16 +55,20 @@ def load(path) -> Served:
         raise ValueError(f"{path}: the name of a model must end in {', '.join(LOADERS)}")
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    description, run = LOADERS[path.suffix](path)
+    if exact and path.suffix != ".onnx":
+        raise ValueError(f"{path}: only a .onnx file can hold int8 layers")
+    description, run = _onnx(path, exact) if exact else LOADERS[path.suffix](path)
     missing = [key for key in ("classes", "image_shape") if key not in description]
     if missing:
         raise ValueError(f"{path} is no export of kdjax: its description lacks {' and '.join(missing)}")
     return Served(description, run)
 
 
-def _onnx(path: Path):
+def _onnx(path: Path, exact: bool = False):
     runtime = needs("onnxruntime", path)
     options = runtime.SessionOptions()
+    if exact:  # it is an optimization that makes one operation in int8 of those that dequantize, multiply, quantize
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     try:
         session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

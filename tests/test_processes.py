@@ -165,7 +165,7 @@ def test_processes_of_one_srun_find_each_other(monkeypatch):
 
 
 def test_processes_that_do_not_find_each_other(monkeypatch):
-    def late(*arguments):
+    def late(*arguments, **options):
         raise RuntimeError("DEADLINE_EXCEEDED: Barrier timed out.\nMore lines.")
 
     monkeypatch.setattr(jax.distributed, "initialize", late)

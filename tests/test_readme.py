@@ -55,6 +55,7 @@ HERE = {  # command -> what makes it quick
     "done": [*PLAN, "--config.teacher.run=", "--config.teacher.model=resnet8"],  # its teacher is one that ran before
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
+    "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/test_grid.py",
     "scripts/demo": "installs",
     "scripts/test": "installs",
     "pip install -e '.[export]'": "installs",
