@@ -18,7 +18,7 @@ import numpy as np
 from kdjax import methods
 from kdjax.config import parse_arg
 from kdjax.data import Arrays, Dataset
-from kdjax.data.images import Encoded
+from kdjax.data.images.encoded import Encoded
 
 METHODS = ("student", "kd", "attention", "crd", "dkd", "reviewkd", "dist")
 SHORTER = 10

@@ -2,8 +2,8 @@
 
 Data: scikit-learn's 1,797 images of 8 x 8 pixels (Alpaydin and Kaynak 1998), in the package; nothing is downloaded.
 A fixed stratified split: a fifth for testing, a fifth of the rest for choosing epochs. Augmentation: a shift of at
-most one pixel. Hyperparameters are those of the papers for CIFAR-100 (kdjax/methods.py), but for four weights that are
-far too large on maps of 8 x 8 and fewer positions: they were chosen by configs/ablations/digits_weights.py.
+most one pixel. Hyperparameters are those of the papers for CIFAR-100 (kdjax/config/recipes.py), but for four weights
+that are far too large on maps of 8 x 8 and fewer positions: they were chosen by configs/ablations/digits_weights.py.
 
     kdjax run --config=configs/digits.py
 

@@ -1,16 +1,15 @@
 """The command line: kdjax run | table | grid | plan | status | list | check | cost | export | predict | sizes."""
 
 import argparse
-import contextlib
 import os
-import re
 import shlex
 import signal
 import sys
-import threading
 
-from kdjax.overrides import load_config, split
-from kdjax.provenance import version
+from kdjax.arguments import integers, names, points
+from kdjax.config.overrides import load_config, split
+from kdjax.experiment.provenance import version
+from kdjax.signals import received_signals
 
 PROGRAM = "kdjax"
 
@@ -139,18 +138,20 @@ def _add_run(command) -> None:
 
 
 def _run(args, rest) -> int:
-    from kdjax import parallel, processes
+    from kdjax.training import parallel, processes
 
     parallel.setup()
-    from kdjax import experiment, table, train
-    from kdjax.config import resolve
+    from kdjax import experiment
+    from kdjax.config.fields import resolve
+    from kdjax.report import table
+    from kdjax.training import cohort
 
     options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
     file, overrides, given = split(rest, options)
     if bool(file) == bool(args.config):
         raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
     config = load_config(file or args.config, overrides)
-    chosen = (config, args.out, _names(args.only), _integers(args.seeds, "--seeds"))
+    chosen = (config, args.out, names(args.only), integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
     if args.launcher and (args.coordinator or args.processes or args.process >= 0):
@@ -158,23 +159,23 @@ def _run(args, rest) -> int:
             "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
         )
     if args.dry_run:
-        from kdjax import plan
+        from kdjax.experiment import dry_run
 
-        return plan.show(*chosen)
+        return dry_run.show(*chosen)
     status = 0
     if not args.launcher:
         mode = resolve(config).execution.devices
         processes.join(args.coordinator, args.processes, args.process, mode)
     try:
-        with _signals() as received:
+        with received_signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731
             if args.launcher:
-                from kdjax.launch import launcher
+                from kdjax.experiment.launch import launcher
 
                 status, directory = launcher.main(args.launcher, *chosen, given, args.wait, asked)
             else:
                 directory = experiment.run(*chosen, stop_signal=asked)
-    except train.Stopped as stopped:
+    except cohort.Stopped as stopped:
         print(
             f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {args.command_line}",
             file=sys.stderr,
@@ -194,7 +195,7 @@ NO_CONFIG = "the following arguments are required: --config, a Python file with 
 
 def _asked(lines: list[dict], only, seeds) -> list[dict]:
     """Of an experiment's lines those that a run with --only and --seeds is about, with the baseline."""
-    from kdjax import gather
+    from kdjax.runs import gather
 
     if not only and not seeds:
         return lines
@@ -203,95 +204,27 @@ def _asked(lines: list[dict], only, seeds) -> list[dict]:
     return gather.begun(gather.select(lines, (*only, *known.intersection(baseline)) if only else ()), seeds)
 
 
-@contextlib.contextmanager
-def _signals():
-    """Yields a list that gets the number of the first SIGTERM or SIGINT; the second ends the process at once.
-
-    A thread reads them from the pipe that the interpreter's C handler writes to: handlers in Python run in the main
-    thread alone, and not while XLA compiles there.
-    """
-    received, (reader, writer) = [], os.pipe()
-
-    def watch():
-        while signum := os.read(reader, 1)[0]:
-            if signum in handlers and received:
-                print(
-                    "\x1b[?25h" if sys.stdout.isatty() else "", end="", flush=True
-                )  # the progress bar hides the cursor
-                os._exit(128 + signum)
-            if signum in handlers:
-                received.append(signum)
-                name = signal.Signals(signum).name
-                print(f"{PROGRAM}: {name}: stopping after this step; once more to stop at once", file=sys.stderr)
-
-    os.set_blocking(writer, False)
-    before = signal.set_wakeup_fd(writer)
-    handlers = {signum: signal.signal(signum, lambda *_: None) for signum in (signal.SIGTERM, signal.SIGINT)}
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield received
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
-        signal.set_wakeup_fd(before)
-        os.write(writer, b"\0")
-        thread.join()
-        os.close(reader)
-        os.close(writer)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _integers(text: str, option: str) -> tuple[int, ...]:
-    """The numbers of "0,1,2", of "0-4", or of both."""
-    numbers = []
-    for part in _names(text):
-        match = re.fullmatch(r"(-?\d+)(?:-(\d+))?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not 0 <= last - first < MOST:
-            raise ValueError(f"{option} takes integers like 0,1,2 or 0-4, got {text!r}")
-        numbers += range(first, last + 1)
-    return tuple(numbers)
-
-
-MOST = 10_000
-"""Seeds of one range: more are a slip of the finger."""
-
-
-def _points(text: str, option: str) -> float:
-    """A difference that is given in percentage points, as a fraction."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 100:
-        raise ValueError(f"{option} takes percentage points from 0 to 100, like 0.5, got {text!r}")
-    return value / 100
-
-
 def _print_table(runs, shown=None, rope=None) -> None:
     from rich.console import Console
 
-    from kdjax import table
+    from kdjax.report import table
 
     Console(highlight=False).print(table.terminal(runs, shown, rope))
 
 
 def _table(args, _) -> None:
-    from kdjax import effects, gather, table
+    from kdjax.report import effects, table
+    from kdjax.runs import gather
 
-    rope = _points(args.rope, "--rope") if args.rope is not None else effects.ROPE if args.bayes else None
+    rope = points(args.rope, "--rope") if args.rope is not None else effects.ROPE if args.bayes else None
     inside = {path: gather.experiments(path) for path in args.runs if gather.is_folder(path)}
     if inside and (args.out or len(inside) < len(args.runs)):
-        names = " ".join(shlex.quote(str(path)) for paths in inside.values() for path in paths)
-        raise ValueError(f"{', '.join(inside)} holds experiments; a table is of single ones: {names}")
+        quoted = " ".join(shlex.quote(str(path)) for paths in inside.values() for path in paths)
+        raise ValueError(f"{', '.join(inside)} holds experiments; a table is of single ones: {quoted}")
     if inside:
         return _print_experiments([path for paths in inside.values() for path in paths])
     runs = [line for path in args.runs for line in gather.read(path)]
-    shown = gather.select(runs, _names(args.only))
+    shown = gather.select(runs, names(args.only))
     shown = gather.begun(shown) if args.begun else shown
     if args.out:
         table.write(runs, args.out, shown, rope)
@@ -300,10 +233,11 @@ def _table(args, _) -> None:
 
 def _print_experiments(paths) -> None:
     """A line an experiment: how far it is, and the command for its table."""
-    from kdjax import gather
+    from kdjax.runs import gather
+    from kdjax.runs.schema import TEACHER
 
     for path in paths:
-        students = [line for line in gather.gather(path) if line["config"].get("method") != gather.TEACHER]
+        students = [line for line in gather.gather(path) if line["config"].get("method") != TEACHER]
         rows = {line["config"].get("row") for line in students}
         done = sum(1 for line in students if line["result"])
         counts = f"{len(rows)} method{'s' * (len(rows) != 1)}, {done} of {len(students)} runs finished"
@@ -311,21 +245,22 @@ def _print_experiments(paths) -> None:
 
 
 def _plan(args, _) -> None:
-    from kdjax import detect, gather
+    from kdjax.report import detect
+    from kdjax.runs import gather
 
-    difference = _points(args.detect, "--detect")
+    difference = points(args.detect, "--detect")
     if not difference:
         raise ValueError("--detect takes a difference above 0: none at all takes infinitely many seeds to see")
     inside = [gather.experiments(path) if gather.is_folder(path) else [path] for path in args.runs]
     runs = [line for paths in inside for path in paths for line in gather.read(path)]
-    detect.show(runs, difference, gather.select(runs, _names(args.only)))
+    detect.show(runs, difference, gather.select(runs, names(args.only)))
 
 
 def _grid(args, _) -> None:
     from rich.console import Console
 
-    from kdjax import grid
-    from kdjax.grid.texts import Terminal
+    from kdjax.report import grid
+    from kdjax.report.grid.texts import Terminal
 
     comparison = grid.compare(grid.read(args.runs), args.against)
     if args.out:
@@ -334,41 +269,41 @@ def _grid(args, _) -> None:
 
 
 def _status(args, _) -> None:
-    from kdjax import status
+    from kdjax.experiment import status
 
     for directory in args.runs:
         print("\n".join(status.lines(directory)))
 
 
 def _list(args, _) -> None:
-    from kdjax import catalogue
+    from kdjax.config import catalogue
 
     catalogue.show(args.what)
 
 
 def _check(args, _) -> int:
-    from kdjax import parallel
+    from kdjax.training import parallel
 
     parallel.setup()
-    from kdjax import check
+    from kdjax.losses import check
 
     return check.main(args.loss)
 
 
 def _cost(args, _) -> None:
-    from kdjax import parallel
+    from kdjax.training import parallel
 
     parallel.setup()
-    from kdjax import cost
+    from kdjax.models import cost
 
     cost.main(args)
 
 
 def _export(args, _) -> None:
-    from kdjax import parallel
+    from kdjax.training import parallel
 
     parallel.setup()
-    from kdjax import export
+    from kdjax.ship import export
 
     complain = lambda message: print(f"kdjax: {message}", file=sys.stderr)  # noqa: E731
     written = export.export(args.run, args.target, args.format, complain)
@@ -385,19 +320,19 @@ def _export(args, _) -> None:
 
 def _predict(args, _) -> int:
     if not args.model.endswith(".onnx"):  # what runs without JAX starts without it
-        from kdjax import parallel
+        from kdjax.training import parallel
 
         parallel.setup()
-    from kdjax import predict
+    from kdjax.ship import predict
 
     return predict.main(args)
 
 
 def _sizes(args, _) -> None:
-    from kdjax import parallel
+    from kdjax.training import parallel
 
     parallel.setup()
-    from kdjax import sizes
+    from kdjax.ship import sizes
 
     sizes.main(args)
 

@@ -51,3 +51,8 @@ class Memory(nn.Module):
         """Returns a handle whose `.value` is init(*args) at first and what was last assigned later."""
         variable = self.variable("memory", "value", init, *args)
         return SimpleNamespace(value=variable.value) if self.is_initializing() else variable
+
+
+def as_outputs(out) -> Outputs:
+    """A model's result as Outputs; a bare array is taken for logits."""
+    return out if isinstance(out, Outputs) else Outputs(logits=out)

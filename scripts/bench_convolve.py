@@ -1,8 +1,8 @@
 """What other forms of convolutions and of max-pooling's gradient are worth on a CPU: whole networks with and without.
 
-The forms are those of kdjax/convolve.py and of `max_pool` in kdjax/models/layers.py. Both sides take turns, after a
-call that compiles. Forward is evaluation mode; a gradient is that of the sum of the logits, in training mode, by the
-parameters. Medians.
+The forms are those of kdjax/models/convolve.py and of `max_pool` in kdjax/models/layers.py. Both sides take turns,
+after a call that compiles. Forward is evaluation mode; a gradient is that of the sum of the logits, in training mode,
+by the parameters. Medians.
 """
 
 import argparse
@@ -16,8 +16,8 @@ import numpy as np
 from bench_kdjax import median, where, write
 
 import kdjax.models
-from kdjax import convolve, parallel
-from kdjax.models import layers
+from kdjax.models import convolve, layers
+from kdjax.training import parallel
 
 MODELS = ("resnet18", "resnet50", "mobilenetv2", "shufflenetv2", "squeezenet", "vgg8", "lenet", "resnet20")
 

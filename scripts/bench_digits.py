@@ -13,7 +13,7 @@ import time
 
 from bench_kdjax import ROOT, where, write
 
-from kdjax import parallel
+from kdjax.training import parallel
 
 
 def main() -> None:

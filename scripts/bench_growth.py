@@ -15,7 +15,7 @@ import time
 import jax
 from bench_kdjax import make, where, write
 
-from kdjax import parallel
+from kdjax.training import parallel
 
 METHODS = (
     *("kd", "attention", "similarity", "rkd", "dkd", "fitnet", "student"),

@@ -10,14 +10,16 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from kdjax import method as compiled
-from kdjax import methods, parallel
-from kdjax.config import default, resolve
-from kdjax.data import Arrays, augment
-from kdjax.provenance import revision, versions
-from kdjax.run import Run, write_json, write_text
-from kdjax.step import make_teach
-from kdjax.train import Cohort, Feed, Learner, compile_program
+from kdjax.config import default, recipes, resolve
+from kdjax.config import rows as compiled
+from kdjax.data import Arrays
+from kdjax.data.images import augment
+from kdjax.experiment.provenance import revision, versions
+from kdjax.files import write_json, write_text
+from kdjax.runs.directory import Run
+from kdjax.training import parallel
+from kdjax.training.cohort import Cohort, Feed, Learner, compile_program
+from kdjax.training.step import make_teach
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "results" / "bench"
@@ -70,7 +72,7 @@ def make(
     config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
     config.execution.update(fields)
     for name in names:
-        config.methods[name] = methods.recipe(name, teacher, student)
+        config.methods[name] = recipes.recipe(name, teacher, student)
     config = resolve(config)
     places = parallel.layout(config.execution.devices, 1)[0]
     rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from bench_kdjax import median, where, write
 
 import kdjax.losses
-from kdjax import models, parallel
-from kdjax.objective import context_names, lift
-from kdjax.step import make_teach
+from kdjax import models
+from kdjax.losses.lift import context_names, lift
+from kdjax.training import parallel
+from kdjax.training.step import make_teach
 
 PUBLISHED = {"crd": 2.6, "reviewkd": 2.4, "rkd": 2.3, "overhaul": 1.7, "fitnet": 1.3}
 """Training step with the method over one with kd, from published timings of PyTorch code; no method may exceed it."""

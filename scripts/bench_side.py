@@ -40,7 +40,7 @@ def kdjax(pair: str, methods, steps: int, batch: int, classes: int = 100, augmen
     """A cohort as `kdjax run` drives it; `given`: dtype and fields of config.execution."""
     from bench_kdjax import make
 
-    from kdjax import parallel
+    from kdjax.training import parallel
 
     parallel.setup()
     teacher, student = pair.split(",")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from bench_kdjax import make, median, where, write
 
-from kdjax import parallel
+from kdjax.training import parallel
 
 CLASSES = 100
 

@@ -22,11 +22,18 @@ import numpy as np
 import submitit
 
 from kdjax import config as configs
-from kdjax import experiment, gather, grid, methods, status, table
-from kdjax.launch import options, slurm
-from kdjax.launch.jobs import Job, plan
-from kdjax.provenance import versions
-from kdjax.run import Run, write_json, write_text
+from kdjax.config import recipes
+from kdjax.config.rows import expand
+from kdjax.experiment import status
+from kdjax.experiment.launch import options, slurm
+from kdjax.experiment.launch.jobs import Job, plan
+from kdjax.experiment.plan import run_config, run_path
+from kdjax.experiment.provenance import versions
+from kdjax.files import write_json, write_text
+from kdjax.report import grid, table
+from kdjax.runs import gather
+from kdjax.runs.directory import Run
+from kdjax.runs.schema import TEACHER
 
 EPOCHS, CLASSES, SEEDS = 240, 100, 5
 QUEUE = {
@@ -99,7 +106,7 @@ def measure(root: Path, experiments: int) -> dict:
         table.terminal(lines)
     with timed(took, "grid"):
         grid.write(grid.compare(grid.read(root / name for name in names)), root / "grid")
-    students = [line for line in lines if line["config"]["method"] != experiment.TEACHER]
+    students = [line for line in lines if line["config"]["method"] != TEACHER]
     finished = sum(line["result"] is not None for line in students)
     if finished != len(students) or any(left):
         raise RuntimeError(f"{finished} of {len(students)} runs have a result, {sum(map(len, left))} jobs are left")
@@ -132,18 +139,18 @@ def config(name: str):
     made.experiment, made.seeds, made.epochs = name, tuple(range(SEEDS)), EPOCHS
     made.data.source = "generated"
     made.student.model, made.teacher.model = "resnet20", "resnet56"
-    for method in methods.RECIPES:
-        made.methods[method] = methods.recipe(method, made.teacher.model, made.student.model)
+    for method in recipes.RECIPES:
+        made.methods[method] = recipes.recipe(method, made.teacher.model, made.student.model)
     return made
 
 
 def run(job: Job, directory: Path) -> None:
     """What the job's runs would have written."""
     resolved = configs.resolve(job.config)
-    rows = {row.name: experiment.run_config(resolved, row, 0) for row in experiment.methods.expand(resolved)}
-    rows[experiment.TEACHER] = {"method": experiment.TEACHER, "row": experiment.TEACHER, "experiment": directory.name}
+    rows = {row.name: run_config(resolved, row, 0) for row in expand(resolved)}
+    rows[TEACHER] = {"method": TEACHER, "row": TEACHER, "experiment": directory.name}
     for seed, method in job.runs:
-        own = Run(experiment.run_path(directory, method, seed))
+        own = Run(run_path(directory, method, seed))
         own.path.mkdir(parents=True, exist_ok=True)
         if own.lock.acquire():
             raise RuntimeError(f"{own.path} is held")

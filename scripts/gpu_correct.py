@@ -11,10 +11,11 @@ import numpy as np
 from bench_kdjax import make
 from gpu_forms import Options, Skipped
 
-from kdjax import losses, parallel
+from kdjax import losses
 from kdjax.config import default
 from kdjax.data import load
-from kdjax.step import make_train_step
+from kdjax.training import parallel
+from kdjax.training.step import make_train_step
 from kdjax.types import Outputs
 
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}

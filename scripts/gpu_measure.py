@@ -15,9 +15,9 @@ from bench_kdjax import make
 from bench_step import cohort_gflop
 from gpu_forms import Options
 
-from kdjax import parallel
-from kdjax.provenance import revision, versions
-from kdjax.step import make_train_step
+from kdjax.experiment.provenance import revision, versions
+from kdjax.training import parallel
+from kdjax.training.step import make_train_step
 
 ROOT = Path(__file__).resolve().parent.parent
 

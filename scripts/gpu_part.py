@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpu_forms import Options, Skipped
 
-from kdjax import parallel
+from kdjax.training import parallel
 
 
 def main() -> None:

@@ -67,7 +67,7 @@ def _until(command: list[str], seconds: float) -> int:
 
 
 def _lines(runs: Path) -> list[dict]:
-    from kdjax import gather
+    from kdjax.runs import gather
 
     return [line for directory in sorted(runs.glob("*")) for line in gather.gather(directory)]
 
@@ -145,7 +145,7 @@ def _tiny() -> dict:
 
 
 def main(path: str) -> None:
-    from kdjax.data.tfds import read
+    from kdjax.data.images.tfds import read
 
     found = read("cifar10", Path(os.environ["TFDS_DATA_DIR"]), 0)
     splits = {name: (list(part.image.items), part.label) for name, part in found.splits.items()}

@@ -53,9 +53,10 @@ def piece(root: str, form: str, calls: int) -> None:
     from gpu_forms import FORMS
     from rich.console import Console
 
-    from kdjax import experiment, methods, parallel, train
-    from kdjax.config import default
-    from kdjax.progress import Display
+    from kdjax import experiment
+    from kdjax.config import default, recipes
+    from kdjax.experiment.progress import Display
+    from kdjax.training import cohort, parallel
 
     parallel.setup()
     size = FORMS[form]
@@ -67,7 +68,7 @@ def piece(root: str, form: str, calls: int) -> None:
     config.teacher.model, config.student.model = size.pairs[-1].split(",")
     config.execution.steps_per_call = 2 if form != "tiny" else 1
     for name in ("kd",) if form == "tiny" else ("kd", "attention", "crd"):
-        config.methods[name] = methods.recipe(name)
+        config.methods[name] = recipes.recipe(name)
     if "crd" in config.methods:
         config.methods.crd.crd.negatives = 64
     config.baseline = "kd"
@@ -77,7 +78,7 @@ def piece(root: str, form: str, calls: int) -> None:
         try:
             stop = lambda: 15 * bool(calls and len(taken) >= calls)  # noqa: E731
             experiment.run(config, root, display=display, stop_signal=stop)
-        except train.Stopped:
+        except cohort.Stopped:
             return
 
 
@@ -85,7 +86,7 @@ def _exports(run: Path) -> list[dict]:
     """Logits of each exported file on this device against those of the network, and how far kdjax's own check saw."""
     import jax
 
-    from kdjax import export, serve
+    from kdjax.ship import export, serve
 
     images = np.random.default_rng(1).integers(0, 256, (16, 32, 32, 3), np.uint8)
     rows, logits = [], {}

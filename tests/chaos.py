@@ -1,6 +1,6 @@
 """Kills a small experiment again and again, continues it, and compares what it ends with to an undisturbed run.
 
-`scripts/chaos` runs it in full and writes results/reliability/; tests/test_chaos.py runs a short form.
+`scripts/chaos` runs it in full and writes results/reliability/; tests/experiment/test_chaos.py runs a short form.
 """
 
 import argparse
@@ -15,8 +15,10 @@ import time
 import xml.etree.ElementTree
 from pathlib import Path
 
-from kdjax import checkpoint, provenance
-from kdjax.run import Run, read_json, write_json, write_text
+from kdjax.experiment import provenance
+from kdjax.files import read_json, write_json, write_text
+from kdjax.runs.directory import Run
+from kdjax.training import checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = (sys.executable, "-m", "kdjax.cli", "run", "--config=tests/tiny_config.py:methods=")
@@ -170,13 +172,13 @@ def chaos(folder: Path, kills: int, methods: str, epochs: int, seed: int) -> dic
 
 
 def counted(folder: Path) -> dict:
-    """Runs tests/test_faults.py and tests/test_fuzz.py: how many faults and configs they had.
+    """Runs tests/experiment/test_faults.py and tests/experiment/test_fuzz.py: how many faults and configs they had.
 
     Raises:
       RuntimeError: a test failed.
     """
     report = Path(folder) / "report.xml"
-    tests = ["tests/test_faults.py", "tests/test_fuzz.py"]
+    tests = ["tests/experiment/test_faults.py", "tests/experiment/test_fuzz.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "--override-ini=junit_family=xunit1", *tests],
         cwd=ROOT,

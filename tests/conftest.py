@@ -11,7 +11,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from kdjax import cli, parallel
+from kdjax import cli
+from kdjax.training import parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
 PEAKS = pytest.StashKey[dict]()

@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import serialize_executable
 
-from kdjax import mappings, models
-from kdjax.run import read_json, write_json, write_text
+from kdjax import models
+from kdjax.files import read_json, write_json, write_text
+from kdjax.training import mappings
 
 ROOT = Path(__file__).resolve().parent.parent
 STACKS = (64, 256, 1024, 8192, 65536)

@@ -45,8 +45,8 @@ def test_the_loops_losses_are_those_of_kdjax(plain):
     """Otherwise the two sides of the benchmark would not do the same."""
     import torch
 
-    from kdjax import methods
-    from kdjax.method import make_term
+    from kdjax.config import recipes
+    from kdjax.config.rows import make_term
     from kdjax.types import Outputs
 
     rng = np.random.default_rng(0)
@@ -65,7 +65,7 @@ def test_the_loops_losses_are_those_of_kdjax(plain):
     for name, loss in plain.LOSSES.items():
         terms = [
             make_term(key, {k: v for k, v in spec.items() if k != "warmup_epochs"}, 1, name)
-            for key, spec in methods.recipe(name).items()
+            for key, spec in recipes.recipe(name).items()
         ]
         expected = sum(float(term.weight(0)) * float(term.fn(ours, taught, labels, **term.hyper)) for term in terms)
         assert float(loss(s, t, torch.as_tensor(labels).long())) == pytest.approx(expected, rel=2e-4), name

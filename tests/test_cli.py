@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdjax import cli
+from kdjax import arguments, cli
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
 
@@ -296,16 +296,17 @@ ONLY = {
 
 @pytest.mark.parametrize("only", ONLY)
 def test_only_means_the_same_for_training_and_for_tables(only, tmp_path):
-    from kdjax import experiment, gather, method
+    from kdjax.config.rows import expand
+    from kdjax.experiment.plan import missing
+    from kdjax.runs import gather
     from tests import tiny
 
     config = tiny.config(methods=("student",))
     config.methods.kd = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5, "temperature": 4.0}}
     config.ablate["kd.kd.temperature"] = (2.0, 8.0)
-    rows = method.expand(config)
-    missing = experiment.missing(config, tmp_path, rows, only, (0,))
+    unfinished = missing(config, tmp_path, expand(config), only, (0,))
     lines = [{"run": row, "config": {"method": row, "row": row}, "result": None} for row in ROWS]
-    assert [row.row for _, row in missing] == ONLY[only]
+    assert [row.row for _, row in unfinished] == ONLY[only]
     assert [line["run"] for line in gather.select(lines, only)] == ONLY[only]
 
 
@@ -313,7 +314,7 @@ def test_only_means_the_same_for_training_and_for_tables(only, tmp_path):
     ("text", "seeds"), [("0,1,2", (0, 1, 2)), ("0-4", (0, 1, 2, 3, 4)), ("7,0-1", (7, 0, 1)), ("", ())]
 )
 def test_seeds(text, seeds):
-    assert cli._integers(text, "--seeds") == seeds
+    assert arguments.integers(text, "--seeds") == seeds
 
 
 def test_a_folder_of_experiments_is_listed(kdjax, finished, tmp_path):
@@ -367,7 +368,7 @@ def test_tables_are_made_without_jax(finished, tmp_path):
     """In a process of its own; simkd's row has a student made of other networks."""
     sources = [str(finished / "tiny"), str(CONFIG.parent.parent / "results/cifar10_short/runs.jsonl")]
     program = (
-        "import sys; from kdjax import cli\n"
+        "import sys; from kdjax import arguments, cli\n"
         f"try: cli.main(['table', *{sources!r}, '--out={tmp_path}'])\n"
         "finally: print(sorted({'jax', 'flax', 'optax', 'sklearn'} & {*sys.modules}))"
     )

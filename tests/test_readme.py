@@ -55,17 +55,17 @@ HERE = {  # command -> what makes it quick
     "done": [*PLAN, "--config.teacher.run=", "--config.teacher.model=resnet8"],  # its teacher is one that ran before
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
-    "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/test_grid.py",
+    "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/report/test_grid.py",
     "scripts/demo": "installs",
     "scripts/test": "installs",
     "pip install -e '.[export]'": "installs",
-    "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/test_plots_drawn.py",
+    "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/report/test_plots_drawn.py",
     "kdjax run --config=configs/cifar10.py:teacher=resnet20,student=resnet8,weights=resnet20_cifar10.safetensors "
     "--config.teacher.kwargs.shortcut=A --config.data.mean=0.485,0.456,0.406 --config.data.std=0.229,0.224,0.225": (
         "CIFAR-10 and the file"
     ),
     "kdjax sizes runs/digits_small/{teacher,student,kd,kd_longer,kd_pruned,kd_qat,kd_pruned_qat}/seed* "
-    "--out=results/digits_small": "tests/test_sizes.py",
+    "--out=results/digits_small": "tests/ship/test_sizes.py",
     "kdjax run --config=configs/cifar100.py --launcher=slurm --launcher.partition=gpu --launcher.time=12:00:00 "
     "--launcher.mem=32GB --launcher.account=lab": "a cluster",
 }
@@ -145,7 +145,7 @@ def test_its_pictures_and_files_exist():
 
 def test_results_are_what_their_runs_say(tmp_path):
     """Every committed table is made again from its runs.jsonl, byte for byte."""
-    from kdjax import table
+    from kdjax.report import table
 
     found = sorted((ROOT / "results").glob("*/runs.jsonl"))
     assert found

@@ -8,14 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax import experiment, models, step, streams, train
+from kdjax import experiment, models, streams
 from kdjax.data import batches, subsets
-from kdjax.objective import Objective
-from kdjax.run import Run
-from kdjax.step import make_init
+from kdjax.runs.directory import Run
 from kdjax.streams import ROLES, TEACHER, WITHIN, stream, within
+from kdjax.training import cohort, step
+from kdjax.training.objective import Objective
+from kdjax.training.step import make_init
 from tests import tiny
-from tests.test_train import results
+from tests.training.test_cohort import results
 
 LABELS = {"cross_entropy": {"weight": 1.0}}
 TAUGHT = {**LABELS, "noisy": {"fn": "tests.tiny.noisy", "weight": 1.0}}
@@ -50,7 +51,7 @@ def drawn(tmp_path_factory):
         return within(key, role, *numbers)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (train, batches, subsets):
+        for module in (cohort, batches, subsets):
             patch.setattr(module, "stream", asked)
         patch.setattr(step, "within", divided)
         experiment.run(config(), tmp_path_factory.mktemp("drawn"))

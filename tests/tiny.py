@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
-from kdjax import experiment, train
+from kdjax import experiment
 from kdjax.config import default
-from kdjax.data import sources
-from kdjax.progress import Display
+from kdjax.data.images import sources
+from kdjax.experiment.progress import Display
+from kdjax.training import cohort
 from kdjax.types import Memory, Outputs
 
 
@@ -159,7 +160,7 @@ def in_pieces(config, root, calls: int):
             try:
                 stop = lambda: 15 * (len(taken) >= calls)  # noqa: B023, E731
                 return experiment.run(config, root, display=display, stop_signal=stop), stops
-            except train.Stopped:
+            except cohort.Stopped:
                 pass
     raise AssertionError("it never ends")
 

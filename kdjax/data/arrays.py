@@ -30,7 +30,7 @@ class Dataset:
     classes: tuple[str, ...]  # name of label 0, 1, ...
     name: str  # as it stands in tables
     warnings: tuple[str, ...] = ()  # what a reader of the numbers should know, a sentence each
-    fingerprint: dict = field(default_factory=dict)  # kdjax.identity.of_data, of what `load` returns
+    fingerprint: dict = field(default_factory=dict)  # kdjax.data.fingerprint.of_data, of what `load` returns
 
     @property
     def splits(self) -> dict[str, Arrays]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax import identity
-from kdjax.data import sources
+from kdjax.data import fingerprint
 from kdjax.data.arrays import Arrays, Dataset
-from kdjax.data.images import Encoded, Unreadable, resize
-from kdjax.data.keywords import check_keywords
+from kdjax.data.images import sources
+from kdjax.data.images.encoded import Encoded, Unreadable, resize
 from kdjax.data.subsets import labelled_per_class, split, stratified
 from kdjax.find import find, nearest
+from kdjax.typed import check_keywords
 
 SHOWN = 5  # names in a warning
 
@@ -42,7 +42,7 @@ def load(config, in_memory: bool | None = True) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config)
-    dataset = replace(dataset, fingerprint=identity.of_data(dataset))  # of what is stored, not of what is decoded
+    dataset = replace(dataset, fingerprint=fingerprint.of_data(dataset))  # of what is stored, not of what is decoded
     if in_memory is None:
         in_memory = not (isinstance(dataset.train.image, Encoded) and config.image_size)
     streamed = () if in_memory else _streamed(dataset, config)

@@ -13,7 +13,7 @@ import numpy as np
 from absl import flags
 
 from kdjax.data.batches import batch_indices
-from kdjax.data.images import Encoded
+from kdjax.data.images.encoded import Encoded
 
 _order = lru_cache(maxsize=2)(batch_indices)  # every step of an epoch asks for the same
 

@@ -2,7 +2,7 @@
 
 Student and teacher are Outputs. Losses that do not look at labels use unlabelled examples (label -1) as any other,
 those that do take the mean over the labelled ones. Each can be called bare, `kd(Outputs(s), Outputs(t), labels)`;
-one with layers or memory through `kdjax.objective.lift(loss)`.
+one with layers or memory through `kdjax.losses.lift.lift(loss)`.
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul

@@ -6,7 +6,7 @@ from flax.linen import initializers
 from jax.scipy.stats import norm as normal
 
 from kdjax.losses.common import batch_norm, maps, pool_to_smaller, regress, subtree, wide
-from kdjax.models.norms import stage_norms
+from kdjax.losses.norms import stage_norms
 
 _fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -43,7 +43,7 @@ def overhaul(student, teacher, labels, *, teacher_params, layers=None, norms=())
     Args:
       layers: pre-activation maps, ints or pairs (student's, teacher's); None: all but the first.
       norms: for each layer the path of the teacher's BatchNorm that makes it, such as "layer1_0/bn2"; (): as
-        kdjax.models.norms.stage_norms finds them.
+        kdjax.losses.norms.stage_norms finds them.
 
     Raises:
       ValueError: not one BatchNorm a layer.

@@ -5,21 +5,21 @@ axis_name (the pmap axis over which BatchNorm averages), and is called on images
 Those with BatchNorm take unbiased_variance=True, which keeps its running variance as torch does
 (kdjax.models.layers.BatchNorm): `config.student.kwargs = {"unbiased_variance": True}`, for comparisons with torch.
 Its last linear layer is params["classifier"]. Layers are named as in the torch network whose weights it can take
-(kdjax.models.torch). `kdjax.models.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
+(kdjax.models.pytorch). `kdjax.losses.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """
 
 from kdjax.models.compose import ensemble, peers, simkd
-from kdjax.models.convnext import convnext_tiny
-from kdjax.models.efficientnet_lite import (
+from kdjax.models.vision.convnext import convnext_tiny
+from kdjax.models.vision.efficientnet_lite import (
     efficientnet_lite0,
     efficientnet_lite1,
     efficientnet_lite2,
     efficientnet_lite3,
     efficientnet_lite4,
 )
-from kdjax.models.mobilenet import efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv2_imagenet
-from kdjax.models.mobilenetv3 import mobilenetv3_large, mobilenetv3_small
-from kdjax.models.resnet import (
+from kdjax.models.vision.mobilenet import efficientnet_b0, mobilenetv1, mobilenetv2, mobilenetv2_imagenet
+from kdjax.models.vision.mobilenetv3 import mobilenetv3_large, mobilenetv3_small
+from kdjax.models.vision.resnet import (
     resnet8,
     resnet8x4,
     resnet14,
@@ -35,12 +35,12 @@ from kdjax.models.resnet import (
     resnet101,
     resnet110,
 )
-from kdjax.models.shufflenet import shufflenetv1, shufflenetv2
-from kdjax.models.small import convnet, lenet, plain_student, plain_teacher
-from kdjax.models.squeezenet import squeezenet
-from kdjax.models.vgg import vgg8, vgg11, vgg13, vgg16, vgg19
-from kdjax.models.vit import deit_small, deit_tiny
-from kdjax.models.wrn import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
+from kdjax.models.vision.shufflenet import shufflenetv1, shufflenetv2
+from kdjax.models.vision.small import convnet, lenet, plain_student, plain_teacher
+from kdjax.models.vision.squeezenet import squeezenet
+from kdjax.models.vision.vgg import vgg8, vgg11, vgg13, vgg16, vgg19
+from kdjax.models.vision.vit import deit_small, deit_tiny
+from kdjax.models.vision.wrn import wrn_16_1, wrn_16_2, wrn_40_1, wrn_40_2
 
 FAMILIES = {
     "small": (convnet, lenet, plain_teacher, plain_student),

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import initializers
 
-from kdjax.convolve import taps
+from kdjax.models.convolve import taps
 from kdjax.types import Outputs
 
 kaiming_fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -29,7 +29,7 @@ def uniform(bound: float) -> Callable:
 class Layers:
     """Makes the layers of one network: parameters and BatchNorm statistics in float32, arithmetic in `dtype`.
 
-    Every layer is named as in the torch network whose weights it can take (kdjax/models/torch.py).
+    Every layer is named as in the torch network whose weights it can take (kdjax/models/pytorch.py).
     """
 
     dtype: Any = jnp.float32

@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kdjax.run import write_bytes
+from kdjax.files import write_bytes
 
 FORMAT = "kdjax"
 """Value of "format" in the header of a file written here; "pt" or nothing means PyTorch."""

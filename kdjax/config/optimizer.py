@@ -1,0 +1,171 @@
+"""Config -> optax chain, and epochs -> steps, in one place."""
+
+import functools
+import inspect
+import warnings
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from kdjax.config.decay import decay_kind as decay_kind
+from kdjax.find import nearest
+from kdjax.training.step import named
+from kdjax.typed import typed
+
+
+def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> optax.Schedule:
+    """Step -> learning rate. Milestones are epochs counted from 1: the factor holds from the epoch after each."""
+    peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
+    rest = epochs * steps_per_epoch - warmup
+    if rest <= 0:
+        raise ValueError(f"config.optimizer.warmup_epochs {config.warmup_epochs} must be below the {epochs} epochs")
+    if config.schedule == "constant":
+        schedule = optax.constant_schedule(peak)
+    elif config.schedule == "cosine":
+        schedule = optax.cosine_decay_schedule(peak, rest)
+    else:
+        _check_steps(config)
+        drops = {epoch * steps_per_epoch - warmup: config.factor for epoch in config.milestones}
+        schedule = optax.piecewise_constant_schedule(peak, drops)
+    if warmup:
+        schedule = optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), schedule], [warmup])
+    return lambda step: schedule(jnp.asarray(step, jnp.float32))
+
+
+def _check_steps(config: ConfigDict) -> None:
+    whole = all(isinstance(epoch, int) and epoch > 0 for epoch in config.milestones)
+    if not whole or list(config.milestones) != sorted(set(config.milestones)):
+        raise ValueError(f"config.optimizer.milestones must be rising whole epochs, got {config.milestones!r}")
+    if config.factor <= 0:
+        raise ValueError(f"config.optimizer.factor must be above 0, got {config.factor!r}")
+
+
+def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, ...] = (), last: tuple = ()):
+    """The optax transformation of `config` (config.optimizer's fields); `freeze` lists paths that stay as they are.
+
+    `last` are transformations of the updates themselves, after the learning rate.
+
+    Weights decay once: by the optimizer itself where its factory takes `weight_decay` (`decay_kind`), otherwise by L2,
+    which enters the gradient before momentum, as in torch.optim.SGD. A path is "student" or "fitnet/regressor": every
+    parameter at or below it.
+
+    Raises:
+      ValueError: no such optimizer in optax, an argument that it does not take, or two different weight decays.
+    """
+    factory = _named(config.name)
+    kwargs = _arguments(config, inspect.signature(factory).parameters)
+    parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    if config.weight_decay and "weight_decay" not in kwargs:
+        parts.append(optax.add_decayed_weights(config.weight_decay))
+    try:
+        optimizer = optax.chain(*parts, factory(rate, **kwargs))
+        _trace(optimizer)
+    except (TypeError, AttributeError) as error:
+        given = dict(config.kwargs)
+        raise ValueError(
+            f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
+        ) from error
+    optimizer = optax.chain(optimizer, only_reached(), *last)
+    if not freeze:
+        return optimizer
+    return optax.multi_transform(
+        {"train": optimizer, "freeze": optax.set_to_zero()}, lambda params: _labels(params, tuple(freeze))
+    )
+
+
+def only_reached() -> optax.GradientTransformationExtraArgs:
+    """No update for parameters that are not in `reached`, paths of those that a gradient reaches; None: all of them.
+
+    Weight decay would shrink them, as the classifier in a stage that compares feature maps. torch's optimizers skip
+    them, and RepDistiller's first stages do not give the classifier to the optimizer.
+    """
+
+    def update(updates, state, params=None, *, reached: frozenset[str] | None = None, **extra):
+        if reached is None:
+            return updates, state
+
+        def kept(path, change):
+            return change if named(path) in reached else jnp.zeros_like(change)
+
+        return jax.tree_util.tree_map_with_path(kept, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def optimizers() -> tuple[str, ...]:
+    """The names that config.optimizer.name can have: optax's optimizers that need a schedule and gradients alone."""
+    return tuple(name for name in vars(optax) if _is_optimizer(name))
+
+
+@functools.cache
+def _is_optimizer(name: str) -> bool:
+    """Whether optax.<name> makes an optimizer of a schedule; lbfgs wants values of the loss, sm3 a number."""
+    factory = getattr(optax, name, None)
+    if name.startswith(("_", "scale_by_")) or not inspect.isfunction(factory):
+        return False
+    if "learning_rate" not in inspect.signature(factory).parameters:
+        return False
+    try:
+        with warnings.catch_warnings(), jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
+            warnings.simplefilter("ignore")  # noisy_sgd asks for a key
+            _trace(factory(optax.constant_schedule(0.1)))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _trace(optimizer: optax.GradientTransformation) -> None:
+    jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), jax.ShapeDtypeStruct((2, 2), jnp.float32))
+
+
+def _named(name: str):
+    if not _is_optimizer(name):
+        raise ValueError(
+            f"config.optimizer.name: optax has no optimizer {name!r} that works with a schedule and gradients alone"
+            f"{nearest(name, optimizers())}"
+        )
+    return getattr(optax, name)
+
+
+def _arguments(config: ConfigDict, valid) -> dict:
+    """What the factory is called with besides the learning rate, its own weight decay among it."""
+    for name, value in config.kwargs.items():
+        if name not in valid:
+            raise ValueError(
+                f"config.optimizer.kwargs.{name}: optax.{config.name} takes no {name!r}{nearest(name, valid)}"
+            )
+        standard = valid[name].default
+        if isinstance(standard, bool | int | float):
+            typed(value, standard, f"config.optimizer.kwargs.{name}")
+    given, decay = dict(config.kwargs), config.weight_decay
+    for name, agrees, remedy in (
+        ("weight_decay", given.get("weight_decay", decay) == decay, "leave it out"),
+        (
+            "weight_decay_rate",
+            not (given.get("weight_decay_rate") and decay),
+            "set config.optimizer.weight_decay=0",
+        ),
+    ):
+        if not agrees:
+            raise ValueError(
+                f"config.optimizer.kwargs.{name} {given[name]!r} and config.optimizer.weight_decay {decay!r} both say "
+                f"how the weights of optax.{config.name} decay; {remedy}"
+            )
+    return {**given, "weight_decay": decay} if "weight_decay" in valid else given
+
+
+def _labels(params, freeze):
+    frozen = set()
+
+    def label(path, _):
+        name = named(path)
+        hits = [prefix for prefix in freeze if f"{name}/".startswith(f"{prefix}/")]
+        frozen.update(hits)
+        return "freeze" if hits else "train"
+
+    labels = jax.tree_util.tree_map_with_path(label, params)
+    if missing := set(freeze) - frozen:
+        raise ValueError(f"freeze: no parameters at {sorted(missing)}; the groups are {sorted(params)}")
+    return labels

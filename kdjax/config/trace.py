@@ -1,0 +1,127 @@
+"""Whatever will be trained, traced on shapes alone: what cannot work fails before hours of training, not after.
+
+A stage is traced as it is trained, model, losses, gradients and optimizer, with all random numbers and `train=True`.
+Arrays are never made, so a second or less is enough for a large network.
+"""
+
+import functools
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses.lift import Lift
+from kdjax.training.method import Method, Stage
+from kdjax.training.step import make_train_step, named
+from kdjax.types import Outputs, as_outputs
+
+LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
+"""The shape of two labels that no augmentation mixes."""
+
+
+def check(
+    where: str, method: Method, stage: Stage, image_shape, teacher, classes: int, examples: int, label=LABEL
+) -> None:
+    """Traces a stage of a method on two images.
+
+    Args:
+      where: the field that describes the method, "config.methods.kd".
+      image_shape: (H, W, C).
+      teacher: (model, shapes of its variables) or None.
+      classes: K.
+      examples: of the training set.
+      label: the shape of two labels as its images are augmented: [2], or [2, K] mixed.
+
+    Raises:
+      ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
+    """
+    name = method.model_config["model"]
+    for train, mode in ((False, "evaluated"), (True, "trained")):
+        what = f"{where}: {name}, {mode} on images {image_shape}"
+        outputs = trace(what, outputs_of, method.model, image_shape, train)
+        if outputs.logits.shape != (2, classes):
+            found = outputs.logits.shape[1:]
+            raise ValueError(f"{what}: logits have shape {found} an image, the data has {classes} classes")
+    taught = outputs_of(teacher[0], image_shape) if teacher else None
+    if teacher and taught.logits.shape != (2, classes):
+        told = taught.logits.shape[-1]
+        raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
+    constants = teacher[1] if teacher else None, jax.ShapeDtypeStruct((examples,), jnp.int32)
+    for term in stage.objective.terms:
+        _check_term(term, (outputs, taught, label, *constants), f"{where}.{term.name}")
+    image, index = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
+    _check_step(where, stage, ({"image": image, "label": label, "index": index}, taught, *constants))
+
+
+def _check_step(where: str, stage: Stage, given: tuple) -> None:
+    """Traces how training begins, and its step, which must leave the State's shapes as they are."""
+    before = trace(where, jax.eval_shape, stage.init, jax.random.key(0), *given)
+    step = make_train_step(stage.objective, stage.optimizer)
+    after, _ = trace(f"{where}, a step of its training", jax.eval_shape, step, before, *given)
+    old, new = (_written(tree.stats) for tree in (before, after))
+    changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+    if changed:
+        shown = [tree.get(changed[0], "nothing") for tree in (old, new)]
+        raise ValueError(f"{where}: a step of its training turns {changed[0]} from {shown[0]} into {shown[1]}")
+
+
+def _written(tree) -> dict[str, str]:
+    """Path -> "float32[3]" of every leaf."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+
+@functools.lru_cache
+def outputs_of(model: nn.Module, image_shape: tuple[int, int, int], train: bool = False) -> Outputs:
+    """The shapes of what a model returns for two images."""
+    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), image)
+    return as_outputs(out)
+
+
+def _check_term(term, given, where):
+    def value(student, teacher, labels, teacher_params, train_labels):
+        key = jax.random.key(0)
+        context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros(2, jnp.int32))
+        context |= dict(teacher_params=teacher_params, train_labels=train_labels)
+        return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, labels, **context)[0]
+
+    try:
+        result = trace(where, jax.eval_shape, value, *given)
+    except ValueError as error:
+        if given[1] is None and "NoneType" in str(error):
+            raise ValueError(f"{where}: this loss needs a teacher; set config.teacher.model") from error
+        raise
+    if getattr(result, "shape", None) != ():
+        raise ValueError(
+            f"{where}: a loss returns a scalar, this one {getattr(result, 'shape', type(result).__name__)}"
+        )
+    weight = trace(f"{where}.weight", jax.eval_shape, term.weight, jax.ShapeDtypeStruct((), jnp.int32))
+    if weight.shape != ():
+        raise ValueError(f"{where}.weight: a weight is a number at each step, this one has shape {weight.shape}")
+
+
+def trace(where: str, fn: Callable, *arguments):
+    """fn(*arguments); whatever a model or loss raises while it is traced is a ValueError that begins with `where`."""
+    try:
+        return fn(*arguments)
+    except Exception as error:
+        raise ValueError(f"{where}: {_kind(error)}{error}{_line(error)}") from error
+
+
+def _kind(error: Exception) -> str:
+    """The kind of an error that means little without, "KeyError: "."""
+    return f"{type(error).__name__}: " if isinstance(error, KeyError | RuntimeError) or not str(error) else ""
+
+
+def _line(error: Exception) -> str:
+    """The innermost line outside kdjax, Python and installed packages, as " (my_models.py, line 12)", or nothing."""
+    inside = (f"{Path(__file__).parent}{os.sep}", sysconfig.get_path("stdlib"), "site-packages", "<")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not any(part in frame.filename for part in inside)]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""

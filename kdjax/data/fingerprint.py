@@ -1,0 +1,87 @@
+"""The fingerprint of a data set: of its classes, and of labels and images of every split. Nothing here needs JAX."""
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.cores import cores
+
+LARGE = 4 * 2**30
+"""Bytes of image files above which only the ends of each, and its size, are read: hours otherwise."""
+
+
+END = 32 * 1024
+
+
+CHUNK = 256  # files that a thread reads at a time
+
+
+def of_data(dataset) -> dict:
+    """The fingerprint of a kdjax.data.Dataset, the same whether its images are decoded now or streamed later.
+
+    {"classes": how many, "names": digest of their names in order, "splits": [{"split", "examples", "sha256"}]}, of
+    labels and images in order, as the source gave them: files as they are, arrays by their pixels.
+    """
+    splits = [
+        {"split": name, "examples": len(split.label), "sha256": _digest_split(split)}
+        for name, split in dataset.splits.items()
+    ]
+    return {"classes": len(dataset.classes), "names": _digest(*map(str, dataset.classes)), "splits": splits}
+
+
+def _digest_split(split) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(split.label, np.int64).tobytes())
+    if isinstance(split.image, np.ndarray):
+        digest.update(f"{split.image.dtype} {split.image.shape}".encode())
+        digest.update(np.ascontiguousarray(split.image))
+        return digest.hexdigest()
+    items = split.image.items  # images.Encoded: all are paths, or all the bytes of files
+    if isinstance(items[0], bytes):
+        digests = (hashlib.sha256(item).digest() for item in items)
+    else:
+        partly = sum(map(_size, items)) > LARGE
+        chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
+        with ThreadPoolExecutor(cores()) as pool:
+            digests = pool.map(lambda chunk: b"".join(_digest_file(path, partly) for path in chunk), chunks)
+    for each in digests:
+        digest.update(each)
+    return digest.hexdigest()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _digest_file(path: Path, partly: bool) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            if not partly or (size := os.fstat(file.fileno()).st_size) <= 2 * END:
+                return hashlib.file_digest(file, "sha256").digest()
+            ends = file.read(END)
+            file.seek(-END, os.SEEK_END)
+            return hashlib.sha256(b"%d " % size + ends + file.read()).digest()
+    except OSError:  # whoever decodes it tells what is wrong with it
+        return b""
+
+
+def of_file(path: str) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+      ValueError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(map(repr, texts)).encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,77 @@
+"""From stored pixels to what a network sees: augmentations one after the other, then normalisation. On the device."""
+
+import inspect
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.data.images import augmentations
+from kdjax.find import find
+from kdjax.typed import check_dictionary, check_keywords, typed
+
+
+def normalise(image, mean, std):
+    """(image / 255 - mean) / std as float32.
+
+    Args:
+      image: [B, H, W, C] pixels 0..255, any type.
+      mean, std: a value per channel, or one for all, of pixels scaled to 0..1.
+    """
+    mean, std = (jnp.asarray(value, jnp.float32).reshape(1, 1, 1, -1) for value in (mean, std))
+    return (image.astype(jnp.float32) / 255 - mean) / std
+
+
+def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
+    """A function that augments a batch by every entry of `spec` in its order and normalises it.
+
+    Args:
+      spec: name -> hyperparameters. The name is a function in `kdjax.data.images.augmentations`, unless an import path,
+        fn="my_file.my_function", stands among the hyperparameters. The function is
+        fn(key, image [B, H, W, C] float32 0..255, *, hyperparameters) -> image, or, when it changes labels too,
+        fn(key, image, label [B, K] float32, *, hyperparameters) -> (image, label).
+      mean, std: see `normalise`.
+      classes: K, needed by functions that change labels.
+
+    Returns:
+      fn(key, image [B, H, W, C] uint8, label [B] int32) -> (image [B, H, W, C] float32, label). Each entry has a
+      key of its own. Labels come back as they were; if an entry changes labels, as probabilities [B, K] float32,
+      in which an unlabelled example is a row of zeros.
+
+    Raises:
+      ValueError: an unknown augmentation or hyperparameter, or a value of another type than the default's.
+    """
+    steps = [_step(name, hyper) for name, hyper in spec.items()]
+    mixes = any(changes_labels for *_, changes_labels in steps)
+    if mixes and classes < 1:
+        raise ValueError(f"config.data.augment mixes labels ({', '.join(spec)}), which needs the number of classes")
+
+    def augment(key, image, label):
+        image = image.astype(jnp.float32)
+        if mixes:
+            label = jax.nn.one_hot(label, classes, dtype=jnp.float32)
+        for number, (fn, hyper, changes_labels) in enumerate(steps):
+            step_key = jax.random.fold_in(key, number)
+            if changes_labels:
+                image, label = fn(step_key, image, label, **hyper)
+            else:
+                image = fn(step_key, image, **hyper)
+        return normalise(image, mean, std), label
+
+    return augment
+
+
+def _step(name: str, hyper: Mapping):
+    """(function, hyperparameters, whether it changes labels) of an entry, checked."""
+    field = f"config.data.augment.{name}"
+    values = check_dictionary(hyper, field)
+    path = typed(values.pop("fn", name), "", f"{field}.fn")
+    fn = find(path, augmentations, "augmentation")
+    parameters = inspect.signature(fn).parameters.values()
+    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    if positional not in (["key", "image"], ["key", "image", "label"]):
+        raise ValueError(
+            f"augmentation {path!r} must be fn(key, image, *, hyperparameters) or "
+            f"fn(key, image, label, *, hyperparameters), but its arguments are {', '.join(positional)}"
+        )
+    return fn, check_keywords(fn, values, field), len(positional) == 3

@@ -1,0 +1,76 @@
+"""Where images come from: fn(config.data, **config.data.kwargs) -> Dataset. `kdjax.data.load` finds one by its name.
+
+Keyword-only arguments of a source, one's own too, are what config.data.kwargs may hold: all others are refused.
+Splits may hold `images.Encoded`, which `load` decodes once it has taken the subsets that the config asks for.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.data.arrays import Arrays, Dataset
+from kdjax.data.images import folder as folders
+from kdjax.data.images.encoded import Encoded
+from kdjax.data.subsets import split
+
+
+def digits(config) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8x8 pixels in 17 grey levels, part of that package.
+
+    A fixed stratified fifth (359) is the test split.
+    """
+    from sklearn.datasets import load_digits  # takes a second to import
+
+    data = load_digits()
+    image = np.round(data.images * (255 / 16)).astype(np.uint8)[..., None]
+    whole = Arrays(image, data.target.astype(np.int32))
+    train, test = split(whole, len(whole) // 5)
+    return Dataset(train, None, test, tuple(str(digit) for digit in range(10)), "Digits 8x8")
+
+
+def generated(config, *, shape=(8, 8, 1), classes=10, train=512, test=128, noise=64.0, seed=0) -> Dataset:
+    """Noise around one random pattern a class, for tests and benchmarks."""
+    if min(*shape, classes, train, test) < 1 or min(noise, seed) < 0:
+        raise ValueError("config.data.kwargs: shape, classes, train and test must be >= 1, noise and seed >= 0")
+    rng = np.random.default_rng(seed)
+    patterns = rng.uniform(0, 255, (classes, *shape))
+
+    def arrays(examples):
+        label = rng.permutation(np.arange(examples, dtype=np.int32) % classes)
+        image = patterns[label] + rng.normal(0, noise, (examples, *shape))
+        return Arrays(np.clip(image, 0, 255).astype(np.uint8), label)
+
+    names = tuple(f"class {c}" for c in range(classes))
+    return Dataset(arrays(train), None, arrays(test), names, f"generated {'x'.join(map(str, shape))}")
+
+
+def folder(config) -> Dataset:
+    """Images in <config.path>/{train,val,test}/<class>/*, JPEG or PNG; see `kdjax.data.images.folder`."""
+    listings, classes, warnings = folders.list_folder(config.path)
+
+    def arrays(listing):
+        paths = np.array([*listing.paths, None], object)[:-1]  # None: keeps numpy from looking into the paths
+        names = np.array([str(path) for path in listing.paths], object)
+        return Arrays(Encoded(paths, names, config.image_size), folders.labels(listing, classes))
+
+    splits = {name: arrays(listing) for name, listing in listings.items()}
+    name = Path(config.path).expanduser().resolve().name
+    return Dataset(splits["train"], splits.get("val"), splits["test"], classes, name, warnings)
+
+
+def tfds(config, *, train="train", validation="", test="") -> Dataset:
+    """A data set that TensorFlow Datasets has prepared as array_record; read without TensorFlow.
+
+    It is looked for in config.path, else in the folder that the environment variable TFDS_DATA_DIR names, else in
+    ~/tensorflow_datasets. The splits are "train", "validation" and "test" where no others are named ("train[:90%]").
+    Where the labels of "test" are withheld, or there is none, "validation" serves as the test split.
+
+    Raises:
+      ValueError: it is not there, in another format, or not for classification.
+    """
+    from kdjax.data.images.tfds import read
+
+    data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    named = {"train": train, "validation": validation, "test": test}
+    return read(config.name, Path(data_dir).expanduser(), config.image_size, named)

@@ -1,0 +1,117 @@
+"""Everything that can be wrong with an experiment, found on shapes before a teacher is trained for hours."""
+
+import json
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from kdjax import config as configs
+from kdjax.config import rows, trace
+from kdjax.experiment.lab import Lab, keeps_last, teacher_config
+from kdjax.runs import identity
+from kdjax.runs.directory import Run
+from kdjax.training import parallel
+from kdjax.training.method import Method
+from kdjax.training.parallel import Place
+
+
+def check_data(lab: Lab) -> None:
+    """Raises a ValueError if a run of this experiment has seen other data than that of now."""
+    for path in sorted(lab.directory.glob("*/seed*")):
+        identity.check_data(path, Run(path).config(), lab.dataset.fingerprint)
+
+
+def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
+    """Traces every method on shapes, those that must be trained before it, and a teacher that is trained here.
+
+    Args:
+      arrays: the training images that students see.
+
+    Raises:
+      ValueError: a method, a model, a size or a batch that cannot work.
+    """
+    taught = _teacher_shapes(lab)
+    place = lab.layout[0][0]
+    _check_divides(lab.config, arrays, place, "config.batch_size")
+    if not (lab.config.teacher.run or lab.config.teacher.weights) and lab.config.teacher.model:
+        _check_teacher(lab, taught[0], place)
+    for row in _with_sources(lab, missing):
+        lab.stop_if_asked()
+        _check_view(lab, row, arrays, place)
+        if place.parts > 1:
+            parallel.check_synchronises(row.model, lab.image_shape, f"config.methods.{row.name}.student")
+        models = [lab.row(name).model for name in row.teachers]
+        teacher = lab.shapes(*models) if models else taught
+        _check(lab, row, lab.config, teacher, arrays, f"config.methods.{row.name}")
+
+
+def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
+    """What a teacher that is trained here needs."""
+    config, arrays = teacher_config(lab.config), lab.dataset.train
+    _check_divides(config, arrays, place, "the teacher's batch_size")
+    if place.parts > 1:
+        parallel.check_synchronises(model, lab.image_shape, "config.teacher")
+    _check(lab, lab.teacher_row(model), config, None, arrays, "config.teacher")
+
+
+def _with_sources(lab: Lab, missing: dict[str, Method]) -> list[Method]:
+    """The rows and all that must be trained before them."""
+    found = dict(missing)
+    waiting = list(missing.values())
+    while waiting:
+        new = {name: lab.row(name) for name in waiting.pop().sources if name not in found}
+        found |= new
+        waiting += new.values()
+    return list(found.values())
+
+
+def _check_divides(config, arrays, place: Place, field: str) -> None:
+    parallel.check_divides(config.batch_size, place.parts, field)
+    if keeps_last(config, arrays):
+        last = len(arrays.label) % config.batch_size
+        parallel.check_divides(last, place.parts, f"config.keep_last_batch: the last batch of {field}")
+
+
+def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
+    """A method's own view of the images must exist, and leave its number of steps as it is."""
+    config, own = lab.view(row, lab.config.seeds[0])
+    lab.prepare(config, place)
+    steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
+    if steps != others:
+        raise ValueError(
+            f"config.methods.{row.name}.data: {len(own):,} images make {steps} steps an epoch, the other methods "
+            f"take {others}; set config.steps_per_epoch, so that all take as many"
+        )
+
+
+def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
+    label = _augmented_label(lab, rows.with_view(config, row))
+    given = lab.image_shape, teacher, len(lab.dataset.classes), len(arrays.label), label
+    for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
+        trace.check(where, row, stage, *given)
+
+
+def _augmented_label(lab: Lab, config):
+    """The shape of two labels after augmentation."""
+    image = jax.ShapeDtypeStruct((2, *lab.image_shape), np.uint8)
+
+    def make():
+        given = (lab.augmentation(config), jax.random.key(0), image, trace.LABEL)
+        return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
+
+    return lab.once(make, "label", json.dumps(configs.plain(config.data.augment)))
+
+
+def _teacher_shapes(lab: Lab):
+    """(model, shapes of its variables), or None without a teacher."""
+    spec, models = lab.config.teacher, []
+    for path in filter(None, (path.strip() for path in spec.run.split("+"))):
+        stored = Run(Path(path)).config()
+        if stored is None:
+            raise ValueError(f"config.teacher.run: {path} holds no run (no config.json)")
+        models.append(lab.stored_model(stored, path))
+    if not spec.run and spec.model:
+        models = [lab.model(spec, "config.teacher")]
+    return lab.shapes(*models) if models else None

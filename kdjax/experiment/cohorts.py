@@ -1,0 +1,187 @@
+"""The runs of one seed that train together: locked, begun or continued, fed with the same batches."""
+
+import contextlib
+import functools
+
+import jax
+from ml_collections import ConfigDict
+
+from kdjax import streams
+from kdjax.config import rows as configured
+from kdjax.data import fingerprint
+from kdjax.data.stream import Batches, Reader
+from kdjax.experiment.lab import Lab, keeps_last
+from kdjax.experiment.plan import finished, run_config, run_path, teaches
+from kdjax.experiment.results import Results
+from kdjax.models import pytorch
+from kdjax.runs import identity
+from kdjax.runs.directory import Run
+from kdjax.runs.schema import TEACHER
+from kdjax.training import checkpoint, parallel, processes
+from kdjax.training.cohort import Cohort, Feed, Learner, compile_program
+from kdjax.training.method import Method
+from kdjax.training.parallel import Place
+
+
+class Cohorts:
+    """Trains methods of one seed together; runs that other processes are at work on are left to them."""
+
+    def __init__(self, lab: Lab):
+        self.lab = lab
+
+    def train(
+        self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet: bool = False
+    ) -> dict:
+        """Trains some methods of one seed, with the given training images, their students at `places`.
+
+        Args:
+          teacher: a `kdjax.experiment.teachers.Teacher`, or None.
+
+        Returns:
+          {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
+        """
+        lab = self.lab
+        lab.stop_if_asked()
+        held = {}
+        with contextlib.ExitStack() as locks:
+            learners = []
+            for row in rows:
+                run = Run(run_path(lab.directory, row.name, seed))
+                described = run_config(config, row, seed)
+                described |= {"identity": self._identity(described, row, seed, teacher), "flags": parallel.flags()}
+                take = functools.partial(self._take, run, described, locks)
+                holder, missing = processes.from_first(take)
+                if holder:
+                    held[run.path] = holder
+                elif missing:
+                    place = places[len(learners) % len(places)]
+                    learners.append(self._learner(config, row, run, seed, place, arrays, teacher))
+            for path, holder in held.items() if not quiet else ():
+                lab.display.message(f"{path} is held by {holder}: left to it")
+            if learners:
+                self._train(config, learners, seed, arrays, teacher, places[0])
+        return held
+
+    def _identity(self, config: dict, row: Method, seed: int, teacher) -> dict:
+        """What makes a run this run besides its config."""
+        lab, start = self.lab, ""
+        if row.start:
+            start = (Run(run_path(lab.directory, row.start, seed)).result() or {}).get("student_sha256", "")
+        elif row.name == TEACHER and lab.config.teacher.start:
+            with _start_named():
+                start = lab.once(lambda: fingerprint.of_file(lab.config.teacher.start), "start")
+        return identity.of_run(config, lab.dataset.fingerprint, teacher.sha256 if teacher else "", start)
+
+    def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
+        """Locks a run and begins it: (who else holds it or "", whether it was missing)."""
+        run.path.mkdir(parents=True, exist_ok=True)
+        holder = run.lock.acquire()
+        if holder:
+            return holder, False
+        locks.callback(run.lock.release)
+        return "", self._begin(run, config)
+
+    def _begin(self, run: Run, config: dict) -> bool:
+        """Takes up a run that this process holds, or tells that it is finished."""
+        say, rows = self.lab.display.message, self.lab.rows
+        row = rows.get(config["method"])
+        if finished(run, config, teaches=row is None or teaches(row, list(rows.values()))):
+            return False
+        if (stored := run.config()) is not None:
+            run.check(config)
+            identity.check_continued(run.path, stored, config["identity"], say)
+        number = checkpoint.newest(run.checkpoints, say)
+        run.begin(config, run.checkpoints / str(number) if number is not None else None, say)
+        return True
+
+    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
+        lab = self.lab
+        images = self._images(config, seed, learners[0].prefix, arrays, place)
+        feed = self._feed(config, seed, learners[0].prefix, arrays, images, place)
+        variables = place.put(teacher.variables) if teacher else None
+        results = Results(lab, config, arrays, teacher, variables, feed)
+        what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
+        lab.display.start(what, _steps(learners, feed, config))
+        cohort = Cohort(
+            feed=feed,
+            teach=lab.teach(teacher.model, place) if teacher else lambda variables, image: None,
+            teacher_variables=variables,
+            epochs=config.epochs,
+            checkpoint_seconds=config.execution.checkpoint_seconds,
+            on_epoch=results.on_epoch,
+            on_finish=results.on_finish,
+            on_step=results.on_step,
+            on_main=results.on_main,
+            stop_signal=lab.stop_signal,
+        )
+        with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
+            cohort.train(learners)
+
+    def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
+        lab = self.lab
+
+        def make():
+            stages = configured.stages(row, config, lab.steps_per_epoch(config, arrays))
+            return compile_program(row, stages, lab.evaluate(row.model), place)
+
+        learner = Learner(lab.once(make, "program", row.name, place.compiled_for), run, seed, place)
+        learner.prefix = streams.TEACHER if row.name == TEACHER else ""
+        generations = [teacher.generation] if teacher else []
+        if row.name == TEACHER and config.teacher.start:
+            with _start_named():
+                learner.start = pytorch.load_body(config.teacher.start, row.model, lab.image_shape)
+        if row.start:
+            source = Run(run_path(lab.directory, row.start, seed))
+            learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
+            generations.append(source.generation())
+        learner.generation = max(generations, default=-1) + 1
+        return learner
+
+    def _images(self, config, seed, prefix, arrays, place: Place) -> jax.Array | Reader:
+        """The training images on the devices of a place, or what reads this process's share of them from disk."""
+        if not config.execution.stream:
+            return place.put(arrays.image)
+        batches = Batches(
+            image=arrays.image,
+            batch_size=config.batch_size,
+            steps=self.lab.steps_per_epoch(config, arrays),
+            seed=seed,
+            prefix=prefix,
+            last=len(arrays.label) % config.batch_size if keeps_last(config, arrays) else 0,
+            parts=place.parts,
+            first=place.first,
+            held=len(place.devices) if place.parts > 1 else 1,
+        )
+        return Reader(batches, config.epochs * batches.steps, config.execution.workers)
+
+    def _feed(self, config, seed, prefix, arrays, images, place: Place) -> Feed:
+        return Feed(
+            seed=seed,
+            prefix=prefix,
+            place=place,
+            images=images,
+            labels=place.put(arrays.label),
+            steps=self.lab.steps_per_epoch(config, arrays),
+            batch_size=config.batch_size,
+            prepare=self.lab.prepare(config, place),
+            keep_last_batch=keeps_last(config, arrays),
+            steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
+        )
+
+
+@contextlib.contextmanager
+def _start_named():
+    """What is wrong with the weights that the teacher begins from, with the field that names them."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"config.teacher.start: {error}") from error
+
+
+def _steps(learners: list[Learner], feed: Feed, config) -> int:
+    """Steps that this cohort has still to take, for the display."""
+    done = [max(checkpoint.numbers(learner.run.checkpoints), default=0) for learner in learners]
+    return sum(
+        (config.epochs - learner.program.first_epoch) * feed.steps - n
+        for learner, n in zip(learners, done, strict=True)
+    )

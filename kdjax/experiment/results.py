@@ -1,0 +1,172 @@
+"""What is written of runs while they train: the rows of metrics.jsonl, gradients.json, result.json."""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from kdjax.data import Arrays
+from kdjax.experiment.lab import Lab
+from kdjax.experiment.provenance import revision, versions
+from kdjax.files import write_json
+from kdjax.runs import caution
+from kdjax.tasks import classification
+from kdjax.training import checkpoint, gradients, parallel, processes
+from kdjax.training.cohort import Feed, Learner
+from kdjax.training.evaluate import first_not_finite
+from kdjax.training.step import student_variables
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a cohort calls as it trains; of several processes the first alone writes."""
+
+    lab: Lab
+    config: ConfigDict
+    arrays: Arrays  # the training images that its students see
+    teacher: Any  # a kdjax.experiment.teachers.Teacher, or None
+    teacher_variables: dict | None  # its variables where the cohort trains
+    feed: Feed
+
+    def on_step(self, ready: list[Learner], steps: int) -> None:
+        self.lab.display.advance(steps * len(ready))
+        epoch, step = ready[0].epoch + 1, ready[0].step
+        self.lab.display.status(f"{len(ready)} students, epoch {epoch}/{self.config.epochs}, step {step}")
+
+    def on_main(self, learners: list[Learner], batch, taught) -> None:
+        processes.from_first(lambda: self._gradients(learners, batch, taught))
+
+    def on_epoch(self, learner: Learner, losses: dict) -> None:
+        learner.diverged = processes.from_first(lambda: self._epoch(learner, losses))
+
+    def on_finish(self, learner: Learner) -> None:
+        processes.from_first(lambda: self._finish(learner))
+
+    def _gradients(self, learners: list[Learner], batch, taught) -> None:
+        """Writes how large the gradients of each method's terms are, and says where they are far apart."""
+        lab, feed = self.lab, self.feed
+        for learner in learners:
+            method, stage = learner.program.method, learner.program.stages[-1]
+            if not gradients.measures(stage):
+                continue
+            norm = lab.once(functools.partial(gradients.compile_norm, method.model), "norm", method.model)
+            make = functools.partial(gradients.compile_cotangents, stage)
+            cotangents = lab.once(make, "cotangents", method.name)
+            given = (feed.place.put(learner.state), batch, taught, self.teacher_variables, feed.labels)
+            found = gradients.ratios(stage, stage.epochs * feed.steps, norm, cotangents, *given)
+            write_json(learner.run.path / "gradients.json", {"ratios": found})
+            for said in caution.gradients([found]):
+                lab.display.message(f"{method.row} seed {learner.seed}: {said}")
+
+    def _epoch(self, learner: Learner, losses: dict) -> dict | None:
+        """Evaluates where it is due and appends the epoch's row to metrics.jsonl; how the run has diverged, if so."""
+        config = self.config
+        row = {"epoch": learner.epoch, "step": int(learner.state.step), **losses, "learning_rate": _rate(learner)}
+        last = learner.epoch == config.epochs
+        diverged = learner.diverged
+        if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
+            for split in self.lab.evaluator.splits:
+                logits, means = _evaluate(learner, split)
+                row |= {f"{split}_{name}": value for name, value in means.items()}
+                diverged = diverged or (_lost(learner, split, logits) if last else None)
+            top1 = f"{100 * row['test_top1']:.1f} %" if math.isfinite(row["test_top1"]) else "logits are not finite"
+            self.lab.display.status(
+                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {top1}"
+            )
+        learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
+        return diverged
+
+    def _finish(self, learner: Learner) -> None:
+        """Writes result.json."""
+        if not learner.diverged and learner.logits is None:  # stopped between its last epoch and its result
+            for split in self.lab.evaluator.splits:
+                learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split)[0])
+        result = self._result(learner)
+        learner.run.finish(result)
+        say, method, teacher = self.lab.display.message, learner.program.method, self.teacher
+        how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())
+        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {how}"
+        say(f"{method.row} seed {learner.seed}: {shown}")
+        if result["last"] and teacher and (said := caution.better(result["last"]["top1"], teacher.measured["top1"])):
+            say(f"{method.row} seed {learner.seed}: {said}")
+
+    def _result(self, learner: Learner) -> dict:
+        lab, config, teacher = self.lab, self.config, self.teacher
+        method, history, label = learner.program.method, learner.run.history(), self.arrays.label
+        result = {
+            "status": "diverged" if learner.diverged else "done",
+            "experiment": config.experiment,
+            "method": method.name,
+            "seed": learner.seed,
+            "generation": learner.generation,
+            "epochs": config.epochs,
+            "steps": int(learner.state.step),
+            "last": None,
+            "best": best_epoch(history),
+            "peak": peak_epoch(history),
+            "teacher": teacher.measured if teacher else None,
+            "student": {"model": method.model_config["model"], **lab.cost(method.model)},
+            "dataset": lab.dataset.name,
+            "image_shape": list(lab.image_shape),
+            "classes": list(lab.dataset.classes),
+            "train_counts": np.bincount(label[label >= 0], minlength=len(lab.dataset.classes)).tolist(),
+            "gradients": learner.run.gradients(),
+            "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
+            "versions": versions(),
+            "device": parallel.describe(),
+            "flags": learner.run.config().get("flags", []),
+            "revision": revision(),
+            "warnings": [*lab.dataset.warnings, *(teacher.remarks if teacher else ())],
+        }
+        if learner.diverged:
+            return {**result, "diverged": learner.diverged}
+        report = classification.report(learner.logits, lab.dataset.test.label, teacher.logits if teacher else None)
+        digest = checkpoint.fingerprint(student_variables(learner.state))
+        return {**result, "student_sha256": digest, "last": {"epoch": config.epochs, **report}}
+
+
+def _evaluate(learner: Learner, split: str) -> tuple[np.ndarray, dict]:
+    """(logits [N, K], means over the split): NaN where one example's logits are not finite, for they mean nothing.
+
+    The logits of the test split stay with the learner.
+    """
+    logits, means = learner.program.evaluate(student_variables(learner.state), split, learner.place)
+    if split == "test":
+        learner.logits = logits
+    return logits, means if first_not_finite(logits) is None else dict.fromkeys(means, math.nan)
+
+
+def _lost(learner: Learner, split: str, logits: np.ndarray) -> dict | None:
+    """What result.json says of a run whose losses were finite, and whose logits after the last epoch are not."""
+    example, rate = first_not_finite(logits), _rate(learner)
+    if example is None:
+        return None
+    place = {"epoch": learner.epoch, "step": int(learner.state.step), "split": split, "example": example}
+    return {**place, "learning_rate": rate if math.isfinite(rate) else None}
+
+
+def _rate(learner: Learner) -> float:
+    """The learning rate of the last step taken."""
+    stage = learner.program.stages[learner.program.stage(learner.epoch - 1)]
+    return float(stage.rate(int(learner.state.step) - 1))
+
+
+def best_epoch(history: list[dict]) -> dict | None:
+    """The first epoch with the highest validation accuracy, and the test accuracy there; None without validation."""
+    rows = [row for row in history if None not in (row.get("validation_top1"), row.get("test_top1"))]
+    if not rows:
+        return None
+    row = max(rows, key=lambda row: row["validation_top1"])
+    return {"epoch": row["epoch"], "validation_top1": row["validation_top1"], "top1": row["test_top1"]}
+
+
+def peak_epoch(history: list[dict]) -> dict | None:
+    """The highest test accuracy of any epoch: optimistic, for comparison with papers that print it."""
+    rows = [row for row in history if row.get("test_top1") is not None]
+    if not rows:
+        return None
+    row = max(rows, key=lambda row: row["test_top1"])
+    return {"epoch": row["epoch"], "top1": row["test_top1"]}

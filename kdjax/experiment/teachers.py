@@ -1,0 +1,200 @@
+"""What teaches: the experiment's teacher, students of other rows, ensembles; each measured here and not believed."""
+
+import contextlib
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import flax.linen as nn
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from kdjax import config as configs
+from kdjax.experiment.cohorts import Cohorts
+from kdjax.experiment.lab import Lab, teacher_config
+from kdjax.experiment.plan import finished, run_config, run_path
+from kdjax.models import compose, pytorch, weights
+from kdjax.runs import identity
+from kdjax.runs.directory import Run
+from kdjax.runs.schema import TEACHER
+from kdjax.tasks import classification
+from kdjax.training import checkpoint, processes
+from kdjax.training.evaluate import first_not_finite
+from kdjax.training.method import Method
+
+
+class Diverged(ValueError):
+    """What teaches others has diverged, or its logits are not finite: they cannot be trained."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A model that teaches, and what was measured of it here."""
+
+    model: nn.Module
+    variables: dict
+    measured: dict  # {"model", "top1", "parameters", "flops", ...}
+    sha256: str  # of its variables
+    remarks: tuple[str, ...]  # what a reader of the numbers should know, a sentence each
+    logits: np.ndarray  # [N, K] on the test split
+    generation: int  # as a student, see `kdjax.streams`; -1 for what was trained as a teacher
+
+
+class Teachers:
+    """The teachers of an experiment, made or trained when they are asked for, once."""
+
+    def __init__(self, lab: Lab, cohorts: Cohorts):
+        self.lab, self.cohorts, self._students = lab, cohorts, {}
+
+    def own(self) -> Teacher | None:
+        """The experiment's teacher: from weights, from another run, or trained here as a run of its own."""
+        lab, spec = self.lab, self.lab.config.teacher
+        if spec.run:
+            paths = [Path(path.strip()) for path in spec.run.split("+")]
+            return self._check_same(self._from_runs(paths, "config.teacher.run"))
+        if not spec.model:
+            return None
+        model = lab.model(spec, "config.teacher")
+        if spec.weights:
+            with named("config.teacher.weights"):
+                variables = pytorch.load(spec.weights, model, lab.image_shape)
+                remarks = self._check_teaches(_described(spec.weights), spec.weights)
+            return self._check_same(self.measure(model, variables, spec.model, 0, remarks))
+        if spec.start:
+            lab.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
+        row, config = lab.teacher_row(model), teacher_config(lab.config)
+        self._complete(config, lab.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
+        path = run_path(lab.directory, TEACHER, spec.seed)
+        return self._check_same(self._from_runs([path], "the teacher's run"))
+
+    def of(self, row: Method, seed: int, teacher: Teacher | None, places) -> Teacher:
+        """What teaches a row: the students of `row.teachers` with this seed, several as an ensemble."""
+        name = row.teacher
+        if (name, seed) not in self._students:
+            paths = [self.source(part, seed, teacher, places) for part in row.teachers]
+            self._students[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
+        return self._students[name, seed]
+
+    def source(self, name: str, seed: int, teacher: Teacher | None, places) -> Path:
+        """The finished run of a method that others depend on, trained here if it is missing.
+
+        Raises:
+          Diverged: it has no student to build on.
+        """
+        row = self.lab.row(name)
+        if row.start:
+            self.source(row.start, seed, teacher, places)
+        above = functools.partial(self.of, row, seed, teacher, places)
+        self._complete(*self.lab.view(row, seed), row, seed, above if row.teacher else lambda: teacher, places)
+        path = run_path(self.lab.directory, name, seed)
+        if Run(path).result()["status"] == "diverged":
+            raise Diverged(f"{path}, on which they depend, has diverged")
+        return path
+
+    def _complete(self, config, arrays, row: Method, seed: int, teacher: Callable, places) -> None:
+        """Returns when a run that teaches is finished; while another process is at work on it, waits.
+
+        Raises:
+          kdjax.training.cohort.Stopped: a signal came while waiting.
+        """
+        lab, said = self.lab, ""
+        run = Run(run_path(lab.directory, row.name, seed))
+        while not processes.from_first(lambda: finished(run, run_config(config, row, seed), teaches=True)):
+            held = self.cohorts.train(config, arrays, [row], seed, teacher(), places, quiet=True)
+            if held.get(run.path, said) != said:
+                said = held[run.path]
+                lab.display.message(f"waiting for {run.path}, which teaches: held by {said}")
+            lab.stop_if_asked()
+            if held:
+                time.sleep(1.0)
+
+    def _from_runs(self, paths: list[Path], where: str) -> Teacher:
+        """The students of finished runs as a teacher: one, or the ensemble of several."""
+        members = [self._from_run(path, where) for path in paths]
+        if len(members) == 1:
+            return self.measure(*members[0])
+        models, variables, names, generations, remarks = zip(*members, strict=True)
+        name, remarks = f"ensemble of {' + '.join(names)}", dict.fromkeys(itertools.chain(*remarks))
+        return self.measure(compose.Ensemble(models), compose.join(*variables), name, max(generations), remarks)
+
+    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, int, list[str]]:
+        """(model, variables, name, generation, remarks) of the student of a finished run."""
+        run = Run(path)
+        with named(where):
+            config, result = run.finished()
+        normalised = {name: config["data"][name] for name in ("mean", "std")}
+        known = {"classes": result["classes"], "image_shape": result.get("image_shape"), **normalised}
+        with named(where):
+            remarks = self._check_teaches(known, path)
+            model = self.lab.stored_model(config, path)
+            variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
+            expected = flatten_dict(dict(self.lab.shapes(model)[1]))
+            weights.check_fit(path, flatten_dict(variables, sep="."), expected)
+        return model, variables, config["student"]["model"], run.generation(), remarks
+
+    def measure(self, model: nn.Module, variables: dict, name: str, generation: int, remarks=()) -> Teacher:
+        """A teacher with its accuracy on the test split and its costs, measured and not believed.
+
+        Raises:
+          Diverged: its logits of an example of the test split are not finite.
+        """
+        lab, place = self.lab, self.lab.layout[0][0]
+        variables = place.put(variables)
+        logits, means = lab.evaluate(model)(variables, "test", place)
+        example = first_not_finite(logits)
+        if example is not None:
+            raise Diverged(
+                f"teacher {name}: its logits of example {example} of the test split are not finite, so it teaches "
+                "nothing; look at that image, and whether the network can divide by 0 or overflow in evaluation mode"
+            )
+        lab.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
+        for remark in remarks:
+            lab.display.message(f"teacher {name}: {remark}")
+        report = classification.report(logits, lab.dataset.test.label)
+        scores = {"top1": means["top1"], **{key: report[key] for key in ("precision", "recall", "f1", "nll", "ece")}}
+        measured = {"model": name, **scores, **lab.cost(model)}
+        digest = checkpoint.fingerprint(variables)
+        return Teacher(model, variables, measured, digest, tuple(remarks), logits, generation)
+
+    # ---- checks
+
+    def _check_teaches(self, known: dict, where: str) -> list[str]:
+        """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
+        lab = self.lab
+        given = lab.dataset.classes, lab.image_shape, lab.config.data.mean, lab.config.data.std
+        return identity.check_teaches(known, *given, where)
+
+    def _check_same(self, teacher: Teacher) -> Teacher:
+        """The experiment's teacher, if all its runs that name the same were taught by the same weights.
+
+        Raises:
+          ValueError: there is another behind the path.
+        """
+        lab, stated = self.lab, configs.plain(self.lab.config.teacher)
+        where = stated["run"] or stated["weights"] or str(run_path(lab.directory, TEACHER, stated["seed"]))
+        for row in lab.rows.values():
+            for path in sorted((lab.directory / row.name).glob("seed*")) if not row.teacher else ():
+                stored = Run(path).config()
+                if stored and configs.completed(stored).get("teacher") == stated:
+                    identity.check_teacher(path, stored, teacher.sha256, where)
+        return teacher
+
+
+def _described(path: str) -> dict:
+    """What the JSON beside a file of weights says of them as a teacher; {} for PyTorch's, which have none."""
+    if weights.stated_format(path) != weights.FORMAT:
+        return {}
+    said = weights.describe(path)
+    return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
+
+
+@contextlib.contextmanager
+def named(field: str):
+    """What is wrong with a file, with the field that names it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error

@@ -1,0 +1,172 @@
+"""kdjax check my_file.my_loss: does a loss keep the contract that every run relies on?"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import kdjax.losses
+from kdjax.find import find, nearest
+from kdjax.losses.lift import CONTEXT, context_names, hyperparameters, lift
+from kdjax.types import Outputs
+
+BATCH, CLASSES, EXAMPLES, WIDTH = 8, 10, 32, 16
+SIZES = ((16, 8), (8, 16), (4, 32), (4, WIDTH))  # (height and width, channels) of the feature maps
+
+once = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+"""jit for a program that runs one time: unoptimized, XLA makes it in half the seconds."""
+
+
+def examples(seed: int, dtype=jnp.float32) -> Outputs:
+    """Outputs as a model returns them, of random numbers: four feature maps, preacts, an embedding and logits."""
+    rng = np.random.default_rng(seed)  # numpy's: every function of JAX would be compiled first
+    maps = tuple(rng.standard_normal((BATCH, s, s, c)) for s, c in SIZES)
+    outputs = Outputs(
+        logits=3 * rng.standard_normal((BATCH, CLASSES)),
+        features=tuple(np.maximum(x, 0) for x in maps),
+        preacts=maps,
+        embedding=rng.standard_normal((BATCH, WIDTH)),
+        peers=(Outputs(rng.standard_normal((BATCH, CLASSES))),),
+    )
+    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype)), outputs)
+
+
+def teacher_params() -> dict:
+    """Variables as a teacher of kdjax.models has them: a BatchNorm at the end of each stage, a classifier."""
+    stages = {
+        f"layer{i}_0": {"bn2": {"scale": np.ones(channels), "bias": np.zeros(channels)}}
+        for i, (_, channels) in enumerate(SIZES[1:], start=1)
+    }
+    classifier = {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}
+    params = {"params": {**stages, "classifier": classifier}}
+    return jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), params)
+
+
+def step_context() -> dict:
+    """All that a loss may ask of the step."""
+    return {
+        "step": jax.device_put(np.int32(0)),
+        "key": jax.random.key(2),
+        "index": jax.device_put(np.arange(BATCH, dtype=np.int32)),
+        "teacher_params": teacher_params(),
+        "train_labels": jax.device_put(np.arange(EXAMPLES, dtype=np.int32) % CLASSES),
+    }
+
+
+CALLED, TRACED = "can be called on student, teacher, labels", "works under jit"
+
+
+def verify(fn) -> tuple[list[tuple[str, str]], dict]:
+    """([(what is checked, what is wrong or "")], the loss's own parameters and statistics).
+
+    The checks run on random Outputs with float32 and bfloat16 numbers; hyperparameters have their defaults.
+    """
+    unknown = [name for name in context_names(fn) if name not in CONTEXT]
+    if unknown:
+        return [("asks only for what the step has", f"{unknown[0]!r}{nearest(unknown[0], CONTEXT)}")], {}
+    module, context = lift(fn), step_context()
+    labels = jax.device_put(np.arange(BATCH, dtype=np.int32) % CLASSES)
+    given = jax.random.key(3), examples(0), examples(1), labels
+    init = functools.partial(module.init_with_output, **context)
+    try:
+        shape, _ = jax.eval_shape(init, *given)
+    except Exception as error:  # whatever the user's code raises is a finding
+        return _untraceable(init, given, error), {}
+    results = [(CALLED, ""), (TRACED, ""), ("returns a float32 scalar", _scalar(shape))]
+    if results[-1][1]:
+        return results, {}
+    _, variables = once(init)(*given)
+
+    def value(student, teacher):
+        return module.apply(variables, student, teacher, labels, **context, mutable=list(variables))[0]
+
+    return results + _values(value, *given[1:3]), dict(variables)
+
+
+def _untraceable(init, given, error: Exception) -> list[tuple[str, str]]:
+    """Whether a loss that cannot be traced fails for itself, or only because its numbers are not known under jit."""
+    try:
+        init(*given)
+    except Exception as plain:
+        return [(CALLED, _told(plain))]
+    return [(CALLED, ""), (TRACED, _told(error))]
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _values(value, student: Outputs, teacher: Outputs) -> list[tuple[str, str]]:
+    """What is wrong with the value and its gradients with respect to student and teacher."""
+    results = []
+
+    def check(what, test):
+        try:
+            results.append((what, test()))
+        except Exception as error:  # the user's code is traced anew each time
+            results.append((what, _told(error)))
+
+    try:
+        loss, (of_student, of_teacher) = once(jax.value_and_grad(value, (0, 1)))(student, teacher)
+    except Exception as error:
+        return [("has a gradient", _told(error))]
+    check("is finite", lambda: "" if np.isfinite(loss) else f"is {loss}")
+    check("has a finite gradient", lambda: _finite(of_student))
+    check("reaches the student", lambda: _reaches(of_student))
+    check("works under vmap, with the same value", lambda: _vmapped(value, student, teacher, loss))
+    check("sends no gradient into the teacher", lambda: "some arrives" if _any(of_teacher) else "")
+    check(
+        "is finite and float32 for bfloat16 inputs",
+        lambda: _bfloat16(once(value)(examples(0, jnp.bfloat16), examples(1, jnp.bfloat16))),
+    )
+    return results
+
+
+def _scalar(shape) -> str:
+    if getattr(shape, "shape", None) != ():
+        found = getattr(shape, "shape", type(shape).__name__)
+        return f"returns shape {found}; take the mean over the batch"
+    return "" if shape.dtype == jnp.float32 else f"returns {shape.dtype}, not float32"
+
+
+def _finite(grads) -> str:
+    bad = [jax.tree_util.keystr(p) for p, g in jax.tree_util.tree_leaves_with_path(grads) if not np.isfinite(g).all()]
+    return f"not finite with respect to {', '.join(bad)}" if bad else ""
+
+
+def _any(grads) -> bool:
+    return any(np.any(np.asarray(g) != 0) for g in jax.tree.leaves(grads))
+
+
+def _reaches(grads) -> str:
+    return "" if _any(grads) else "the gradient with respect to every output of the student is zero"
+
+
+def _vmapped(value, student, teacher, loss) -> str:
+    two = jax.tree.map(lambda x: jax.device_put(np.stack([x, x])), (student, teacher))
+    values = np.asarray(once(jax.vmap(value))(*two))
+    return "" if np.allclose(values, loss, rtol=1e-4, atol=1e-6) else f"{values} instead of {loss}"
+
+
+def _bfloat16(result) -> str:
+    if result.dtype != jnp.float32:
+        return f"returns {result.dtype}"
+    return "" if np.isfinite(result) else f"is {result}"
+
+
+def main(name: str) -> int:
+    """Prints the findings of `kdjax check`; the exit status is 1 if the contract is broken."""
+    fn = find(name, kdjax.losses, "loss")
+    results, variables = verify(fn)
+    print(f"{name}: the contract of a loss")
+    for what, wrong in results:
+        print(f"  {'NO' if wrong else 'ok'}  {what}{f': {wrong}' if wrong else ''}")
+    print(f"hyperparameters: {', '.join(f'{k}={v!r}' for k, v in hyperparameters(fn).items()) or 'none'}")
+    print(f"asks the step for: {', '.join(context_names(fn)) or 'nothing'}")
+    for collection, tree in sorted(variables.items()):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+            print(f"{collection}: {'/'.join(str(entry.key) for entry in path)} {tuple(leaf.shape)} {leaf.dtype}")
+    broken = any(wrong for _, wrong in results)
+    print("The contract is broken." if broken else "The contract is kept.")
+    return int(broken)

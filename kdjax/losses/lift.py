@@ -1,0 +1,60 @@
+"""What a loss is: a plain function, what it may ask of the step, and how it becomes a Linen module."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.types import Outputs
+
+CONTEXT = ("step", "key", "index", "teacher_params", "train_labels")
+"""What a loss may ask of the step, as keyword-only arguments without a default:
+
+step [] int32; key, a PRNG key of this step and term; index [B] positions in the training set; teacher_params, the
+teacher's variables {"params": ..., "batch_stats": ...}; train_labels [N], every label of the training set.
+"""
+
+
+def hyperparameters(fn) -> dict[str, Any]:
+    """Name -> default of every hyperparameter of a loss: its keyword-only arguments that have a default."""
+    return {p.name: p.default for p in _keyword_only(fn) if p.default is not p.empty}
+
+
+def context_names(fn) -> tuple[str, ...]:
+    """What the loss asks of the step: its keyword-only arguments without a default."""
+    return tuple(p.name for p in _keyword_only(fn) if p.default is p.empty)
+
+
+def _keyword_only(fn):
+    return [p for p in inspect.signature(fn).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+class Lift(nn.Module):
+    """Turns a loss function into an (init, apply) pair: layers that it calls become this module's parameters.
+
+    Inputs are cast to float32, so a loss is computed in float32 whatever the models compute in, and no gradient
+    reaches the teacher: its Outputs and teacher_params are constants here.
+    """
+
+    fn: Callable
+    hyper: Mapping[str, Any]
+
+    @nn.compact
+    def __call__(self, student: Outputs, teacher: Outputs, labels, **context) -> jax.Array:
+        asked = {name: context[name] for name in context_names(self.fn)}
+        if "teacher_params" in asked:
+            asked["teacher_params"] = jax.lax.stop_gradient(asked["teacher_params"])
+        student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(teacher)))
+        return self.fn(student, teacher, labels, **self.hyper, **asked)
+
+
+def lift(fn, **hyper) -> Lift:
+    """A loss with layers or memory as a Linen module: `module.init(key, student, teacher, labels)`, `module.apply`."""
+    return Lift(fn, hyper)
+
+
+def _float32(x):
+    return x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x

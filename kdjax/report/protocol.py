@@ -1,0 +1,338 @@
+"""How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
+
+from kdjax.report import power
+from kdjax.report.deviations import hyperparameters
+from kdjax.report.footnotes import shared_config, spec_of, students_of
+from kdjax.report.records import Experiment
+from kdjax.report.wording import DASH, counted, listed, optimizer, percent, span
+from kdjax.runs.gather import done
+from kdjax.runs.schema import TEACHER
+
+OTHERWISE = ("data", "first_stage", "from_teacher", "optimizer", "start")
+"""Keys of a method by which its training differs from the others': its footnotes say how."""
+
+
+def protocol(experiment: Experiment, columns) -> list[tuple[str, str]]:
+    """(title, text) of paragraphs about one experiment: how it was trained, what the numbers are, where it was run.
+
+    Args:
+      columns: headers of all tables that are shown; what is not among them is not explained.
+    """
+    students, where = students_of(experiment.lines), ("Machine", _where(experiment.lines))
+    if not students:
+        return [where]
+    shared = shared_config(experiment.lines)
+    training = [_data(shared, students), _training(shared, students), hyperparameters(students)]
+    training.append(_teacher(shared, experiment))
+    paragraphs = [("Protocol", _joined(training)), ("Numbers", _numbers(shared, students, experiment, columns))]
+    paragraphs += _probabilities(shared, experiment, columns)
+    return [*paragraphs, *_papers(shared, experiment.records), where]
+
+
+def _joined(sentences) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+# ---- training
+
+
+def _data(shared: dict, students: list[dict]) -> str:
+    results = [line["result"] for line in students if line["result"]]
+    first, spec = results[0] if results else {}, shared.get("data") or {}
+    name = first.get("dataset") or spec.get("name") or spec.get("source") or "data"
+    sizes = [counted(len(first["classes"]), "class", "classes")] if first else []
+    shape = first.get("image_shape")
+    sizes += [f"images of {' x '.join(map(str, shape))}"] if shape else []
+    train = {sum(result["train_counts"]) for result in results if result.get("train_counts")}
+    sizes += [span(train, "labelled training image")] if train else []
+    sizes.append(_validation(spec, results))
+    tests = {sum(n for *_, n in result["last"]["confusion"]) for result in done(students) if _confusion(result)}
+    sizes += [span(tests, "test image")] if tests else []
+    return f"{name}: {', '.join(sizes)}.{_part(spec)}{_few(spec)}"
+
+
+def _confusion(result: dict):
+    return result["last"].get("confusion")
+
+
+def _validation(spec: dict, results: list[dict]) -> str:
+    fraction = spec.get("validation")
+    if not any(result.get("best") for result in results):
+        return "no validation split" if results and not fraction else "a validation split"
+    part = f", or else {100 * fraction:g} % of the training split" if fraction else ""
+    return f"a validation split (the data's own{part})"
+
+
+def _part(spec: dict) -> str:
+    if not spec.get("train_examples"):
+        return ""
+    return f" Of the training split a stratified part of {counted(spec['train_examples'], 'image')} is used."
+
+
+def _few(spec: dict) -> str:
+    """Which of the training images students see with a label, if not all."""
+    shots, imbalance = spec.get("shots"), spec.get("imbalance")
+    if not shots and not imbalance:
+        return ""
+    text = f" Students see {counted(shots, 'labelled image')} a class." if shots else ""
+    if imbalance:
+        largest = f" from {counted(shots, 'labelled image')} of the largest class on" if shots else ""
+        text = f" Students see a long tail{largest}, {imbalance:g} to 1 among classes of one size."
+    return text + (" The other training images are used without labels." if spec.get("unlabelled") else "")
+
+
+def _training(shared: dict, students: list[dict]) -> str:
+    if len({line["config"].get("method") for line in students}) == 1:
+        whom = "Trained for"
+    elif _generations(students) > 1 or any(spec_of(line).get(key) for line in students for key in OTHERWISE):
+        whom = "Every method, but for what notes say of single ones:"
+    else:
+        whom = "Every method:"
+    epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
+    number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
+    how = optimizer(shared.get("optimizer") or {})
+    return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
+
+
+def _generations(students: list[dict]) -> int:
+    """How many kinds of initial weights there are: rows that other rows teach begin with others (kdjax.streams)."""
+    return len({result.get("generation", 0) for result in done(students)})
+
+
+def _steps(shared: dict, students: list[dict]) -> str:
+    steps = {result["steps"] / result["epochs"] for result in done(students) if result.get("steps")}
+    known = shared.get("steps_per_epoch") or (round(min(steps)) if len(steps) == 1 and min(steps) % 1 == 0 else 0)
+    last = ", the smaller last batch of an epoch among them" if _keeps_last(shared) else ""
+    return f" of {counted(known, 'step')}{last}" if known else last
+
+
+def _keeps_last(config: dict) -> bool:
+    return bool(config.get("keep_last_batch") and not config.get("steps_per_epoch"))
+
+
+def _alike(shared: dict, students: list[dict]) -> str:
+    """What rows of a seed have in common besides the optimizer: batches, augmentation, initial weights."""
+    augment = listed((shared.get("data") or {}).get("augment") or ["none"])
+    if len({line["config"].get("method") for line in students}) == 1:
+        return f"augmentation: {augment}"
+    text = f"the same batches, augmentation ({augment}) and initial weights per seed"
+    if len({str(line["config"].get("student")) for line in students}) > 1:
+        text += ", the weights where the network is the same"
+    return text
+
+
+# ---- the teacher
+
+
+def _teacher(shared: dict, experiment: Experiment) -> str:
+    records, spec = experiment.records, shared.get("teacher") or {}
+    chained = any(spec_of(line).get("teacher") for line in experiment.lines)
+    if not records or records[0]["method"] != TEACHER:
+        return "No teacher but those that notes name." if chained else "No teacher."
+    name = records[0]["model"] or spec.get("model", "")
+    if spec.get("weights"):
+        origin = f"with weights of {_last_parts(spec['weights'], 1)}"
+    elif spec.get("run"):
+        paths = [_last_parts(path, 3) for path in spec["run"].split("+")]
+        origin = f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
+    else:
+        origin = _trained_teacher(shared, experiment)
+    others = ", of all rows whose notes name no other" if chained else ""
+    return f"Teacher{others}: {name}, {origin}; its accuracy is measured here."
+
+
+def _trained_teacher(shared: dict, experiment: Experiment) -> str:
+    """How a teacher of the experiment's own was trained: by its run's config, or as the students' says of it."""
+    spec = shared.get("teacher") or {}
+    own = next((line for line in experiment.lines if line["config"].get("method") == TEACHER), None)
+    config = own["config"] if own and own["config"].get("spec") else _as_configured(shared, spec)
+    begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
+    counts = (own["result"] or {}).get("train_counts") if own else None
+    images = counted(sum(counts), "labelled training image") if counts else "labelled training images"
+    noun = ("pass over them", "passes over them") if shared.get("steps_per_epoch") else ("epoch",)
+    epochs = counted(config.get("epochs", 0), *noun)  # where a student's epoch is a number of steps, its are not
+    parts = [f"trained here{begun} on all {images} by cross-entropy", epochs]
+    if config.get("batch_size") != shared.get("batch_size"):
+        parts.append(f"batch size {config.get('batch_size')}")
+    if config.get("optimizer") != shared.get("optimizer"):
+        parts.append(optimizer(config.get("optimizer") or {}))
+    return f"{', '.join(parts)}, seed {spec.get('seed', 0)}, for all seeds of the students"
+
+
+def _as_configured(shared: dict, spec: dict) -> dict:
+    """What config.teacher changes of the students' training, as kdjax.config.rows.override changes it."""
+    base, changes = shared.get("optimizer") or {}, spec.get("optimizer") or {}
+    changed = {**base, **changes}
+    if changes.get("name", base.get("name")) != base.get("name"):
+        changed["kwargs"] = changes.get("kwargs", {})
+        if changed["name"] == "sgd":
+            changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
+    sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
+    return {**sizes, "optimizer": changed}
+
+
+def _last_parts(path: str, number: int) -> str:
+    """The end of a path: where its beginning lies concerns nobody else."""
+    return "/".join(path.strip().replace("\\", "/").rstrip("/").split("/")[-number:])
+
+
+# ---- numbers
+
+
+def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns) -> str:
+    results = done(students)
+    text = f"Top-1 in percent at the last epoch ({shared.get('epochs', '?')})"
+    if not results:
+        return f"{text}; no run is finished."
+    sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
+    sentences.append(_detectable(shared, experiment, columns))
+    return _joined([*sentences, _chosen(shared, results, experiment, columns), _means(columns)])
+
+
+def _over(students: list[dict]) -> str:
+    """Mean and spread over the seeds that have run."""
+    by_row = {}
+    for line in students:
+        if done([line]):
+            by_row.setdefault(line["config"].get("method"), set()).add(line["result"]["seed"])
+    seeds, most = sorted(set().union(*by_row.values())), max(map(len, by_row.values()))
+    named = f"({', '.join(map(str, seeds))})"
+    if most == 1:
+        return f"of one seed {named}" if len(seeds) == 1 else f"of one seed a row, of {named}"
+    spread = "mean ± sample standard deviation over "
+    same = all(len(of_row) == len(seeds) for of_row in by_row.values())
+    return f"{spread}{counted(len(seeds), 'seed')} {named}" if same else f"{spread}n seeds of {named}"
+
+
+def _comparison(shared: dict, experiment: Experiment, columns) -> str:
+    """What stands in the columns of differences and p values."""
+    known = [record for record in experiment.records if record["difference"] is not None]
+    if not known or not any(name.startswith("Δ") and "published" not in name for name in columns):
+        return ""
+    text = f"Δ: difference to {shared.get('baseline', 'student')} in percentage points over the seeds that both have"
+    text += ", with its 95 % interval" if any(record["low"] is not None for record in known) else ""
+    if "p" not in columns or not experiment.compared:
+        return f"{text}."
+    test = f"{text}; p: of a two-sided paired t-test over seeds"
+    if experiment.compared == 1:
+        return f"{test}, the only one of the experiment."
+    shown = sum(record["p"] is not None for record in known)
+    family = f"{experiment.compared} comparisons of the experiment"
+    family += f", of which {shown} {'is' if shown == 1 else 'are'} shown" if shown < experiment.compared else ""
+    return f"{test}, not corrected for the {family}; after Holm, over all of these, it is in table.csv."
+
+
+def _detectable(shared: dict, experiment: Experiment, columns) -> str:
+    """What the table could have seen, where it shows differences."""
+    if not _comparison(shared, experiment, columns):
+        return ""
+    spread = experiment.spread
+    text = "Smallest difference that a paired t-test detects with 80 % power, two-sided at 5 %:"
+    if not spread:
+        return f"{text} {DASH}, as no method has several seeds whose differences vary."
+    points = percent(power.detectable(spread.n, spread.std))
+    whose = (
+        f"the median over {spread.methods} methods" if spread.methods > 1 else "that of the only method with so many"
+    )
+    return (
+        f"{text} {points} percentage points, at {counted(spread.n, 'seed')} and a standard deviation of the paired "
+        f"differences of {percent(spread.std)}, {whose}; each method's own is in table.csv."
+    )
+
+
+def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) -> str:
+    """How the best epoch was chosen."""
+    if not any(result.get("best") for result in results):
+        optimistic = any(record["published_epoch"] == "best" for record in experiment.records)
+        return f"No validation split, so no best epoch{'' if optimistic else '; no epoch is chosen on the test split'}."
+    if "best epoch" not in columns:
+        return ""
+    every = shared.get("eval_every_epochs") or 1
+    among = f", of every {every} epochs and the last" if every > 1 else ""
+    return f"Best epoch: test top-1 at the first epoch with the highest accuracy on the validation split{among}."
+
+
+def _means(columns) -> str:
+    """What the columns of other scores are."""
+    macro = [name for name in ("precision", "recall", "F1") if name in columns]
+    parts = [f"{listed(macro)} {'are macro averages' if len(macro) > 1 else 'is the macro average'}"] if macro else []
+    if "agreement" in columns:
+        parts.append("agreement is the share of test images on which a student and its teacher name the same class")
+    text = f"{', '.join(parts)}; means over seeds, in percent, at the last epoch."
+    return text[0].upper() + text[1:] if parts else ""
+
+
+def _probabilities(shared: dict, experiment: Experiment, columns) -> list[tuple[str, str]]:
+    """What better, equal and worse are (kdjax.report.effects.posterior)."""
+    if experiment.rope is None or "worse" not in columns:
+        return []
+    points = counted(100 * experiment.rope, "percentage point")
+    text = (
+        f"How probable it is, in percent, that a method's mean top-1 over all possible seeds lies more than {points} "
+        f"above that of {shared.get('baseline', 'student')} (better), no more than that from it (equal) or more below "
+        "(worse), given the seeds that both have: the Bayesian paired t-test, with prior 1/σ (Benavoli et al. 2017, "
+        "their correlated t-test with correlation 0)."
+    )
+    return [("Probabilities", text)]
+
+
+def costs(columns) -> list[tuple[str, str]]:
+    """What the columns of costs are, and the only time in table.csv; of all experiments together."""
+    meaning = {
+        "FLOPs": "FLOPs are of the logits of one image, an addition and a multiplication counted each",
+        "bytes": "bytes are those of the parameters in float32",
+        "ms, 1 image": "ms are the median time of a forward pass",
+        "compression": "compression is the teacher's parameters over the model's",
+    }
+    parts = [text for name, text in meaning.items() if name in columns]
+    share = "seconds_share in table.csv is the wall time of a seed's methods, trained together, over their number"
+    return [("Costs", f"{'; '.join([*parts, share])}.")] if parts else []
+
+
+def _papers(shared: dict, records: list[dict]) -> list[tuple[str, str]]:
+    """What the column of published numbers is, and the sources of its rows."""
+    spec = shared.get("published") or {}
+    if not spec.get("benchmark"):
+        return []
+    found = [record for record in records if record["published"] is not None]
+    pair = f"{spec['benchmark']}, {spec.get('teacher', '')} → {spec.get('student', '')}"
+    if not found:
+        return [("Published", f"No number is known for {pair}.")]
+    best = ""
+    if any(record["published_epoch"] == "best" for record in found):
+        best = "; a number marked best is that of the best epoch on the test split and stands against the same of ours"
+    text = (
+        f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
+        f"ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
+        f"Sources: {_sources(found, 'source')}."
+    )
+    return [("Published", text)]
+
+
+def _sources(records: list[dict], name: str) -> str:
+    """Each text that the records have, with its rows if there are several texts."""
+    grouped = {}
+    for record in records:
+        grouped.setdefault(record[f"published_{name}"] or "not stated", []).append(record["row"])
+    single = len(grouped) == 1
+    return "; ".join(text if single else f"{', '.join(rows)}: {text}" for text, rows in grouped.items())
+
+
+# ---- where
+
+
+def _where(lines: list[dict]) -> str:
+    results = [line["result"] for line in lines if line["result"]]
+    if not results:
+        return "No run is finished."
+    devices = _distinct(result.get("device") for result in results)
+    versions = _distinct(
+        ", ".join(f"{name} {version}" for name, version in (result.get("versions") or {}).items()) for result in results
+    )
+    revisions = _distinct(result.get("revision") for result in results)
+    revision = f" Revision{'s' * (len(revisions) > 1)} {', '.join(revisions)}." if revisions else ""
+    return f"{'; '.join(devices) or 'an unknown device'} with {'; '.join(versions) or 'unknown versions'}.{revision}"
+
+
+def _distinct(values) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))

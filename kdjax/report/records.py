@@ -1,0 +1,224 @@
+"""The numbers of a table: lines of runs.jsonl -> a dictionary a row, of full precision. All forms of it print these."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from kdjax.report import classes, effects, power, published, statistics
+from kdjax.runs.gather import done
+from kdjax.runs.schema import TEACHER
+
+METRICS = ("precision", "recall", "f1", "agreement", "nll", "ece")
+"""Those of the last epoch on the test split, beside top1."""
+COSTS = ("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms")
+COMPARISON = (
+    *("pairs", "difference", "low", "high", "p", "p_holm", "difference_std", "detectable"),
+    *("d_z", "d_z_low", "d_z_high", "rope", "better", "equal", "worse"),
+)
+"""What is known of a row only beside the baseline's."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a table shows of one experiment. Its numbers are computed on all rows, those not shown among them."""
+
+    name: str
+    lines: list[dict]  # of runs.jsonl, of the rows that are shown
+    records: list[dict]  # the rows that are shown, the teacher's first
+    compared: int  # rows with a p value, shown or not: the family of Holm's method
+    spread: power.Spread | None  # of paired differences, over all rows
+    rope: float | None  # the region of practical equivalence, where the table shows the probabilities
+
+
+def experiments(runs: list[dict]) -> dict[str, list[dict]]:
+    """Experiment -> its lines, in the order of the first of each.
+
+    Raises:
+      ValueError: a run is given twice.
+    """
+    grouped = {}
+    for line in runs:
+        grouped.setdefault(line["config"].get("experiment", ""), []).append(line)
+    for name, lines in grouped.items():
+        run, times = Counter(line["run"] for line in lines).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"the run {name}/{run} is given {times} times; a table takes each experiment once")
+    return grouped
+
+
+def selected(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> list[Experiment]:
+    """The experiments that have lines among `shown` (None: all are), their numbers computed on all of `runs`.
+
+    So no number depends on what else is shown. `rope`, a fraction, is the region of practical equivalence of tables
+    that show probabilities; None: they do not, and the records have those of `kdjax.report.effects.ROPE`.
+    """
+    visible = experiments(runs if shown is None else shown)
+    grouped = {name: lines for name, lines in experiments(runs).items() if name in visible}
+    return [_experiment(name, lines, visible[name], rope) for name, lines in grouped.items()]
+
+
+def records(runs: list[dict], shown: list[dict] | None = None) -> list[dict]:
+    """A dictionary for each row that is `shown` (see `selected`), teacher first: what the CSV has.
+
+    Accuracies and the like are fractions, None is unknown. `row` is the name shown; n runs are done of those expected;
+    difference, low, high, p and p_holm compare last-epoch top-1 with the baseline's over common seeds; p_holm is
+    adjusted for all rows of the experiment, shown or not; difference_std is the standard deviation of the paired
+    differences, detectable the smallest difference that the test sees with 80 % power (`report.power`); d_z with its
+    interval, rope, better, equal and worse are of `report.effects`; best is the test top-1 of the epoch chosen on the
+    validation split, peak the highest of any epoch; seconds_share is the wall time in which a cohort (the methods of
+    one seed, trained together) was trained, divided by its methods: no method's own time; `published...` is of the
+    paper.
+    """
+    return [record for experiment in selected(runs, shown) for record in experiment.records]
+
+
+def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | None) -> Experiment:
+    rows = _records(lines, effects.ROPE if rope is None else rope)
+    visible = {TEACHER, *(line["config"].get("method", "") for line in shown)}
+    compared = sum(row["p"] is not None for row in rows)
+    visible_rows = [row for row in rows if row["method"] in visible]
+    return Experiment(name, shown, visible_rows, compared, power.typical(rows), rope)
+
+
+def _records(lines: list[dict], rope: float) -> list[dict]:
+    grouped = {}
+    for line in lines:
+        grouped.setdefault(line["config"].get("method", ""), []).append(line)
+    own = grouped.pop(TEACHER, [])
+    baseline = _top1(grouped.get(lines[0]["config"].get("baseline"), []))
+    rows = [_student(group, baseline, rope) for group in grouped.values()]
+    for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+    return _teacher(own, [line for group in grouped.values() for line in group]) + rows
+
+
+def _top1(lines: list[dict]) -> dict:
+    """Seed -> last-epoch top-1."""
+    return {result["seed"]: result["last"]["top1"] for result in done(lines)}
+
+
+def _student(lines: list[dict], baseline: dict, rope: float) -> dict:
+    config, results = lines[0]["config"], done(lines)
+    record = _record(config, results, [result.get("student") for result in results])
+    if config.get("method") != config.get("baseline"):
+        record |= _compared(_top1(lines), baseline, rope)
+    diverged = sum(1 for line in lines if line["result"]) - len(results)
+    return _with_published(config, record | {"expected": len(lines), "diverged": diverged})
+
+
+def _compared(values: dict, baseline: dict, rope: float) -> dict:
+    """The COMPARISON of a row, but for p_holm, which takes them all."""
+    test = statistics.paired(values, baseline)
+    pairs, difference, std = test.pop("n"), test["difference"], test["difference_std"]
+    seen = {"pairs": pairs, **test, "detectable": power.detectable(pairs, std)}
+    return seen | effects.cohen(pairs, difference, std) | effects.posterior(pairs, difference, std, rope)
+
+
+def _teacher(own: list[dict], others: list[dict]) -> list[dict]:
+    """The record of the experiment's teacher, with the scores that were measured here; none if there is no teacher."""
+    taught = [line for line in others if not (line["config"].get("spec") or {}).get("teacher")]
+    measured = [result["teacher"] for result in done(taught) if result.get("teacher")]
+    if not own and not measured:
+        return []
+    results = done(own)
+    config = {**(own or taught)[0]["config"], "method": TEACHER, "row": TEACHER}
+    record = _record(config, [], measured or [result.get("student") for result in results])
+    scores = [*measured, *(result["last"] for result in results)]
+    for name in {"top1", *METRICS} - {"agreement"}:  # earlier versions say no more of a teacher than its accuracy
+        record[name] = next((score[name] for score in scores if score.get(name) is not None), None)
+    seconds = results[0].get("seconds") if results else None
+    record |= {"n": min(len(scores), 1), "seconds_share": seconds}
+    diverged = sum(1 for line in own if line["result"]) - len(results)
+    return [_with_published(config, record | {"expected": 1, "diverged": diverged})]
+
+
+def _record(config: dict, results: list[dict], models: list[dict | None]) -> dict:
+    names = {"experiment": config.get("experiment", ""), "method": config.get("method", "")}
+    record = {
+        **names,
+        "row": config.get("row", names["method"]),
+        "n": len(results),
+        "expected": 0,
+        "diverged": 0,
+        **_mean("top1", [result["last"]["top1"] for result in results]),
+        **dict.fromkeys(COMPARISON),
+    }
+    for name in ("best", "peak"):
+        record |= _mean(name, [(result.get(name) or {}).get("top1") for result in results])
+    for name in METRICS:
+        record |= _mean(name, [result["last"].get(name) for result in results])
+    return record | _mean("seconds_share", [result.get("seconds") for result in results]) | _cost(models)
+
+
+def _mean(name: str, values: list) -> dict:
+    """{name: mean, name_std: ...}; None unless every run has the value."""
+    summary = statistics.summary([] if any(value is None for value in values) else values)
+    return {name: summary["mean"], f"{name}_std": summary["std"]}
+
+
+def _cost(models: list[dict | None]) -> dict:
+    """The model's name and costs: medians over the runs, in each of which they were measured."""
+    models = [model for model in models if model]
+    row = {"model": models[0].get("model", "") if models else ""}
+    for name in COSTS:
+        values = [model[name] for model in models if model.get(name) is not None]
+        row[name] = (float if "latency" in name else int)(np.median(values)) if values else None
+    return row
+
+
+def _with_published(config: dict, record: dict) -> dict:
+    """`record` and the paper's number, if the config names a benchmark; fractions, as ours."""
+    spec = config.get("published", {})
+    names = [spec.get(name, "") for name in ("benchmark", "teacher", "student")]
+    found = published.lookup(*names, config["method"]) if names[0] else None
+    found = None if config.get("ablation") else found
+    value, std = ((found or {}).get(name) for name in ("value", "std"))
+    epoch = (found or {}).get("epoch")
+    ours = record["peak" if epoch == "best" else "top1"]
+    return record | {
+        "published": None if value is None else value / 100,
+        "published_std": None if std is None else std / 100,
+        "published_n": (found or {}).get("trials"),
+        "published_epoch": epoch,
+        "published_difference": None if None in (value, ours) else ours - value / 100,
+        "published_protocol": (found or {}).get("protocol"),
+        "published_source": (found or {}).get("source"),
+    }
+
+
+# ---- single classes
+
+
+def class_records(found: list[Experiment]) -> list[dict]:
+    """A dictionary a method and class, which are the rows of classes.csv: means over the seeds that are done.
+
+    `recall` is the accuracy on the images of a class. It, precision and F1 are None for a class without test images.
+    """
+    rows = []
+    for experiment in found:
+        grouped = {}
+        for line in experiment.lines:
+            if done([line]) and line["result"]["last"].get("confusion"):
+                grouped.setdefault((line["config"]["method"], line["config"]["row"]), []).append(line["result"])
+        for (_, row), results in grouped.items():
+            rows += _of_classes({"experiment": experiment.name, "row": row, "n": len(results)}, results)
+    return rows
+
+
+def _of_classes(shared: dict, results: list[dict]) -> list[dict]:
+    scores = [classes.class_scores(result) for result in results]
+    means = {name: np.mean([score[name] for score in scores], axis=0).tolist() for name in scores[0]}
+    tests = classes.totals(results[0])[0].tolist()
+    trains = [result.get("train_counts") for result in results]
+    trains = np.mean(trains, axis=0).tolist() if all(trains) else [None] * len(tests)
+    return [
+        {
+            **shared,
+            "class": name,
+            "train_images": trains[k],
+            "test_images": tests[k],
+            **{score: values[k] if tests[k] else None for score, values in means.items()},
+        }
+        for k, name in enumerate(results[0]["classes"])
+    ]

@@ -1,0 +1,162 @@
+"""The comparison table: lines of runs.jsonl -> markdown, CSV, LaTeX, terminal. The same lines give the same bytes.
+
+Everything is computed once, on all lines, as `records` of full precision, which are the rows of the CSV; the other
+forms print them. `shown` are the lines of the rows to show, None for all: it changes no number. `rope`, if it is given,
+adds the probabilities of a difference beyond such a fraction (kdjax.report.effects.posterior).
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdjax.files import write_text
+from kdjax.report import footnotes, forms, grids, protocol
+from kdjax.report import latex as tex
+from kdjax.report.grids import Grid
+from kdjax.report.records import Experiment, class_records, selected
+from kdjax.report.records import experiments as experiments
+from kdjax.report.records import records as records
+from kdjax.report.wording import clean
+from kdjax.runs import identity
+from kdjax.runs.gather import gather as gather
+from kdjax.runs.gather import read as read
+
+
+def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
+    """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
+    found = selected(runs, shown, rope)
+    tables = _grids(found)
+    parts = [forms.markdown(grid) for grid in tables]
+    parts.append("  \n".join(forms.escape(note) for note in _footnotes(found)))
+    paragraphs = _protocol(found, _columns(tables))
+    parts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
+    """`records` as CSV: a line a row, full precision, empty where something is unknown."""
+    found = selected(runs, shown, rope)
+    marks, _ = grids.notes_of(found)
+    rows = [record for experiment in found for record in experiment.records]
+    return forms.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+
+
+def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
+    """The same as LaTeX, see `kdjax.report.latex`."""
+    found = selected(runs, shown, rope)
+    tables = _grids(found)
+    return tex.document(tables, _footnotes(found), _protocol(found, _columns(tables)))
+
+
+def write(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
+    """Writes runs.jsonl, table.md, .csv and .tex, classes.csv and the pictures under `out`; returns their paths.
+
+    runs.jsonl has all runs, as the numbers of those that are shown depend on the others.
+    """
+    from kdjax.report import plots
+
+    return [*write_texts(runs, out, shown, rope), *plots.write(runs, Path(out), shown)]
+
+
+def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
+    """What `write` writes, but for the pictures."""
+    out = Path(out)
+    lines = [json.dumps(line, allow_nan=False, separators=(",", ":")) + "\n" for line in runs]
+    texts = {
+        "runs.jsonl": "".join(lines),
+        "table.md": markdown(runs, shown, rope),
+        "table.csv": csv(runs, shown, rope),
+        "table.tex": latex(runs, shown, rope),
+        "classes.csv": forms.csv(class_records(selected(runs, shown))),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return [out / name for name in texts]
+
+
+# ---- what all forms have
+
+
+def _grids(found: list[Experiment]) -> list[Grid]:
+    made = (grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
+    return [grid for grid in made if grid.rows]
+
+
+def _columns(tables: list[Grid]) -> list[str]:
+    return [name for grid in tables for name in grid.header]
+
+
+def _footnotes(found: list[Experiment]) -> list[str]:
+    """Those of rows with their marks, then those of the whole."""
+    _, notes = grids.notes_of(found)
+    whole = [note for part in found for note in footnotes.remarks(part.lines, part.records)]
+    marked = [f"{grids.superscript([number])} {note}" for number, note in enumerate(notes, 1)]
+    lines = [line for part in found for line in part.lines]
+    return [clean(note) for note in (*marked, *dict.fromkeys(whole), *identity.across(lines))]
+
+
+def _protocol(found: list[Experiment], columns: list[str]) -> list[tuple[str, str]]:
+    """(title, text) of each paragraph: those of experiments, then what the columns of costs are."""
+    of_each = [
+        (f"{experiment.name}: {title}" if len(found) > 1 else title, text)
+        for experiment in found
+        for title, text in protocol.protocol(experiment, columns)
+    ]
+    return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns))]
+
+
+# ---- the terminal
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """The same for a terminal, as a rich renderable: columns that a narrow one has no room for are left out."""
+
+    found: list[Experiment]
+
+    def __rich_console__(self, console, options):
+        from rich.text import Text
+
+        columns = []
+        for grid in _grids(self.found):
+            kept, drawn = _fitting(grid, console, options)
+            columns += [grid.header[i] for i in kept]
+            yield drawn
+        for note in _footnotes(self.found):
+            yield Text(note)
+        for title, text in _protocol(self.found, columns):
+            yield Text.assemble((f"{title}. ", "bold"), (text, "dim"))
+
+
+def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> Terminal:
+    """A rich renderable of methods, costs, groups of classes, footnotes and protocol."""
+    return Terminal(selected(runs, shown, rope))
+
+
+SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
+"""Columns that a narrow terminal does without, the first to go first. The files have them all."""
+
+
+def _fitting(grid: Grid, console, options):
+    """(the columns that there is room for, the table of these)."""
+    kept, spare = list(range(len(grid.header))), [name for name in SPARE if name in grid.header]
+    while True:
+        table = _rich(grid, kept)
+        if not spare or console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width:
+            return kept, table
+        kept.remove(grid.header.index(spare.pop(0)))
+
+
+def _rich(grid: Grid, columns: list[int]):
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i in columns:
+        table.add_column(
+            Text(grid.header[i]), justify="right" if i else "left", no_wrap=bool(i)
+        )  # a long name is broken, no number is
+    for row in grid.rows:
+        table.add_row(*(Text(row[i]) for i in columns))
+    return table

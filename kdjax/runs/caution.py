@@ -1,0 +1,39 @@
+"""What makes a number doubtful, in sentences: said in the log when it is noticed, and under the table."""
+
+import statistics
+
+APART = 30.0
+"""Gradients of two terms are told of when one is at least so many times the other."""
+
+
+def larger(student: dict | None, teacher: dict | None) -> str:
+    """A student with more parameters than what teaches it, both as in result.json; "" if it is not."""
+    sizes = [(model or {}).get("parameters") for model in (student, teacher)]
+    if None in sizes or sizes[0] <= sizes[1]:
+        return ""
+    return f"The student is larger than its teacher: {sizes[0]:,} parameters against {sizes[1]:,}."
+
+
+def better(top1: float | None, teacher: float | None) -> str:
+    """A student, by its top-1, that is better than what teaches it; "" if it is not."""
+    if top1 is None or teacher is None or top1 <= teacher:
+        return ""
+    return f"The teacher is worse than this student: top-1 {100 * teacher:.2f} against {100 * top1:.2f} %."
+
+
+def gradients(ratios: list[dict | None]) -> list[str]:
+    """Terms far from cross-entropy, of what `training.gradients` measured in the runs of a row: {term: ratio} each."""
+    terms = {}
+    for of_run in ratios:
+        for term, ratio in (of_run or {}).items():
+            terms.setdefault(term, []).append(ratio)
+    return [sentence for term, values in terms.items() if (sentence := _apart(term, statistics.median(values)))]
+
+
+def _apart(term: str, ratio: float) -> str:
+    if ratio == 0:
+        return f"Its term {term} has no gradient at the first step."
+    if 1 / APART < ratio < APART:
+        return ""
+    times = f"{ratio:,.0f} times" if ratio > 1 else f"1/{1 / ratio:,.0f} of"
+    return f"At the first step the gradient of its term {term} is {times} that of cross-entropy, weights included."

@@ -1,0 +1,147 @@
+"""What stands in the files of a run, and what is wrong with one: types of the fields that tables read."""
+
+import json
+
+TEACHER = "teacher"
+"""The method name of the teacher's own run."""
+
+
+def finite(value) -> bool:
+    """Whether JSON can hold it: no NaN and no infinity in it."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def damage(result: dict) -> str:
+    """What is wrong with a result; "" if every field that tables read is of its type."""
+    missing = {"status", "seed", "epochs", "last", "classes"} - result.keys()
+    if missing:
+        return f"lacks {', '.join(sorted(missing))}"
+    wrong = misfit(result, RESULT)
+    if wrong:
+        return wrong
+    if result["status"] not in ("done", "diverged"):
+        return f"has status {result['status']!r}; valid: done, diverged"
+    scores = [result["last"] or {}] if result["status"] == "done" else []
+    scores += [result[name] for name in ("best", "peak") if result.get(name) is not None]
+    if not all("top1" in score for score in scores):
+        return "lacks a top1"
+    return _misclassified(result)
+
+
+def _misclassified(result: dict) -> str:
+    """Where the classes of a result do not agree with each other; "" if nowhere."""
+    classes = len(result["classes"])
+    for cell in (result["last"] or {}).get("confusion") or []:
+        if len(cell) != 3 or not (0 <= cell[0] < classes and 0 <= cell[1] < classes and cell[2] > 0):
+            return f"has a cell {cell} in last.confusion; it is [true, predicted, count] of {classes} classes"
+    counts = result.get("train_counts")
+    if counts is not None and (len(counts) != classes or min(counts, default=0) < 0):
+        return f"has {len(counts)} train_counts for {classes} classes, or one below 0"
+    return ""
+
+
+def misfit(value, schema, path: str = "") -> str:
+    """Where a value is not of its schema, "" if nowhere: a dictionary may lack keys and have others."""
+    if isinstance(schema, tuple):  # (None, schema): may be null
+        return "" if value is None else misfit(value, schema[1], path)
+    if isinstance(schema, dict):
+        if not isinstance(value, dict):
+            return f"has no object at {path or 'its top'}"
+        found = (misfit(value[key], schema[key], f"{path}.{key}".lstrip(".")) for key in schema if key in value)
+        return next(filter(None, found), "")
+    if isinstance(schema, list):
+        if not isinstance(value, list):
+            return f"has no list at {path}"
+        return next(filter(None, (misfit(each, schema[0], path) for each in value)), "")
+    if schema is FRACTION:
+        return "" if _is(value, NUMBER) and 0 <= value <= 1 else f"has no fraction at {path}"
+    return "" if _is(value, schema) else f"has a wrong value at {path}"
+
+
+def _is(value, kind) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+NUMBER = int | float
+
+
+HISTORY = {"epoch": int, **dict.fromkeys(("test_top1", "validation_top1"), (None, NUMBER))}
+"""Types of the fields of a row of metrics.jsonl that pictures read."""
+
+
+FRACTION = "a number between 0 and 1"
+
+
+_COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
+
+
+_SCORES = dict.fromkeys(("nll", "precision", "recall", "f1", "ece", "agreement"), (None, NUMBER))
+
+
+RESULT = {
+    "status": str,
+    "method": str,
+    "seed": int,
+    "epochs": int,
+    "steps": (None, int),
+    "image_shape": (None, [int]),
+    "last": (None, {"top1": FRACTION, **_SCORES, "confusion": (None, [[int]])}),
+    "best": (None, {"top1": FRACTION}),
+    "peak": (None, {"top1": FRACTION}),
+    "teacher": (None, {"model": str, "top1": FRACTION, **_SCORES, **_COST}),
+    "student": (None, {"model": str, "trained_parameters": (None, int), **_COST}),
+    "gradients": (None, {}),
+    "dataset": str,
+    "classes": [str],
+    "train_counts": (None, [int]),
+    "seconds": (None, NUMBER),
+    "versions": (None, {}),
+    "device": (None, str),
+    "revision": (None, str),
+    "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
+    "warnings": (None, [str]),
+}
+"""Types of the fields of a result that tables read."""
+
+
+_DIGEST = {"sha256": str}
+
+
+IDENTITY = {
+    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}]},
+    **dict.fromkeys(("teacher", "start"), _DIGEST),
+    "code": {},
+}
+"""The same of what kdjax.runs.identity notes of a run."""
+
+
+CONFIG = {
+    **dict.fromkeys(("experiment", "method", "row", "baseline", "dtype"), str),
+    **dict.fromkeys(("seed", "epochs", "batch_size", "steps_per_epoch"), int),
+    "ablation": {},
+    "spec": {"teacher": str, "first_stage": {"epochs": int}, "optimizer": {}},
+    "data": {
+        **dict.fromkeys(("source", "name"), str),
+        **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
+        "augment": {},
+    },
+    "teacher": {**dict.fromkeys(("model", "weights", "run"), str), **dict.fromkeys(("seed", "epochs"), int)},
+    "student": {"model": str},
+    "optimizer": {
+        **dict.fromkeys(("name", "schedule"), str),
+        **dict.fromkeys(("learning_rate", "weight_decay", "factor", "warmup_epochs", "clip_norm"), NUMBER),
+        "milestones": [NUMBER],
+        "kwargs": {},
+    },
+    "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
+    "identity": IDENTITY,
+}
+"""The same of a run's config."""
+
+
+EXPERIMENT = {**CONFIG, "rows": [{"method": str, "row": str, "ablation": {}}], "seeds": [int]}
+"""The same of an experiment's config."""

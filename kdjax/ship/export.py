@@ -1,0 +1,222 @@
+"""A finished run's student as a file that ships: a function from photographs to logits, and what it is."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.export
+import numpy as np
+from ml_collections import ConfigDict
+
+from kdjax import config as configs
+from kdjax import data
+from kdjax.find import nearest
+from kdjax.models import convolve, weights
+from kdjax.runs.directory import Run
+from kdjax.ship import inference, serve
+from kdjax.training import checkpoint
+
+TOLERANCE = 1e-4
+"""Largest difference of logits that lie within +-1, and of larger ones in proportion, between file and network."""
+
+SAMPLE = 256
+"""Images of the test split that a file is checked with, evenly spaced."""
+
+
+def export(run, target="", format: str = "", say=lambda message: None) -> dict:
+    """Writes the student of a finished run to `target`, runs the file, and describes it.
+
+    The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
+    normalisation are inside (`inference.predictor`; .safetensors holds the weights alone, and kdjax the rest).
+    It is loaded again and must predict what the network does before it takes its place; an earlier export to the
+    same name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, and beside
+    others, in student.json for student.safetensors and in student.stablehlo.json for student.stablehlo: model and
+    kwargs (the architecture), dtype (of the training; exports compute in float32), classes, image_shape,
+    normalisation (of pixels scaled to 0..1), dataset, accuracy (measured after the last epoch, and what it was
+    computed in, which may be coarser than the file), parameters, run (where they come from), versions, weights (the
+    file's name), verified and latency_1 (see `serve.latency`).
+
+    Args:
+      run: a run's directory, runs/<experiment>/<method>/seed<k>.
+      target: the file to write, in a folder that exists; "": <experiment>-<method>-seed<k>.<format> here.
+      format: a key of FORMATS, and the suffix of the file; "": what the target's name says, or else safetensors.
+      say: told why the file is not checked on the test split, if it is not.
+
+    Returns:
+      The description.
+
+    Raises:
+      ValueError: unknown format; no run, or one that is unfinished, diverged or damaged; a target that cannot be
+        written or that is a file of something else; a network that the format cannot express, or a file that
+        predicts otherwise.
+    """
+    format = format.lower() or _format(Path(target))
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
+    run = Run(run)
+    config, result = run.finished()
+    try:
+        target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
+        description = {**_description(config, result), "weights": target.name}
+        fingerprint = result["student_sha256"]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
+    variables = checkpoint.student(run.checkpoints, fingerprint)
+    _check_target(target, f".{format}")
+    images, source = _images(config, description["image_shape"], say)
+    return write(target, format, variables, description, images, source)
+
+
+def write(target: Path, format: str, variables, description: dict, images: list, source: str) -> dict:
+    """Writes a model file that passes its check, see `check`, or none; the description as completed.
+
+    Args:
+      variables, description: of the network, see `inference.predictor`.
+      images, source: arrays [B, H, W, C] uint8 to check it with, and what they are.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            part = Path(folder) / target.name
+            FORMATS[format](part, variables, description)
+            serve.describe(part, description)
+            with jax.default_device(jax.local_devices(backend="cpu")[0]):
+                served = serve.load(part)
+                reference = jax.jit(inference.predictor(description, variables))
+                difference = check(target, served, reference, images)
+                latency = serve.latency(served)
+            verified = {"images": source, "largest_difference": difference}
+            description = {**description, "verified": verified, "latency_1": latency}
+            serve.describe(part, description)
+            for path in sorted(Path(folder).iterdir()):
+                os.replace(path, target.parent / path.name)
+    except OSError as error:
+        raise ValueError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return description
+
+
+def check(target, served: serve.Served, reference, images: list, batch_size: int = 64) -> float:
+    """The largest difference of the logits of a model file to the network's own.
+
+    Args:
+      served: the file.
+      reference: fn(images) -> logits, the network.
+      images: arrays [B, H, W, C] uint8.
+
+    Raises:
+      ValueError: it exceeds TOLERANCE, or the file names another class where the network's choice is no tie.
+    """
+    largest = 0.0
+    for array in images:
+        for start in range(0, len(array), batch_size):
+            batch = array[start : start + batch_size]
+            expected, found = np.asarray(reference(batch)), served.predict(batch)
+            difference, allowed = np.abs(found - expected).max(), TOLERANCE * max(1.0, np.abs(expected).max())
+            lost = expected.max(axis=1) - np.take_along_axis(expected, found.argmax(axis=1)[:, None], 1)[:, 0]
+            if not difference <= allowed or lost.max() > 2 * allowed:
+                raise ValueError(
+                    f"{target}: not written, the file would predict otherwise than the network: logits differ by "
+                    f"{difference:.2g} where {allowed:.2g} is allowed"
+                )
+            largest = max(largest, float(difference))
+    return largest
+
+
+def _stablehlo(target: Path, variables, description: dict) -> None:
+    serve.needs("flatbuffers", target.name)
+
+    @jax.jit
+    def function(image):  # the variables are arguments, or each branch would hold them all
+        plain = lambda variables, image: inference.predictor(description, variables)(image)  # noqa: E731
+        return jax.lax.platform_dependent(variables, image, cpu=convolve.fast("cpu")(plain), default=plain)
+
+    sizes = jax.export.symbolic_shape("batch, height, width")
+    image = jax.ShapeDtypeStruct((*sizes, description["image_shape"][-1]), np.uint8)
+    exported = jax.export.export(function, platforms=("cpu", "cuda", "tpu"))(image)
+    target.write_bytes(exported.serialize())
+
+
+def _onnx(target: Path, variables, description: dict) -> None:
+    onnx = serve.needs("onnx", target.name)
+    serve.needs("onnxruntime", target.name)
+    from kdjax.ship.onnx_graph import convert as graph
+
+    shape = ("batch", "height", "width", description["image_shape"][-1])
+    convert = lambda function: graph.convert(function, shape, np.uint8, "image", "logits")  # noqa: E731
+    try:
+        model = convert(inference.predictor(description, variables))
+    except ValueError:  # a slice, say, is a gather while the batch size is a symbol
+        model = convert(inference.predictor(description, variables, singly=True))
+    onnx.save(model, target)
+
+
+FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo}
+"""Format, which is also the suffix of its files -> what writes (target, variables, description)."""
+
+
+def _format(target: Path) -> str:
+    if target.name and target.suffix[1:] not in FORMATS:
+        raise ValueError(f"{target}: the name must end in {', '.join(f'.{name}' for name in FORMATS)}")
+    return target.suffix[1:] or "safetensors"
+
+
+def _images(config: dict, image_shape, say) -> tuple[list, str]:
+    """Images to check a file with, and what they are: noise, some of another size, and photographs if they are here."""
+    height, width, channels = image_shape
+    generator = np.random.default_rng(0)
+    noise = lambda *shape: generator.integers(0, 256, (*shape, channels), np.uint8)  # noqa: E731
+    images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
+    try:
+        split = dataset(config).test
+    except (ValueError, OSError) as error:
+        say(f"not checked on the test split: {error}")
+        return images, "18 random images"
+    chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
+    return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
+
+
+def dataset(config: dict) -> data.Dataset:
+    """The data set that a run's config.json names, whichever kdjax wrote it; training images on disk where they can."""
+    return data.load(ConfigDict(configs.completed(config)["data"]), in_memory=None)
+
+
+def _check_target(target: Path, suffix: str) -> None:
+    """Raises a ValueError if the name is wrong or a file stands there that no earlier export to this name wrote."""
+    if target.suffix != suffix:
+        raise ValueError(f"{target}: the name must end in {suffix}")
+    if not target.parent.is_dir():
+        raise ValueError(f"{target}: there is no directory {target.parent}")
+    for path in filter(None, (target, serve.description_path(target))):
+        if path.exists() and not _exported(target):
+            raise ValueError(
+                f"{path} exists and was not written by an export to this name; remove it or give another name"
+            )
+
+
+def _exported(target: Path) -> bool:
+    try:
+        name = serve.description(target).get("weights")
+        return name == target.name or (name is not None and target.suffix == ".onnx")  # which is one file
+    except ValueError:
+        return False
+
+
+def _description(config: dict, result: dict) -> dict:
+    return {
+        "model": config["student"]["model"],
+        "kwargs": config["student"]["kwargs"],
+        "dtype": config["dtype"],
+        "classes": result["classes"],
+        "image_shape": result["image_shape"],
+        "normalisation": {"mean": config["data"]["mean"], "std": config["data"]["std"]},
+        "dataset": result["dataset"],
+        "accuracy": {
+            "top1": result["last"]["top1"],
+            "split": "test",
+            "epoch": result["last"]["epoch"],
+            "computed_in": config["spec"].get("quantize") or config["dtype"],
+        },
+        "parameters": result["student"]["parameters"],
+        "run": {key: result[key] for key in ("experiment", "method", "seed", "revision")},
+        "versions": result["versions"],
+    }

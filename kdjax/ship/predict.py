@@ -1,0 +1,110 @@
+"""kdjax predict: the classes of photographs, by a model file."""
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.cores import cores
+from kdjax.data.images.encoded import decode
+from kdjax.data.images.folder import SUFFIXES
+from kdjax.ship import serve
+
+
+def main(args) -> int:
+    """`kdjax predict MODEL IMAGE... [--top=3] [--batch-size=32] [--json]`: a line an image; the exit status.
+
+    Args:
+      args: model (a file), images (files and folders), top (classes to name), batch_size, json (lines of JSON).
+
+    Returns:
+      0, or 2 if an image could not be read: it is named on stderr, and the others are predicted.
+
+    Raises:
+      ValueError: the model cannot be read, or an option is out of range.
+    """
+    for option in ("top", "batch_size"):
+        if getattr(args, option) < 1:
+            raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
+    sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may be any bytes
+    model, failed = serve.load(args.model), 0
+    for path, answer in predict(model, files(args.images), args.batch_size):
+        if isinstance(answer, ValueError):
+            failed += 1
+            print(f"kdjax: {answer}", file=sys.stderr)
+            continue
+        top = np.argsort(-answer, kind="stable")[: args.top]
+        named = [(model.classes[k], float(answer[k])) for k in top]
+        print(_json(path, named) if args.json else _line(path, named), flush=True)
+    return 2 if failed else 0
+
+
+def _line(path, named) -> str:
+    return f"{path}: " + ", ".join(f"{name} {100 * probability:.2f} %" for name, probability in named)
+
+
+def _json(path, named) -> str:
+    top = [{"class": name, "probability": probability} for name, probability in named]
+    return json.dumps({"image": str(path), "top": top})
+
+
+def files(arguments: Iterable[str]) -> Iterator[Path | ValueError]:
+    """The files named, and the JPEG and PNG files in the folders named and below, in the order of their names.
+
+    A folder without any gives an error in the place of a file.
+    """
+    for argument in map(Path, arguments):
+        if not argument.is_dir():
+            yield argument
+            continue
+        found = sorted(path for path in argument.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        yield from found or [ValueError(f"{argument}: no JPEG or PNG files in this folder")]
+
+
+def predict(model: serve.Served, paths: Iterable, batch_size: int = 32) -> Iterator[tuple]:
+    """(path, probabilities [K], or a ValueError that says why there are none) for each path, in order.
+
+    Images are decoded by several threads as those of the training were, resized and cropped by the decoder where
+    the model takes squares and by the model else.
+
+    Args:
+      paths: of JPEG and PNG files, or errors, which are passed on.
+    """
+    with ThreadPoolExecutor(cores()) as pool:
+        for chunk in _chunks(paths, batch_size):
+            images = list(pool.map(lambda path: _decode(path, model.image_shape), chunk))
+            for shape, group in itertools.groupby(zip(chunk, images, strict=True), lambda pair: _shape(pair[1])):
+                group = list(group)
+                answers = _probabilities(model, [image for _, image in group]) if shape else [e for _, e in group]
+                yield from zip([path for path, _ in group], answers, strict=True)
+
+
+def _chunks(items, size: int):
+    items = iter(items)
+    while chunk := list(itertools.islice(items, size)):
+        yield chunk
+
+
+def _decode(path, image_shape):
+    height, width, channels = image_shape
+    if isinstance(path, ValueError):
+        return path
+    try:
+        return decode(path, str(path), height if height == width else 0, "L" if channels == 1 else "RGB")
+    except ValueError as error:
+        return error
+
+
+def _shape(image) -> tuple:
+    return () if isinstance(image, ValueError) else image.shape
+
+
+def _probabilities(model: serve.Served, images: list) -> np.ndarray:
+    """[B, K]: the softmax of the logits."""
+    logits = model.predict(np.stack(images)).astype(np.float64)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

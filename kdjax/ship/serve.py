@@ -1,0 +1,191 @@
+"""A model file as it runs, whatever its format: `load(path).predict(images)`; imports only what the format needs."""
+
+import importlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model ready to predict. `description` is what `kdjax.ship.export.export` says of it."""
+
+    description: dict
+    run: Callable  # [B, H, W, C] uint8 -> logits [B, K]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.description["classes"]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images it was trained on; `predict` takes any H and W."""
+        return tuple(self.description["image_shape"])
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Logits [B, K] float32 of images [B, H, W, C] uint8 of any height and width, which must not be normalised.
+
+        Raises:
+          ValueError: the images are of another type, rank or number of channels.
+        """
+        channels = self.image_shape[-1]
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels:
+            raise ValueError(
+                f"the model takes images uint8 [B, H, W, {channels}], got {images.dtype} {list(images.shape)}"
+            )
+        return np.asarray(self.run(images))
+
+
+def load(path, exact: bool = False) -> Served:
+    """The model in a .onnx, .stablehlo or .safetensors file that kdjax exported.
+
+    Args:
+      exact: whether an int8 file in ONNX computes its sums in float, slowly, as no processor adds them wrongly then:
+        x86 without VNNI adds products of int8 in 16 bits, which may saturate.
+
+    Raises:
+      ValueError: the file cannot be read, is something else, or is damaged; or what reads it is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in LOADERS:
+        raise ValueError(f"{path}: the name of a model must end in {', '.join(LOADERS)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    if exact and path.suffix != ".onnx":
+        raise ValueError(f"{path}: only a .onnx file can hold int8 layers")
+    description, run = _onnx(path, exact) if exact else LOADERS[path.suffix](path)
+    missing = [key for key in ("classes", "image_shape") if key not in description]
+    if missing:
+        raise ValueError(f"{path} is no export of kdjax: its description lacks {' and '.join(missing)}")
+    return Served(description, run)
+
+
+def _onnx(path: Path, exact: bool = False):
+    runtime = needs("onnxruntime", path)
+    options = runtime.SessionOptions()
+    if exact:  # it is an optimization that makes one operation in int8 of those that dequantize, multiply, quantize
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    try:
+        session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors share no base class
+        raise ValueError(f"{path}: not a readable ONNX model: {str(error).strip().splitlines()[0]}") from error
+    name = session.get_inputs()[0].name
+    description = _from_strings(path, session.get_modelmeta().custom_metadata_map)
+    return description, lambda images: session.run(None, {name: images})[0]
+
+
+def _stablehlo(path: Path):
+    import jax
+    import jax.export
+
+    description = _read_json(description_path(path))
+    needs("flatbuffers", path)  # which jax.export imports without declaring it
+    try:
+        exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    except Exception as error:  # a flatbuffer that is none makes the reader raise anything
+        raise ValueError(f"{path}: not a readable StableHLO export of JAX: {error}") from error
+    return description, jax.jit(exported.call)
+
+
+def _safetensors(path: Path):
+    import jax
+
+    from kdjax.models import convolve, pytorch, weights
+    from kdjax.ship import inference
+
+    description = weights.describe(path)
+    try:
+        model = inference.network(description)
+        variables = pytorch.load(path, model, tuple(description["image_shape"]))
+        return description, jax.jit(convolve.fast()(inference.predictor(description, variables)))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error
+
+
+LOADERS = {".onnx": _onnx, ".stablehlo": _stablehlo, ".safetensors": _safetensors}
+"""Suffix -> fn(path) -> (description, fn(images) -> logits)."""
+
+
+def description_path(path: Path) -> Path | None:
+    """The file that holds the description of a model file; None: the model file itself."""
+    beside = {".safetensors": path.with_suffix(".json"), ".stablehlo": path.with_name(f"{path.name}.json")}
+    return beside.get(path.suffix)
+
+
+def description(path) -> dict:
+    """The description that travels with a model file.
+
+    Raises:
+      ValueError: there is none.
+    """
+    path = Path(path)
+    beside = description_path(path)
+    return _read_json(beside) if beside is not None else _onnx(path)[0]
+
+
+def describe(path, description: dict) -> None:
+    """Makes this the description that travels with a model file: an .onnx file's metadata, a JSON beside others."""
+    path = Path(path)
+    beside = description_path(path)
+    if beside is not None:
+        beside.write_text(json.dumps(description, indent=2) + "\n")
+        return
+    from kdjax.files import write_bytes
+
+    onnx = needs("onnx", path)
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in description.items()})
+    write_bytes(path, model.SerializeToString())
+
+
+def latency(served: Served, seconds: float = 0.5) -> dict:
+    """Milliseconds of `predict` for one image of the training size, which no other process should disturb.
+
+    Two calls go ahead, then 5 to 200 are timed for about `seconds`, with the threads that the runtime chooses.
+
+    Returns:
+      {"median_ms", "spread_ms" (interquartile range), "calls"}.
+    """
+    image = np.random.default_rng(0).integers(0, 256, (1, *served.image_shape), np.uint8)
+    times = []
+    while len(times) < 7 or (len(times) < 202 and sum(times[2:]) < 1000 * seconds):
+        start = time.perf_counter()
+        served.predict(image)
+        times.append(1000 * (time.perf_counter() - start))
+    low, median, high = np.percentile(times[2:], (25, 50, 75))
+    return {"median_ms": float(median), "spread_ms": float(high - low), "calls": len(times) - 2}
+
+
+def needs(package: str, path):
+    """A package of the extra "export".
+
+    Raises:
+      ValueError: it is not installed.
+    """
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{path}: needs {error.name}, which comes with: pip install 'kdjax[export]'") from error
+
+
+def _from_strings(path: Path, strings: dict) -> dict:
+    try:
+        return {key: json.loads(value) for key, value in strings.items()}
+    except ValueError as error:
+        raise ValueError(f"{path} is no export of kdjax: its metadata is not JSON") from error
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot read the description of the model: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds {type(value).__name__}, not the description of a model")
+    return value

@@ -1,0 +1,221 @@
+"""What students cost as they ship: each exported, in float and in int8, and everything measured from the file."""
+
+import csv
+import io
+import json
+import math
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from kdjax.cores import cores
+from kdjax.data.images.encoded import Encoded
+from kdjax.files import write_text
+from kdjax.runs import identity
+from kdjax.runs.directory import Run
+from kdjax.ship import export, int8, serve
+
+COLUMNS = (
+    "student",
+    "file",
+    "n",
+    "top1",
+    "top1_std",
+    "top1_exact",
+    "bytes",
+    "deflated",
+    "zeros",
+    "flops",
+    "flops_left",
+    "ms",
+    "ms_iqr",
+)
+"""Of sizes.csv: fractions, bytes, floating-point operations and milliseconds; see `measure`."""
+
+NOTES = """\
+- **Top-1** of the whole test split, predicted by the file; mean ± sample standard deviation over {n} seeds.
+- **KB**: the file (ONNX, preprocessing and description included); deflated: the same under zlib at level 9, where zeros
+  pay. **Zeros**: among the weights of convolutions and linear layers, the depthwise ones included, which are not
+  pruned. **MFLOPs**: two for each of their multiplications for one image (at every position, padding included), in all
+  and those by a weight that is not 0, which runtimes for dense arrays do not skip.
+- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images, or
+  all if there are fewer; a row in int8 alone was trained for it.
+- **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
+  {runtime}, CPU cores: {cpus}."""
+
+
+def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
+    """Exports finished runs beside their results, student.onnx and student-int8.onnx, and measures the files.
+
+    A run that was trained with quantize="int8" is exported in int8 alone: that is what its accuracy was measured in.
+
+    Args:
+      paths: directories of runs; those of one experiment and method and of several seeds share a row.
+      images: training images to calibrate int8 on.
+      say: told of each file.
+
+    Returns:
+      A dictionary with COLUMNS a row.
+
+    Raises:
+      ValueError: no finished run, data that is not here or has other classes now, or a student that cannot be
+        exported.
+    """
+    if images < 1:
+        raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
+    runs = {Path(path): Run(path).finished() for path in paths}  # all are looked at before the first is exported
+    _check_rows(runs)
+    several = len({config["experiment"] for config, _ in runs.values()}) > 1
+    datasets, measured = {}, {}
+    for path, (config, result) in runs.items():
+        key = json.dumps(config["data"])
+        if key not in datasets:
+            datasets[key] = export.dataset(config)
+        if list(datasets[key].classes) != result["classes"]:
+            raise ValueError(f"{path}: the classes of {datasets[key].name} are no longer those that it was trained on")
+        known = identity.stored(config).get("data", {})
+        for line in identity.other_data(known, datasets[key].fingerprint):
+            say(f"{path}: this is other data than it was trained on: {line}")
+        for file in _export(path, config, datasets[key].train, images):
+            row = measure(file, datasets[key].test)
+            say(f"{file}: {100 * row['top1']:.2f} %, {row['bytes']:,} bytes, {row['ms']:.2f} ms")
+            name = f"{config['experiment']}: {config['row']}" if several else config["row"]
+            measured.setdefault((name, row["file"]), []).append(row)
+    return [{"student": name, **_summary(rows)} for (name, _), rows in measured.items()]
+
+
+def _check_rows(runs: dict) -> None:
+    """Runs that share a row must be several seeds of one thing."""
+    first, seeds = {}, {}
+    for path, (config, _) in runs.items():
+        row = config["experiment"], config["row"]
+        other, same = first.setdefault(row, (path, config))
+        if any(config[field] != same[field] for field in ("data", "student")):
+            raise ValueError(f"{other} and {path} are both '{config['row']}', of other data or networks; name one")
+        twice = seeds.setdefault((*row, config["seed"]), path)
+        if twice != path:
+            raise ValueError(f"{twice} and {path} are both '{config['row']}' with seed {config['seed']}; name one")
+
+
+def _export(path: Path, config: dict, train, images: int) -> list[Path]:
+    plain, small = path / "student.onnx", path / "student-int8.onnx"
+    export.export(path, plain, "onnx")
+    chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
+    image = train.image[chosen]
+    int8.quantize(plain, small, image.decode() if isinstance(image, Encoded) else image)
+    if config["spec"].get("quantize"):
+        plain.unlink()
+        return [small]
+    return [plain, small]
+
+
+def measure(path: Path, test, batch_size: int = 64) -> dict:
+    """top1 on a split, bytes and deflated bytes, fraction of zeros, flops and flops_left, ms and ms_iqr of a file.
+
+    top1_exact is that without sums that saturate on this processor; see `serve.load`.
+
+    The measured accuracy takes the place of that in the file's description.
+    """
+    served = serve.load(path)
+    top1 = _top1(served, test, batch_size)
+    dense, left = int8.operations(path, np.zeros((1, *served.image_shape), np.uint8))
+    latency = serve.latency(served)
+    kind = "int8" if "int8" in served.description else "float32"
+    accuracy = {**served.description["accuracy"], "top1": top1, "computed_in": kind}
+    serve.describe(path, {**served.description, "accuracy": accuracy, "latency_1": latency})
+    content = path.read_bytes()
+    return {
+        "file": kind,
+        "top1": top1,
+        "top1_exact": _top1(serve.load(path, exact=True), test, batch_size) if kind == "int8" else top1,
+        "bytes": len(content),
+        "deflated": len(zlib.compress(content, 9)),
+        "zeros": int8.zeros(path),
+        "flops": 2 * dense,
+        "flops_left": 2 * left,
+        "ms": latency["median_ms"],
+        "ms_iqr": latency["spread_ms"],
+    }
+
+
+def _top1(served, test, batch_size: int) -> float:
+    hits = 0
+    for start in range(0, len(test.label), batch_size):
+        image = test.image[start : start + batch_size]
+        hits += int((served.predict(image).argmax(axis=1) == test.label[start : start + batch_size]).sum())
+    return hits / len(test.label)
+
+
+def _summary(rows: list[dict]) -> dict:
+    """The files of one method's seeds as one row: means, and the spread of the accuracy."""
+    top1 = [row["top1"] for row in rows]
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "file"}
+    std = float(np.std(top1, ddof=1)) if len(rows) > 1 else None
+    return {"file": rows[0]["file"], "n": len(rows), **means, "top1_std": std}
+
+
+def markdown(rows: list[dict], images: int) -> str:
+    """The table and what its columns mean."""
+    head = ["student", "file", "top-1", "KB", "KB deflated", "zeros", "MFLOPs", "not by 0", "ms, 1 image"]
+    lines = [head, ["-" * len(head[0]), "-" * len(head[1]), *("-" * (len(name) - 1) + ":" for name in head[2:])]]
+    for row in rows:
+        spread = f" ± {100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
+        lines.append(
+            [
+                row["student"],
+                row["file"],
+                f"{100 * row['top1']:.2f}{spread}",
+                *(f"{row[name] / 1000:,.1f}" for name in ("bytes", "deflated")),
+                f"{100 * row['zeros']:.1f} %",
+                *(f"{row[name] / 1e6:,.2f}" for name in ("flops", "flops_left")),
+                _milliseconds(row),
+            ]
+        )
+    seeds = sorted({row["n"] for row in rows})
+    notes = NOTES.format(
+        n=" or ".join(map(str, seeds)),
+        images=images,
+        runtime=serve.needs("onnxruntime", "sizes").__version__,
+        cpus=cores(),
+    )
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}{_saturated(rows)}\n"
+
+
+def _saturated(rows: list[dict]) -> str:
+    """What is to be known of files whose sums saturate on this processor."""
+    wrong = [row for row in rows if abs(row["top1"] - row["top1_exact"]) > 0.005]
+    if not wrong:
+        return ""
+    exact = ", ".join(f"{row['student']} {100 * row['top1_exact']:.2f} %" for row in wrong)
+    return (
+        "\n- **Saturation**: this processor adds products of int8 in 16 bits, which is too few (x86 without VNNI). "
+        f"Where sums are exact (VNNI, ARM) the files have another top-1: {exact}."
+    )
+
+
+def _milliseconds(row: dict) -> str:
+    """Median ± interquartile range, to three digits of the median."""
+    digits = max(0, 2 - math.floor(math.log10(row["ms"])))
+    return f"{row['ms']:.{digits}f} ± {row['ms_iqr']:.{digits}f}"
+
+
+def to_csv(rows: list[dict]) -> str:
+    """The rows in full precision."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def main(args) -> None:
+    """`kdjax sizes RUN... [--out=DIR] [--images=256]`: prints the table and writes sizes.md and sizes.csv."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        rows = sizes(args.runs, args.images, print)
+    table = markdown(rows, args.images)
+    print(f"\n{table}")
+    if args.out:
+        write_text(Path(args.out) / "sizes.md", table)
+        write_text(Path(args.out) / "sizes.csv", to_csv(rows))

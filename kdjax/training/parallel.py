@@ -1,0 +1,348 @@
+"""The only file that knows devices: where a cohort lives, and how its steps are compiled.
+
+`config.execution.devices` chooses between
+
+  students  a cohort's students on different devices: no collective, one teacher pass; scales best with many methods
+  seeds     cohorts of several seeds at once, each on its own device, or on its share of them where there are more
+  batch     every batch split over all devices of all processes, by `jax.pmap`
+  one       everything on the first device
+
+A batch that is split gives what one device gives: losses see the whole of it (`lax.all_gather` of student and
+teacher Outputs), BatchNorm averages over it, gradients are averaged. Seeds need no collective, so each cohort is
+driven by a thread of its own and not in lockstep with the others by one `pmap`: a run that resumes, diverges or is
+finished holds up no other.
+
+On the CPU some convolutions are computed in other forms (kdjax/models/convolve.py), and each step is one call: inside
+`lax.scan` XLA's CPU backend computes the gradient of a convolution 50 to 100 times slower than outside. On an
+accelerator, where small networks are bound by dispatch, a call takes several.
+"""
+
+import contextlib
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import jaxlib
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from kdjax.cores import cores
+from kdjax.models import convolve
+from kdjax.training import crash
+from kdjax.training.objective import Objective
+from kdjax.training.step import make_train_step
+
+AXIS = "batch"
+"""The name of the axis over which a batch is split."""
+
+SPREAD_FLOPS = 2e9
+"""A teacher that needs more for a batch is computed at all places of a CPU; below, dispatch costs more than is won."""
+
+
+FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+"""What XLA is told where nobody tells it anything. By itself its CPU backend hands the gradient of a convolution's
+weights, a convolution whose window is a whole map, to YNNPACK, which is slow there (results/bench/README.md)."""
+
+FLAGS_KNOWN = ((0, 10, 2), (0, 13))
+"""The versions of jaxlib, from and below, that know `FLAGS`: any other would end the process at an unknown flag."""
+
+
+def setup() -> None:
+    """One virtual CPU device per core, XLA's flags, and a compilation cache that outlives the process.
+
+    Call before JAX starts. XLA uses a second core poorly for small networks (1.1 times), two students on two devices
+    use it well. What JAX's own flags say of devices or the cache is left alone, and so is XLA_FLAGS where it is set,
+    be it empty. After a crash the cache is begun anew.
+    """
+    os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
+    if jax.config.jax_num_cpu_devices < 0:
+        jax.config.update("jax_num_cpu_devices", cores())
+    if not jax.config.jax_compilation_cache_dir:
+        folder = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(folder, "kdjax", "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if "://" not in jax.config.jax_compilation_cache_dir:
+        with contextlib.suppress(OSError):  # a cache that cannot be written, which JAX leaves alone too
+            if told := crash.watch(Path(jax.config.jax_compilation_cache_dir)):
+                print(f"kdjax: {told}", file=sys.stderr)
+
+
+def default_flags(version: str) -> str:
+    """What XLA_FLAGS is set to for a version of jaxlib."""
+    low, high = FLAGS_KNOWN
+    return FLAGS if low <= tuple(map(int, re.findall(r"\d+", version)[:3])) < high else ""
+
+
+def flags() -> list[str]:
+    """What XLA_FLAGS tells XLA about computations here, sorted: what may change how they are rounded.
+
+    Where XLA writes what it compiles changes nothing, nor do the flags of another kind of device.
+    """
+    kinds = {"xla_cpu": "cpu", "xla_gpu": "gpu", "xla_tpu": "tpu"}
+    given = os.environ.get("XLA_FLAGS", "").split()
+    told = [(flag, kinds.get(flag.lstrip("-")[:7], jax.default_backend())) for flag in given]
+    return sorted(f for f, kind in told if kind == jax.default_backend() and not f.startswith("--xla_dump"))
+
+
+def compiling_threads() -> int:
+    """How many programs are compiled at once: one a CPU device; for an accelerator the host's cores are free."""
+    return len(jax.local_devices()) if jax.default_backend() == "cpu" else cores()
+
+
+def describe() -> str:
+    """The devices in words, "cpu x 2"."""
+    devices = jax.devices()
+    return f"{devices[0].device_kind} x {len(devices)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Devices of this process that hold the same state, and the parts that a batch is split into."""
+
+    devices: tuple[jax.Device, ...]
+    parts: int = 1  # over all processes; 1: not split
+    first: int = 0  # the part of the first of `devices`
+
+    @property
+    def sharding(self) -> Sharding:
+        """That of a tree of which every device holds a copy."""
+        if len(self.devices) == 1 and self.parts == 1:
+            return SingleDeviceSharding(self.devices[0])
+        return NamedSharding(Mesh(np.array(self.devices), AXIS), PartitionSpec())
+
+    @property
+    def compiled_for(self):
+        """What a compiled step belongs to: these devices, or when batches are not split any one."""
+        return self if self.parts > 1 else None
+
+    def put(self, tree):
+        """The tree on every device."""
+        return jax.device_put(tree, self.sharding)
+
+    def put_parts(self, array: np.ndarray) -> jax.Array:
+        """An array [D, ...] with a part on each device; [...] whole where batches are not split."""
+        if self.parts == 1:
+            return self.put(array)
+        return jax.device_put(array, NamedSharding(self.sharding.mesh, PartitionSpec(AXIS)))
+
+    def on(self, tree):
+        """Shapes of a tree of arrays, placed here: what a checkpoint is restored into."""
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.sharding), tree)
+
+    def shares(self, rows: np.ndarray) -> np.ndarray:
+        """[..., B] -> [D, ..., B / parts]: what each of the D devices here has of a batch; unsplit as it is."""
+        if self.parts == 1:
+            return rows
+        parts = np.stack(np.split(rows, self.parts, axis=-1))
+        return parts[self.first : self.first + len(self.devices)]
+
+    def take(self, tree):
+        """A batch, or what was made of it, from the first place of its cohort: split batches have only one."""
+        return tree if self.parts > 1 else self.put(tree)
+
+    def pmap(self, call: Callable, in_axes, out_axes, **options) -> Callable:
+        """`call` on all parts of a batch at once, each on its device, wherever that is."""
+        devices = self.devices if self.parts == len(self.devices) else None  # None: those of all processes
+        return jax.pmap(call, AXIS, in_axes=in_axes, out_axes=out_axes, devices=devices, **options)
+
+
+def layout(mode: str, cohorts: int) -> list[tuple[Place, ...]]:
+    """For each cohort that runs at the same time, the places of its students; the first one holds the data."""
+    devices = jax.local_devices()
+    if jax.process_count() > 1 and mode != "batch":
+        raise ValueError(f"config.execution.devices: several processes share batches, 'batch', not {mode!r}")
+    if mode == "batch":
+        parts = jax.device_count()
+        if parts != jax.process_count() * len(devices):
+            raise ValueError(
+                f"config.execution.devices 'batch': the {jax.process_count()} processes have {parts} devices in all, "
+                f"this one {len(devices)}; all must have the same number"
+            )
+        first = jax.process_index() * len(devices) if parts > 1 else 0
+        return [(Place(tuple(devices), parts, first),)]
+    if mode == "seeds":
+        share = max(1, len(devices) // cohorts)
+        groups = [tuple(devices[i : i + share]) for i in range(0, len(devices) - share + 1, share)]
+        return [(Place(group, share),) for group in groups[:cohorts]]
+    return [tuple(Place((device,)) for device in (devices if mode == "students" else devices[:1]))]
+
+
+def check_divides(size: int, parts: int, field: str) -> None:
+    """Raises a ValueError unless a batch of that size can be split; it says which sizes can."""
+    if size % parts:
+        nearest = [n for n in (size - size % parts, size - size % parts + parts) if n]
+        raise ValueError(
+            f"{field}: {size} images do not divide by the {parts} devices that share a batch; "
+            f"{' or '.join(map(str, nearest))} do, as every multiple of {parts}"
+        )
+
+
+def check_synchronises(model: nn.Module, image_shape: tuple[int, int, int], field: str) -> None:
+    """Raises a ValueError if splitting batches would change what a model, or one that is part of it, computes."""
+    alone = []
+
+    def watch(call, args, kwargs, context):
+        result, module = call(*args, **kwargs), context.module
+        own = module.variables.get("batch_stats", {})
+        if not all(isinstance(value, Mapping) for value in own.values()) and not getattr(module, "axis_name", None):
+            alone.append("/".join(module.path) or type(module).__name__)
+        return result
+
+    made = jax.vmap(partial(synchronised(model).init, train=True), axis_name=AXIS)
+    with nn.intercept_methods(watch):
+        jax.eval_shape(made, jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 2, *image_shape)))
+    if alone:
+        raise ValueError(
+            f"{field}: {alone[0]} of {type(model).__name__} has batch statistics but no axis_name, so that on several "
+            "devices each would use its own; give the model a field `axis_name: str | None = None`, passed to every "
+            "nn.BatchNorm, or set config.execution.devices to 'students'"
+        )
+
+
+def synchronised(model: nn.Module) -> nn.Module:
+    """The model with `axis_name` set, in itself and in the models that are its fields."""
+
+    def changed(value):
+        if isinstance(value, nn.Module):
+            return synchronised(value)
+        return tuple(map(changed, value)) if isinstance(value, tuple) else value
+
+    fields = [f.name for f in dataclasses.fields(model) if f.init and f.name not in ("parent", "name")]
+    values = {name: AXIS if name == "axis_name" else changed(getattr(model, name)) for name in fields}
+    return model.clone(**values)
+
+
+def gather(tree):
+    """The parts of a batch, or of what was made of it, as the whole on every device."""
+    return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def steps_per_call(asked: int) -> int:
+    """How many steps one call takes; 0 asks for the default of this kind of device."""
+    return asked or (1 if jax.default_backend() == "cpu" else 16)
+
+
+def compile_train_step(objective: Objective, optimizer: optax.GradientTransformation, place: Place) -> Callable:
+    """step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, losses), state donated.
+
+    Batch and Outputs hold one step's [B, ...], or [S, B, ...] for S steps in one call; losses are [] or [S]. At a
+    place that splits batches they have another axis before these, the place's devices.
+
+    Each device computes the same loss of the whole batch. The gradient of the sum of these, which is what backward
+    passes through collectives give, is `parts` times a part's share of the student's, and the whole gradient of what
+    a loss has of its own: in both cases the mean over devices is the gradient of one device.
+    """
+    if place.parts > 1:
+        objective = objective.clone(student=synchronised(objective.student), gather=gather)
+        average = partial(jax.lax.pmean, axis_name=AXIS)
+        train_step = make_train_step(objective, optimizer, average, part=partial(jax.lax.axis_index, AXIS))
+    else:
+        train_step = make_train_step(objective, optimizer)
+
+    @convolve.fast()
+    def call(state, batch, teacher, teacher_params, train_labels):
+        if batch["index"].ndim == 1:
+            return train_step(state, batch, teacher, teacher_params, train_labels)
+        return jax.lax.scan(
+            lambda state, xs: train_step(state, *xs, teacher_params, train_labels), state, (batch, teacher)
+        )
+
+    if place.parts == 1:
+        return jax.jit(call, donate_argnums=0)
+    return place.pmap(call, (None, 0, 0, None, None), None, donate_argnums=0)
+
+
+def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ()) -> Callable:
+    """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes.
+
+    S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
+    splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
+
+    Where students are at several `places` of a CPU, a large teacher computes a share of the batch at each: that is
+    faster than what XLA makes of all cores for one device. The result is at the first place, equal up to rounding,
+    which therefore depends on the number of places.
+    """
+
+    @convolve.fast()
+    def call(variables, image):
+        if image.ndim == 4:
+            return teach(variables, image)
+        outputs = teach(variables, image.reshape(-1, *image.shape[2:]))
+        return jax.tree.map(lambda x: x.reshape(*image.shape[:2], *x.shape[1:]), outputs)
+
+    whole = jax.jit(call)
+    if len(places) > 1 and jax.default_backend() == "cpu":
+        return _spread(whole, places)
+    if place.parts == 1:
+        return whole
+    split = place.pmap(call, (None, 0), 0)
+    return lambda variables, image: (whole if image.ndim == 4 else split)(variables, image)
+
+
+def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
+    """`whole`, computed at all places at once where that is worth it and the batch divides by their number.
+
+    Every leaf of what it returns must have the batch as its first axis, as those of Outputs have.
+    """
+    share = jax.jit(lambda image, start, size: jax.lax.dynamic_slice_in_dim(image, start, size), static_argnums=2)
+    join = jax.jit(lambda *shares: jax.tree.map(lambda *parts: jnp.concatenate(parts), *shares))
+    enough = {}  # image shape -> whether it is worth it
+    held = {"variables": None, "copies": []}  # the last variables, and their copy at each place
+
+    def large(variables, image):
+        if image.shape not in enough:
+            enough[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
+        return enough[image.shape]
+
+    def spread(variables, image):
+        if image.ndim != 4 or len(image) % len(places) or not large(variables, image):
+            return whole(variables, image)
+        if held["variables"] is not variables:
+            held.update(variables=variables, copies=[place.put(variables) for place in places])
+        size = len(image) // len(places)
+        # All shares before the first computation: what a device is given waits for what it was given before.
+        shares = [place.put(share(image, i * size, size)) for i, place in enumerate(places)]
+        outputs = [whole(copy, part) for copy, part in zip(held["copies"], shares, strict=True)]
+        return join(*places[0].put(outputs))
+
+    return spread
+
+
+def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
+    """prepare(images, labels [N], indices [B] or [S, B], key, step [] or [S]) -> Batch.
+
+    `images` are the whole training set's [N, H, W, C], or when `streamed` those at `indices`. `key` is the
+    epoch's, that of its step s fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that
+    splits batches `indices`, and streamed images, have another axis before these, its devices; each augments the whole
+    batch, so that an image's partner in a mixture may be another device's, and keeps its part.
+    """
+
+    def one(images, labels, indices, key, step, parts):
+        raw = (images if streamed else images[indices], labels[indices])
+        image, label = augment(jax.random.fold_in(key, step), *(gather(raw) if parts > 1 else raw))
+        if parts > 1:
+            own = partial(jax.lax.dynamic_slice_in_dim, start_index=jax.lax.axis_index(AXIS) * len(indices))
+            image, label = (own(x, slice_size=len(indices)) for x in (image, label))
+        return {"image": image, "label": label, "index": indices}
+
+    def call(images, labels, indices, key, step, parts=1):
+        if indices.ndim == 1:
+            return one(images, labels, indices, key, step, parts)
+        axes = (0 if streamed else None, None, 0, None, 0)
+        return jax.vmap(partial(one, parts=parts), in_axes=axes)(images, labels, indices, key, step)
+
+    whole = jax.jit(call)
+    if place.parts == 1:
+        return whole
+    split = place.pmap(partial(call, parts=place.parts), (0 if streamed else None, None, 0, None, None), 0)
+    return lambda images, labels, indices, *args: (whole if indices.ndim == 1 else split)(
+        images, labels, indices, *args
+    )

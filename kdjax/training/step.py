@@ -1,0 +1,179 @@
+"""The pure functions that training is made of: not jitted, no config, no devices."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.custom_derivatives import SymbolicZero
+
+from kdjax.streams import within
+from kdjax.tasks import classification
+from kdjax.training.objective import Objective, is_frozen
+from kdjax.types import Batch, Outputs, State, as_outputs
+
+
+def make_teach(model: nn.Module) -> Callable:
+    """teach(variables, image [B, H, W, C]) -> Outputs of the teacher in evaluation mode."""
+
+    def teach(variables, image) -> Outputs:
+        return as_outputs(model.apply(variables, image, train=False))
+
+    return teach
+
+
+def make_init(
+    objective: Objective, optimizer: optax.GradientTransformation, from_teacher: Mapping = MappingProxyType({})
+) -> Callable:
+    """init(key, batch, teacher Outputs, teacher_params, train_labels) -> State before the first step.
+
+    `from_teacher` maps paths in the student's parameters to paths in the teacher's, {"classifier": "classifier"}:
+    these begin as the teacher's. All that is drawn, now and in later steps, comes from `key` (`kdjax.streams.within`).
+    """
+
+    def init(key, batch: Batch, teacher, teacher_params, train_labels) -> State:
+        variables = objective.init(
+            within(key, "init"),
+            batch["image"],
+            teacher,
+            batch["label"],
+            step=jnp.zeros((), jnp.int32),
+            key=within(key, "memory"),
+            index=batch["index"],
+            teacher_params=teacher_params,
+            train_labels=train_labels,
+        )
+        params = variables.pop("params")
+        for path, source in from_teacher.items():
+            student = adopt(params["student"], path.split("/"), teacher_params["params"], source)
+            params = {**params, "student": student}
+        return State(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), key)
+
+    return init
+
+
+def adopt(params: dict, path: list[str], teacher: dict, source: str) -> dict:
+    """`params` with the subtree at `path` taken from `source`, "layer/kernel", in the teacher's parameters.
+
+    Raises:
+      ValueError: there is nothing at one of the paths, or the shapes differ.
+    """
+    key, *rest = path
+    if key not in params:
+        raise ValueError(f"from_teacher: the student has no parameters {key!r}, only {', '.join(sorted(params))}")
+    if rest:
+        return {**params, key: adopt(params[key], rest, teacher, source)}
+    taken = teacher
+    for name in source.split("/"):
+        if name not in taken:
+            raise ValueError(f"from_teacher: the teacher has no parameters {source!r}, only {', '.join(sorted(taken))}")
+        taken = taken[name]
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (params[key], taken)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"from_teacher: {key!r} of the student is {shapes[0]}, {source!r} of the teacher {shapes[1]}")
+    return {**params, key: taken}
+
+
+def make_train_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    average: Callable = lambda tree: tree,
+    part: Callable | None = None,
+) -> Callable:
+    """train_step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, {"loss", "loss/<term>"}).
+
+    The reported losses are those before the update. Where devices share a batch, `average` is the mean over them and
+    `part()` the number of a device's part. A model may draw from any collection: "dropout" has its own key, Flax takes
+    that of "params" for all others. The optimizer is told which parameters a gradient reaches (`only_reached`).
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    def train_step(state: State, batch: Batch, teacher, teacher_params, train_labels):
+        number = part() if part else 0  # each part its own, or all drop the same units
+        rngs = {
+            "dropout": within(state.key, "dropout", state.step, number),
+            "params": within(state.key, "rngs", state.step, number),
+        }
+        reached = set()
+
+        def loss_fn(params):
+            (total, values, _), stats = objective.apply(
+                {"params": watched(params, reached), **state.stats},
+                batch["image"],
+                teacher,
+                batch["label"],
+                step=state.step,
+                key=within(state.key, "terms", state.step),
+                index=batch["index"],
+                teacher_params=teacher_params,
+                train_labels=train_labels,
+                rngs=rngs,
+                mutable=list(state.stats),
+            )
+            return total, (values, stats)
+
+        (total, (values, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(average(grads), state.opt_state, state.params, reached=frozenset(reached))
+        stats = held(state.stats, stats, objective.frozen)
+        params = optax.apply_updates(state.params, updates)
+        losses = {"loss": total, **{f"loss/{name}": value for name, value in values.items()}}
+        return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), losses
+
+    return train_step
+
+
+def watched(params, reached: set[str]):
+    """The same parameters; the paths of those that a gradient reaches enter `reached` while the gradient is traced.
+
+    What a loss does not depend on, or only through `stop_gradient`, has no gradient, which is not the same as one
+    that is zero: torch's optimizers leave such a parameter as it is, and do not decay it either.
+    """
+
+    def watch(path, leaf):
+        @jax.custom_vjp
+        def same(x):
+            return x
+
+        def backward(_, cotangent):
+            if isinstance(cotangent, SymbolicZero):
+                return (None,)
+            reached.add(named(path))
+            return (cotangent,)
+
+        same.defvjp(lambda x: (x.value, None), backward, symbolic_zeros=True)
+        return same(leaf)
+
+    return jax.tree_util.tree_map_with_path(watch, params)
+
+
+def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
+    """The statistics `after` a step, those of frozen paths as they were before; a loss's memory is none."""
+
+    def pick(path, old, new):
+        collection, *names = (entry.key for entry in path)
+        return old if collection != "memory" and is_frozen(names, frozen) else new
+
+    return jax.tree_util.tree_map_with_path(pick, before, after) if frozen else after
+
+
+def make_eval_step(model: nn.Module) -> Callable:
+    """eval_step(variables, image, label, mask) -> (logits [B, K] float32, {"top1", "nll"}: (sum, count))."""
+
+    def eval_step(variables, image, label, mask):
+        logits = as_outputs(model.apply(variables, image, train=False)).logits.astype(jnp.float32)
+        return logits, classification.counts(logits, label, mask)
+
+    return eval_step
+
+
+def student_variables(state: State) -> dict:
+    """The variables of the model that ships, of a State: {"params": ..., "batch_stats": ...}."""
+    stats = {name: tree["student"] for name, tree in state.stats.items() if "student" in tree}
+    return {"params": state.params["student"], **stats}
+
+
+def named(path) -> str:
+    """The path of a leaf as `freeze` writes it, "student/conv/kernel"."""
+    return "/".join(str(entry.key) for entry in path)

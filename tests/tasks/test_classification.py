@@ -1,0 +1,81 @@
+"""Metrics against scikit-learn and float64 NumPy formulas."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
+
+from kdjax.tasks import classification
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, 200)
+    return (rng.normal(size=(200, 5)) + 2 * np.eye(5)[labels]).astype(np.float32), labels
+
+
+def test_report_equals_scikit_learn(predictions):
+    logits, labels = predictions
+    report, predicted = classification.report(logits, labels), logits.argmax(-1)
+    p = np.exp(logits.astype(np.float64))
+    p /= p.sum(-1, keepdims=True)
+    assert report["top1"] == accuracy_score(labels, predicted)
+    assert report["nll"] == pytest.approx(log_loss(labels, p), rel=1e-9)
+    assert report["precision"] == pytest.approx(precision_score(labels, predicted, average="macro"))
+    assert report["recall"] == pytest.approx(recall_score(labels, predicted, average="macro"))
+    assert report["f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    dense = np.zeros((5, 5), int)
+    for true, guess, n in report["confusion"]:
+        dense[true, guess] = n
+    np.testing.assert_array_equal(dense, confusion_matrix(labels, predicted))
+    assert report["agreement"] is None
+
+
+def test_calibration_error_bin_by_bin(predictions):
+    logits, labels = predictions
+    p = np.exp(classification.log_softmax(logits))
+    confidence, correct = p.max(-1), logits.argmax(-1) == labels
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert classification.calibration_error(confidence, correct) == pytest.approx(expected)
+    assert classification.calibration_error(np.ones(4), np.ones(4, bool)) == 0
+
+
+def test_agreement_with_the_teacher(predictions):
+    logits, labels = predictions
+    assert classification.report(logits, labels, logits)["agreement"] == 1
+    assert classification.report(logits, labels, np.roll(logits, 1, axis=1))["agreement"] == 0
+
+
+def test_a_class_that_the_split_lacks_does_not_lower_the_averages():
+    logits, labels = np.eye(3, dtype=np.float32)[[0, 1, 0, 1]], np.array([0, 1, 0, 1])
+    assert [classification.report(logits, labels)[name] for name in ("precision", "recall", "f1")] == [1, 1, 1]
+
+
+def test_counts_leave_out_padding(predictions):
+    logits, labels = predictions
+    mask = np.arange(200) < 120
+    counted = classification.counts(jnp.asarray(logits), jnp.asarray(labels, jnp.int32), jnp.asarray(mask))
+    expected = classification.report(logits[:120], labels[:120])
+    for name in ("top1", "nll"):
+        total, count = counted[name]
+        assert count == 120
+        assert float(total / count) == pytest.approx(expected[name], rel=1e-5)
+
+
+def test_infinite_logits_at_padded_places_do_no_harm():
+    logits = jnp.array([[1.0, 0.0], [jnp.inf, jnp.nan]])
+    total, count = classification.counts(logits, jnp.zeros(2, jnp.int32), jnp.array([True, False]))["nll"]
+    assert np.isfinite(total)
+    assert count == 1
+
+
+@pytest.mark.parametrize("rows", [1, 7, 200])
+def test_probabilities_in_parts_are_those_of_the_whole(predictions, monkeypatch, rows):
+    whole = classification.report(*predictions)
+    monkeypatch.setattr(classification, "ROWS", rows)
+    assert classification.report(*predictions) == whole

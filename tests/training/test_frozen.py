@@ -1,0 +1,149 @@
+"""What a stage does not train stays as it is, bit for bit: frozen networks with their statistics, unreached layers."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from kdjax.config import default, recipes, resolve, rows
+from kdjax.config.optimizer import make_optimizer
+from kdjax.training.objective import Objective, Term
+from kdjax.training.step import make_init, make_teach, make_train_step
+from kdjax.types import Outputs
+from tests import tiny
+
+ONE = optax.constant_schedule(1.0)
+
+
+class Noisy(nn.Module):
+    """Batch statistics, dropout and noise, switched on in all the ways that there are."""
+
+    num_classes: int = 3
+
+    @nn.compact
+    def __call__(self, image, train: bool = False):
+        x = nn.Dense(8)(image.reshape(len(image), -1))
+        x = nn.BatchNorm(name="by_argument", momentum=0.5)(x, use_running_average=not train)
+        x = nn.BatchNorm(not train, momentum=0.5, name="by_field")(x)
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        x = nn.Dropout(0.5)(x, deterministic=not train)
+        if train:
+            x = x + jax.random.normal(self.make_rng("noise"), x.shape)
+        return Outputs(nn.Dense(self.num_classes)(x))
+
+
+def distance(student, teacher, labels):
+    """Draws the student away from 0."""
+    return -jnp.mean(jnp.square(student.logits))
+
+
+def trained(model, terms, frozen=(), optimizer="sgd", steps=2):
+    """(State before, State after, losses of the first step, the batch) of some steps with much weight decay."""
+    config = resolve(default()).optimizer
+    config.name, config.weight_decay, config.learning_rate = optimizer, 0.1, 0.1
+    if optimizer != "sgd":
+        config.kwargs = {}
+    objective = Objective(model, terms, frozen=frozen)
+    with jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
+        update = make_optimizer(config, optax.constant_schedule(0.1), frozen)
+        image = jax.random.normal(jax.random.key(1), (8, 8, 8, 1))
+        batch = {"image": image, "label": jnp.arange(8) % 3, "index": jnp.arange(8)}
+        teacher = tiny.Net(3, width=8)
+        taught = make_teach(teacher)(teacher.init(jax.random.key(2), image), image)
+        given = batch, taught, None, None
+        before = make_init(objective, update)(jax.random.key(0), *given)
+        step, state, reported = jax.jit(make_train_step(objective, update)), before, []
+        for _ in range(steps):
+            state, losses = step(state, *given)
+            reported.append(losses)
+    return before, state, reported[0], batch
+
+
+def same(one, other) -> bool:
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(np.array_equal(a, b) for a, b in leaves)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_what_no_gradient_reaches_is_not_decayed(optimizer):
+    hint = Term("hint", tiny.layered, ONE, {"layer": 0})  # the first map: neither conv1 nor the classifier
+    before, after, *_ = trained(tiny.Net(3), (hint,), optimizer=optimizer)
+    changed = {name for name, tree in before.params["student"].items() if not same(tree, after.params["student"][name])}
+    assert changed == {"conv0", "bn0"}
+    assert not same(before.params["hint"], after.params["hint"])
+
+
+@pytest.mark.parametrize("name", ["fsp", "activation_boundary", "factor_transfer"])
+def test_first_stages_of_the_recipes_train_what_the_reference_gives_to_the_optimizer(name):
+    """RepDistiller, train_student.py: get_feat_modules(), which lack the classifier; the paraphraser alone."""
+    config = default()
+    config.student.model, config.methods[name] = "resnet8", recipes.recipe(name)
+    config = resolve(config)
+    row = rows.with_model(rows.expand(config)[0], config, 5)
+    first, main = rows.stages(row, config, steps_per_epoch=3)
+    shared, own = reached(first), reached(main)
+    assert not any("classifier" in path for path in shared)
+    groups = {path.partition("/")[0] for path in shared}
+    assert groups == ({"factor_transfer"} if name == "factor_transfer" else groups | {"student"})
+    assert any("classifier" in path for path in own)
+    assert "student" in first.objective.frozen or {p for p in own if p.startswith("student/")} - shared == {
+        path for path in own if path.startswith("student/classifier/")
+    }
+
+
+def reached(stage) -> frozenset:
+    """What the step tells its optimizer that a gradient reaches."""
+    told = []
+
+    def update(updates, state, params=None, *, reached, **extra):
+        told.append(reached)
+        return updates, state
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    image = jax.ShapeDtypeStruct((2, 16, 16, 3), jnp.float32)
+    labels = jax.ShapeDtypeStruct((2,), jnp.int32)
+    model = rows.build_model({"model": "resnet8", "kwargs": {}}, 5, "float32", "config.teacher")
+    variables = jax.eval_shape(model.init, jax.random.key(0), image)
+    given = {"image": image, "label": labels, "index": labels}, jax.eval_shape(make_teach(model), variables, image)
+    state = jax.eval_shape(make_init(stage.objective, optimizer), jax.random.key(0), *given, variables, labels)
+    jax.eval_shape(make_train_step(stage.objective, optimizer), state, *given, variables, labels)
+    return told[0]
+
+
+@pytest.mark.parametrize("model", [tiny.Net(3), Noisy()], ids=["Net", "Noisy"])
+def test_a_frozen_student_stays_with_its_statistics_and_is_evaluated(model):
+    before, after, losses, batch = trained(model, (Term("away", distance, ONE),), frozen=("student",))
+    assert same((before.params, before.stats), (after.params, after.stats))
+    variables = {"params": before.params["student"], "batch_stats": before.stats["batch_stats"]["student"]}
+    expected = distance(model.apply(variables, batch["image"], train=False), None, None)
+    np.testing.assert_allclose(losses["loss/away"], expected, rtol=1e-5)
+    before, after, *_ = trained(model, (Term("away", distance, ONE),))
+    assert not same(before.stats, after.stats)
+
+
+def test_a_frozen_layer_stays_with_its_statistics():
+    before, after, *_ = trained(tiny.Net(3), (Term("away", distance, ONE),), frozen=("student/conv0", "student/bn0"))
+    for tree, old in ((after.params["student"], before.params["student"]), *stats(after, before)):
+        changed = {name for name in tree if not same(tree[name], old[name])}
+        assert changed == tree.keys() - {"conv0", "bn0"}
+
+
+def stats(after, before):
+    return [(after.stats["batch_stats"]["student"], before.stats["batch_stats"]["student"])]
+
+
+def test_a_frozen_loss_keeps_its_statistics_and_a_memory_still_remembers():
+    def normed(student, teacher, labels):
+        return jnp.mean(nn.BatchNorm(use_running_average=False, momentum=0.5, name="norm")(student.logits) ** 3)
+
+    def remembers(student, teacher, labels, *, index, train_labels=None):
+        return tiny.remembered(student, teacher, labels, index=index, train_labels=jnp.arange(8))
+
+    terms = Term("normed", normed, ONE), Term("remembers", remembers, ONE)
+    before, after, *_ = trained(tiny.Net(3), terms, frozen=("normed",))
+    assert same(before.params["normed"], after.params["normed"])
+    assert same(before.stats["batch_stats"]["normed"], after.stats["batch_stats"]["normed"])
+    assert not same(before.stats["batch_stats"]["student"], after.stats["batch_stats"]["student"])
+    assert not same(before.stats["memory"], after.stats["memory"])
