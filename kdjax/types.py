@@ -8,11 +8,13 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 from flax import struct
 
-Batch = dict[str, jax.Array]
-"""{"image": [B, H, W, C], "label": [B] int32 (-1 is unlabelled), "index": [B] int32 position in the training set}."""
+Batch = dict[str, Any]
+"""{"input": a pytree of [B, ...], "target": [B] int32 (-1 is unlabelled), or what else the task predicts, "index": [B]
+int32 position in the training set}; what prepares batches makes S of them at once, [S, B, ...] each."""
 
 
 class Outputs(struct.PyTreeNode):
@@ -56,3 +58,13 @@ class Memory(nn.Module):
 def as_outputs(out) -> Outputs:
     """A model's result as Outputs; a bare array is taken for logits."""
     return out if isinstance(out, Outputs) else Outputs(logits=out)
+
+
+def image_spec(height: int, width: int, channels: int) -> jax.ShapeDtypeStruct:
+    """The shapes of one example, where it is an image as networks take it."""
+    return jax.ShapeDtypeStruct((height, width, channels), jnp.float32)
+
+
+def batch_of(spec, size: int):
+    """The shapes of so many examples, of those of one: a pytree of jax.ShapeDtypeStruct without a batch axis."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape), leaf.dtype), spec)

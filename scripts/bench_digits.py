@@ -71,7 +71,7 @@ def plain(args) -> None:
     config = configs.resolve(digits.get_config())
     dataset = data.load(config.data)
     splits = [loops.whole(split, config.data) for split in (dataset.validation, dataset.test)]
-    train = loops.Images(dataset.train.image, dataset.train.label, config.data.mean, config.data.std, 1, False)
+    train = loops.Images(dataset.train.input, dataset.train.target, config.data.mean, config.data.std, 1, False)
     batches = loops.loader(train, config.batch_size, loops.Options())
 
     def fit(training):

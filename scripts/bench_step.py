@@ -52,37 +52,37 @@ def row(pair: str, bench, args) -> dict:
     feed, (learner,), cohort = bench.cohort.feed, bench.learners, bench.cohort
     stage, method = learner.program.stages[-1], learner.program.method.name
     with_teacher = method != "student"
-    indices, key = feed._order(0)[0], feed._key(0)
+    indices, key = feed._order(0)[:1], feed._key(0)
     batch = feed.example()
     variables = cohort.teacher_variables
-    taught = cohort.teach(variables, batch["image"]) if with_teacher else None
+    taught = cohort.teach(variables, batch["input"]) if with_teacher else None
     step, state = learner.program.steps[-1], learner.state
     kept = jax.tree.map(jnp.copy, (state.params, state.opt_state))
     update = jax.jit(lambda grads, opt, params: stage.optimizer.update(grads, opt, params))
     held = {"state": state}
 
     def train(batch, taught):
-        held["state"], losses = step(held["state"], batch, taught, variables, feed.labels)
+        held["state"], losses = step(held["state"], batch, taught, variables, feed.targets)
         return losses
 
     def whole():
-        made = feed.prepare(feed.images, feed.labels, indices, key, np.int32(0))
-        return train(made, cohort.teach(variables, made["image"]) if with_teacher else None)
+        made = feed.prepare(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32))
+        return train(made, cohort.teach(variables, made["input"]) if with_teacher else None)
 
     calls = {
         "whole": whole,
-        "augmentation": lambda: feed.prepare(feed.images, feed.labels, indices, key, np.int32(0)),
+        "augmentation": lambda: feed.prepare(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32)),
         "step": lambda: train(batch, taught),
         "optimizer": lambda: update(kept[0], kept[1], kept[0]),
     }
     if with_teacher:
-        calls["teacher"] = lambda: cohort.teach(variables, batch["image"])
+        calls["teacher"] = lambda: cohort.teach(variables, batch["input"])
     times = {"teacher": 0.0, **median(calls, args.rounds)}
     times["student"] = times.pop("step") - times["optimizer"]
     parts = ("teacher", "augmentation", "student", "optimizer")
     times["waiting"] = times["whole"] - sum(times[part] for part in parts)
     flops = count(step, held["state"], batch, taught, variables, feed.labels)
-    flops += count(cohort.teach, variables, batch["image"]) if with_teacher else 0.0
+    flops += count(cohort.teach, variables, batch["input"]) if with_teacher else 0.0
     return {"pair": pair, "method": method, **times, "gflop": flops, "gflops": 1e3 * flops / times["whole"]}
 
 
@@ -90,12 +90,12 @@ def cohort_gflop(bench) -> float:
     """GFLOP of a step of all methods of a cohort and of the teacher's pass that they share."""
     shapes = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731  # whatever device the arrays are on
     feed, variables = bench.cohort.feed, shapes(bench.cohort.teacher_variables)
-    batch, labels = shapes(feed.example()), shapes(feed.labels)
-    taught = jax.eval_shape(bench.teach, variables, batch["image"])
+    batch, labels = shapes(feed.example()), shapes(feed.targets)
+    taught = jax.eval_shape(bench.teach, variables, batch["input"])
     steps = [
         count(one.program.steps[-1], shapes(one.state), batch, taught, variables, labels) for one in bench.learners
     ]
-    return sum(steps) + count(bench.teach, variables, batch["image"])
+    return sum(steps) + count(bench.teach, variables, batch["input"])
 
 
 def count(fn, *arguments) -> float:

@@ -342,7 +342,7 @@ def train(training: Training, data, steps: int) -> None:
 
 def whole(split, config) -> tuple[torch.Tensor, torch.Tensor]:
     """A split's images, normalised, and labels."""
-    images = Images(split.image, split.label, config.mean, config.std, 0, False)
+    images = Images(split.input, split.target, config.mean, config.std, 0, False)
     image, label = zip(*images, strict=True)
     return torch.as_tensor(np.stack(image)), torch.as_tensor(np.stack(label))
 

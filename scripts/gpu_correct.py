@@ -105,17 +105,17 @@ def _train(bench, steps: int, on=()) -> tuple:
     stage, state = learner.program.stages[-1], jax.tree.map(jnp.copy, learner.state)
     if on:
         step, place = _by_pmap(stage, on), parallel.Place(tuple(on), len(on))
-        variables, labels, state = place.put((variables, feed.labels, state))
+        variables, targets, state = place.put((variables, feed.targets, state))
     else:
-        step, labels = jax.jit(make_train_step(stage.objective, stage.optimizer)), feed.labels
+        step, targets = jax.jit(make_train_step(stage.objective, stage.optimizer)), feed.targets
     values = []
     for number in range(steps):
-        indices = feed._order(number)[0]
-        batch = feed.prepare(feed.images, feed.labels, indices, feed._key(number), np.int32(0))
-        given = (batch, bench.cohort.teach(bench.cohort.teacher_variables, batch["image"]))
+        indices, zero = feed._order(number)[:1], np.zeros(1, np.int32)
+        batch = feed.prepare(feed.inputs, feed.targets, indices, feed._key(number), zero)
+        given = parallel.first((batch, bench.cohort.teach(bench.cohort.teacher_variables, batch["input"])))
         if on:
             given = jax.tree.map(lambda x: place.put_parts(x.reshape(len(on), -1, *x.shape[1:])), given)
-        state, reported = step(state, *given, variables, labels)
+        state, reported = step(state, *given, variables, targets)
         values.append(float(reported["loss"]))
     return np.array(values), jax.device_get(state.params)
 

@@ -98,7 +98,7 @@ def _vmapped(benches, steps: int):
 
     def many(state, batch, taught, labels):
         if steps == 1:
-            return train(state, batch, taught, variables, labels)
+            return train(state, *parallel.first((batch, taught)), variables, labels)
         return jax.lax.scan(lambda state, xs: train(state, *xs, variables, labels), state, (batch, taught))
 
     advance = jax.jit(jax.vmap(many, in_axes=(0, 0, 0, None)), donate_argnums=0)
@@ -107,7 +107,7 @@ def _vmapped(benches, steps: int):
     def call():
         batches = [batch for feed in feeds for _, _, batch in feed.calls(0, 0)]
         together = jax.tree.map(stack, *batches)
-        held[0], losses = advance(held[0], together, teach(variables, together["image"]), feeds[0].labels)
+        held[0], losses = advance(held[0], together, teach(variables, together["input"]), feeds[0].targets)
         return jax.device_get(losses)
 
     return call

@@ -148,7 +148,7 @@ def main(path: str) -> None:
     from kdjax.data.images.tfds import read
 
     found = read("cifar10", Path(os.environ["TFDS_DATA_DIR"]), 0)
-    splits = {name: (list(part.image.items), part.label) for name, part in found.splits.items()}
+    splits = {name: (list(part.input.items), part.target) for name, part in found.splits.items()}
     write(path, {**splits, "classes": found.classes, "name": found.name})
     print(f"{path}: {os.path.getsize(path) / 2**20:.1f} MiB")
 

@@ -123,11 +123,11 @@ def test_a_packed_data_set_is_what_was_packed(gpu, tmp_path, monkeypatch):
     loaded = data.load(config.data)
     assert loaded.name == "noise"
     assert loaded.classes == tuple(made["classes"])
-    assert loaded.train.image.shape == (128, 32, 32, 3)
-    np.testing.assert_array_equal(loaded.test.label, made["test"][1])
+    assert loaded.train.input.shape == (128, 32, 32, 3)
+    np.testing.assert_array_equal(loaded.test.target, made["test"][1])
     from kdjax.data.images.encoded import decode
 
-    np.testing.assert_array_equal(loaded.train.image[5], decode(made["train"][0][5], "x", 0, "RGB"))
+    np.testing.assert_array_equal(loaded.train.input[5], decode(made["train"][0][5], "x", 0, "RGB"))
 
 
 @pytest.mark.slow

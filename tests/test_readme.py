@@ -32,6 +32,10 @@ HERE = {  # command -> what makes it quick
         *QUICK,
         "--only=student,cosine",
     ],
+    "kdjax run --config=my_config.py --config.metrics.top2=my_metrics.top2 --config.experiment=measured": [
+        *QUICK,
+        "--only=student",
+    ],
     "kdjax list": PLAIN,
     "kdjax run --config=configs/digits.py --dry-run": PLAIN,
     "kdjax run --config=configs/digits.py": [*QUICK, "--only=student,kd"],

@@ -151,7 +151,7 @@ def test_a_student_of_another_experiment_as_teacher(untrained, tmp_path, teacher
 
 
 def test_resnet8_does_not_begin_as_its_teacher_resnet14():
-    batch = {"image": np.zeros((2, 8, 8, 3), np.float32), "label": np.zeros(2, np.int32), "index": np.arange(2)}
+    batch = {"input": np.zeros((2, 8, 8, 3), np.float32), "target": np.zeros(2, np.int32), "index": np.arange(2)}
 
     def begun(model, role):
         init = jax.jit(make_init(Objective(model, ()), optax.sgd(0.1)))

@@ -61,7 +61,7 @@ class Cosine(nn.Module):
 def blackened(config):
     """The digits, image 5 of the test split black."""
     digits = sources.digits(config)
-    digits.test.image[5] = 0
+    digits.test.input[5] = 0
     return digits
 
 

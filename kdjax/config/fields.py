@@ -8,7 +8,15 @@ from ml_collections import ConfigDict
 from kdjax.find import nearest
 from kdjax.typed import typed
 
-FREE = ("student.kwargs", "teacher.kwargs", "teacher.optimizer", "optimizer.kwargs", "data.augment", "data.kwargs")
+FREE = (
+    "student.kwargs",
+    "teacher.kwargs",
+    "teacher.optimizer",
+    "optimizer.kwargs",
+    "data.augment",
+    "data.kwargs",
+    "metrics",
+)
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
 
 
@@ -23,6 +31,8 @@ def default() -> ConfigDict:
     config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
     config.eval_every_epochs = 1  # the last epoch is always evaluated
     config.baseline = "student"  # the row that the others are compared with
+    config.task = "classification"  # what is predicted and scored: classification, regression, or an import path
+    config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
 
     config.data = _data()
@@ -101,6 +111,7 @@ def _execution() -> ConfigDict:
     execution.workers = 0  # processes that decode them; 0: threads of this one
     execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     execution.eval_batch_size = 500
+    execution.keep_predictions = True  # predictions.npz beside each result: logits and scores of every test example
     execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
     return execution
 
@@ -260,7 +271,8 @@ def completed(stored: dict) -> dict:
         for key, value in plain(default()).items()
         if key != "student" and isinstance(value, dict) and isinstance(stored.get(key), dict)
     }
-    return {**stored, **groups}
+    added = {"task": "classification", "metrics": {}}  # fields of no group
+    return {**added, **stored, **groups}
 
 
 def differences(old, new, path: str = "") -> list[str]:

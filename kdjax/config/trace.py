@@ -18,44 +18,39 @@ import jax.numpy as jnp
 from kdjax.losses.lift import Lift
 from kdjax.training.method import Method, Stage
 from kdjax.training.step import make_train_step, named
-from kdjax.types import Outputs, as_outputs
-
-LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
-"""The shape of two labels that no augmentation mixes."""
+from kdjax.types import Outputs, as_outputs, batch_of
 
 
-def check(
-    where: str, method: Method, stage: Stage, image_shape, teacher, classes: int, examples: int, label=LABEL
-) -> None:
-    """Traces a stage of a method on two images.
+def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int, dtype, examples: int, target) -> None:
+    """Traces a stage of a method on two examples.
 
     Args:
       where: the field that describes the method, "config.methods.kd".
-      image_shape: (H, W, C).
+      spec: the shapes of one example, see `kdjax.types.batch_of`.
       teacher: (model, shapes of its variables) or None.
-      classes: K.
-      examples: of the training set.
-      label: the shape of two labels as its images are augmented: [2], or [2, K] mixed.
+      outputs: K, the number of logits that the task asks for.
+      dtype: of the targets as they are stored; examples: of the training set.
+      target: the shape of two targets as their examples are augmented: [2], or [2, K] mixed.
 
     Raises:
-      ValueError: the method needs a teacher and has none, a layer is missing, class counts differ, no scalar, ...
+      ValueError: the method needs a teacher and has none, a layer is missing, numbers of logits differ, no scalar, ...
     """
     name = method.model_config["model"]
     for train, mode in ((False, "evaluated"), (True, "trained")):
-        what = f"{where}: {name}, {mode} on images {image_shape}"
-        outputs = trace(what, outputs_of, method.model, image_shape, train)
-        if outputs.logits.shape != (2, classes):
-            found = outputs.logits.shape[1:]
-            raise ValueError(f"{what}: logits have shape {found} an image, the data has {classes} classes")
-    taught = outputs_of(teacher[0], image_shape) if teacher else None
-    if teacher and taught.logits.shape != (2, classes):
+        what = f"{where}: {name}, {mode} on {shown(spec)}"
+        student = trace(what, outputs_of, method.model, spec, train)
+        if student.logits.shape != (2, outputs):
+            found = student.logits.shape[1:]
+            raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {outputs}")
+    taught = outputs_of(teacher[0], spec) if teacher else None
+    if teacher and taught.logits.shape != (2, outputs):
         told = taught.logits.shape[-1]
-        raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
-    constants = teacher[1] if teacher else None, jax.ShapeDtypeStruct((examples,), jnp.int32)
+        raise ValueError(f"{where}: the teacher has {told} logits, the student {outputs}")
+    constants = teacher[1] if teacher else None, jax.ShapeDtypeStruct((examples,), dtype)
     for term in stage.objective.terms:
-        _check_term(term, (outputs, taught, label, *constants), f"{where}.{term.name}")
-    image, index = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.int32)
-    _check_step(where, stage, ({"image": image, "label": label, "index": index}, taught, *constants))
+        _check_term(term, (student, taught, target, *constants), f"{where}.{term.name}")
+    index = jax.ShapeDtypeStruct((2,), jnp.int32)
+    _check_step(where, stage, ({"input": batch_of(spec, 2), "target": target, "index": index}, taught, *constants))
 
 
 def _check_step(where: str, stage: Stage, given: tuple) -> None:
@@ -76,12 +71,25 @@ def _written(tree) -> dict[str, str]:
     return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
+def outputs_of(model: nn.Module, spec, train: bool = False) -> Outputs:
+    """The shapes of what a model returns for two examples."""
+    leaves, tree = jax.tree.flatten(batch_of(spec, 2))
+    return _outputs_of(model, tuple(leaves), tree, train)
+
+
 @functools.lru_cache
-def outputs_of(model: nn.Module, image_shape: tuple[int, int, int], train: bool = False) -> Outputs:
-    """The shapes of what a model returns for two images."""
-    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), image)
+def _outputs_of(model: nn.Module, leaves: tuple, tree, train: bool) -> Outputs:
+    inputs = jax.tree.unflatten(tree, leaves)
+    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), inputs)
     return as_outputs(out)
+
+
+def shown(spec) -> str:
+    """The shapes of an example in words."""
+    leaves = jax.tree.leaves(spec)
+    if len(leaves) == 1 and len(leaves[0].shape) == 3:
+        return f"images {leaves[0].shape}"
+    return f"inputs {jax.tree.map(lambda leaf: leaf.shape, spec)}"
 
 
 def _check_term(term, given, where):

@@ -1,8 +1,17 @@
-"""Data sets as uint8 arrays, subsets of them, the order of their batches, and what is done to a batch."""
+"""Data sets: what a source returns, subsets of it, the order of batches, and what is done to a batch."""
 
-from kdjax.data.arrays import Arrays, Dataset
-from kdjax.data.batches import batch_indices
-from kdjax.data.load import load
-from kdjax.data.subsets import subset
+import importlib
 
-__all__ = ["Arrays", "Dataset", "batch_indices", "load", "subset"]
+PUBLIC = {
+    "Arrays": "kdjax.data.arrays",
+    "Dataset": "kdjax.data.arrays",
+    "load": "kdjax.data.loading",
+    "subset": "kdjax.data.subsets",
+}
+
+
+def __getattr__(name: str):
+    """A public name, imported when it is asked for: what reads photographs alone starts without JAX."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)

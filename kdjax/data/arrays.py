@@ -1,23 +1,28 @@
-"""What a data source returns: images, labels, class names, and what is worth knowing about them."""
+"""What a data source returns: inputs and targets, class names, and what is worth knowing about them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import jax
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """One split of a data set."""
+    """One split of a data set: examples along the first axis of every leaf."""
 
-    image: np.ndarray  # [N, H, W, C] uint8, C = 1 or 3; or `images.Encoded`, decoded when it is indexed
-    label: np.ndarray  # [N] int32; -1: unlabelled
+    input: (
+        Any  # a pytree of arrays [N, ...]: images [N, H, W, C] uint8, or `images.Encoded`, decoded when it is indexed
+    )
+    target: np.ndarray  # classes [N] int32, -1: unlabelled; or what else the task predicts, numbers [N] float32
 
     def __len__(self) -> int:
-        return len(self.label)
+        return len(self.target)
 
     def take(self, index) -> "Arrays":
         """The examples at `index` [n], in that order."""
-        return Arrays(self.image[index], self.label[index])
+        return Arrays(jax.tree.map(lambda leaf: leaf[index], self.input), self.target[index])
 
 
 @dataclass(frozen=True)
@@ -27,10 +32,11 @@ class Dataset:
     train: Arrays
     validation: Arrays | None
     test: Arrays
-    classes: tuple[str, ...]  # name of label 0, 1, ...
+    classes: tuple[str, ...]  # name of class 0, 1, ...; () where the task has none
     name: str  # as it stands in tables
     warnings: tuple[str, ...] = ()  # what a reader of the numbers should know, a sentence each
     fingerprint: dict = field(default_factory=dict)  # kdjax.data.fingerprint.of_data, of what `load` returns
+    kind: str = "images"  # of its inputs, a name in kdjax.data.kinds.KINDS
 
     @property
     def splits(self) -> dict[str, Arrays]:
@@ -41,3 +47,14 @@ class Dataset:
     def map(self, fn) -> "Dataset":
         """The data set with fn(split) in place of each split."""
         return replace(self, **{name: fn(split) for name, split in self.splits.items()})
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is particular to a kind of input: all else takes inputs as pytrees of arrays and looks at none."""
+
+    noun: str  # "images"
+    prepare: Callable  # (dataset, config.data, in_memory) -> the dataset as it is held in memory; raises ValueErrors
+    remarks: Callable  # dataset -> sentences that a reader of the numbers should know
+    transform: Callable  # config.data -> fn(input [B, ...] as stored) -> what networks take
+    augment: Callable  # (config.data, classes) -> fn(key, input as stored, target) -> (what networks take, target)

@@ -1,10 +1,11 @@
-"""The fingerprint of a data set: of its classes, and of labels and images of every split. Nothing here needs JAX."""
+"""The fingerprint of a data set: of its classes, and of targets and inputs of every split."""
 
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from kdjax.cores import cores
@@ -20,25 +21,28 @@ CHUNK = 256  # files that a thread reads at a time
 
 
 def of_data(dataset) -> dict:
-    """The fingerprint of a kdjax.data.Dataset, the same whether its images are decoded now or streamed later.
+    """The fingerprint of a kdjax.data.Dataset, the same whether images are decoded now or streamed later.
 
     {"classes": how many, "names": digest of their names in order, "splits": [{"split", "examples", "sha256"}]}, of
-    labels and images in order, as the source gave them: files as they are, arrays by their pixels.
+    targets and inputs in order, as the source gave them: files as they are, arrays by their numbers.
     """
     splits = [
-        {"split": name, "examples": len(split.label), "sha256": _digest_split(split)}
+        {"split": name, "examples": len(split.target), "sha256": _digest_split(split)}
         for name, split in dataset.splits.items()
     ]
     return {"classes": len(dataset.classes), "names": _digest(*map(str, dataset.classes)), "splits": splits}
 
 
 def _digest_split(split) -> str:
-    digest = hashlib.sha256(np.ascontiguousarray(split.label, np.int64).tobytes())
-    if isinstance(split.image, np.ndarray):
-        digest.update(f"{split.image.dtype} {split.image.shape}".encode())
-        digest.update(np.ascontiguousarray(split.image))
+    target = np.asarray(split.target)
+    whole = np.issubdtype(target.dtype, np.integer)
+    digest = hashlib.sha256(np.ascontiguousarray(target, np.int64 if whole else target.dtype).tobytes())
+    if not hasattr(split.input, "items") or isinstance(split.input, dict):
+        for leaf in jax.tree.leaves(split.input):
+            digest.update(f"{leaf.dtype} {leaf.shape}".encode())
+            digest.update(np.ascontiguousarray(leaf))
         return digest.hexdigest()
-    items = split.image.items  # images.Encoded: all are paths, or all the bytes of files
+    items = split.input.items  # images.Encoded: all are paths, or all the bytes of files
     if isinstance(items[0], bytes):
         digests = (hashlib.sha256(item).digest() for item in items)
     else:

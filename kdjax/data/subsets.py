@@ -33,9 +33,9 @@ def stratified(label: np.ndarray, examples: int, seed: int = 0, role: str = "tra
     return np.sort(np.lexsort((inverse, share))[:examples])
 
 
-def split(arrays: Arrays, examples: int) -> tuple[Arrays, Arrays]:
-    """(the rest, a stratified part of that many examples, held out for validation)."""
-    part = stratified(arrays.label, examples, role="validation")
+def split(arrays: Arrays, examples: int, strata: np.ndarray | None = None) -> tuple[Arrays, Arrays]:
+    """(the rest, a part of that many examples, held out), stratified by `strata` [N], or by the targets, as classes."""
+    part = stratified(arrays.target if strata is None else strata, examples, role="validation")
     rest = np.setdiff1d(np.arange(len(arrays)), part)
     return arrays.take(rest), arrays.take(part)
 
@@ -82,8 +82,9 @@ def subset(arrays: Arrays, config, seed: int) -> Arrays:
     """
     if not config.shots and not config.imbalance:
         return arrays
-    limit = labelled_per_class(arrays.label, config)
-    keep = (arrays.label >= 0) & (class_ranks(arrays.label, seed, "shots") < limit[arrays.label])
+    label = arrays.target
+    limit = labelled_per_class(label, config)
+    keep = (label >= 0) & (class_ranks(label, seed, "shots") < limit[label])
     if config.unlabelled:
-        return Arrays(arrays.image, np.where(keep, arrays.label, -1).astype(np.int32))
+        return Arrays(arrays.input, np.where(keep, label, -1).astype(np.int32))
     return arrays.take(np.flatnonzero(keep))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
-import numpy as np
 
 from kdjax import config as configs
 from kdjax.config import rows, trace
@@ -27,7 +26,7 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
     """Traces every method on shapes, those that must be trained before it, and a teacher that is trained here.
 
     Args:
-      arrays: the training images that students see.
+      arrays: the training examples that students see.
 
     Raises:
       ValueError: a method, a model, a size or a batch that cannot work.
@@ -41,7 +40,7 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
         lab.stop_if_asked()
         _check_view(lab, row, arrays, place)
         if place.parts > 1:
-            parallel.check_synchronises(row.model, lab.image_shape, f"config.methods.{row.name}.student")
+            parallel.check_synchronises(row.model, lab.spec, f"config.methods.{row.name}.student")
         models = [lab.row(name).model for name in row.teachers]
         teacher = lab.shapes(*models) if models else taught
         _check(lab, row, lab.config, teacher, arrays, f"config.methods.{row.name}")
@@ -52,7 +51,7 @@ def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     config, arrays = teacher_config(lab.config), lab.dataset.train
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
-        parallel.check_synchronises(model, lab.image_shape, "config.teacher")
+        parallel.check_synchronises(model, lab.spec, "config.teacher")
     _check(lab, lab.teacher_row(model), config, None, arrays, "config.teacher")
 
 
@@ -70,38 +69,44 @@ def _with_sources(lab: Lab, missing: dict[str, Method]) -> list[Method]:
 def _check_divides(config, arrays, place: Place, field: str) -> None:
     parallel.check_divides(config.batch_size, place.parts, field)
     if keeps_last(config, arrays):
-        last = len(arrays.label) % config.batch_size
+        last = len(arrays) % config.batch_size
         parallel.check_divides(last, place.parts, f"config.keep_last_batch: the last batch of {field}")
 
 
 def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
-    """A method's own view of the images must exist, and leave its number of steps as it is."""
+    """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
     lab.prepare(config, place)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
         raise ValueError(
-            f"config.methods.{row.name}.data: {len(own):,} images make {steps} steps an epoch, the other methods "
-            f"take {others}; set config.steps_per_epoch, so that all take as many"
+            f"config.methods.{row.name}.data: {len(own):,} {lab.kind.noun} make {steps} steps an epoch, the other "
+            f"methods take {others}; set config.steps_per_epoch, so that all take as many"
         )
 
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
-    label = _augmented_label(lab, rows.with_view(config, row))
-    given = lab.image_shape, teacher, len(lab.dataset.classes), len(arrays.label), label
+    target = _augmented_target(lab, rows.with_view(config, row))
+    given = lab.spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
     for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
         trace.check(where, row, stage, *given)
 
 
-def _augmented_label(lab: Lab, config):
-    """The shape of two labels after augmentation."""
-    image = jax.ShapeDtypeStruct((2, *lab.image_shape), np.uint8)
+def _augmented_target(lab: Lab, config):
+    """The shape of two targets after augmentation."""
+    train = lab.dataset.train
+    stored, target = (_two(tree) for tree in (train.input, train.target))
 
     def make():
-        given = (lab.augmentation(config), jax.random.key(0), image, trace.LABEL)
+        given = (lab.augmentation(config), jax.random.key(0), stored, target)
         return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
 
-    return lab.once(make, "label", json.dumps(configs.plain(config.data.augment)))
+    return lab.once(make, "target", json.dumps(configs.plain(config.data.augment)))
+
+
+def _two(tree):
+    """The shapes of two examples of a split."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), tree)
 
 
 def _teacher_shapes(lab: Lab):

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 
-import jax
 from ml_collections import ConfigDict
 
 from kdjax import streams
@@ -32,7 +31,7 @@ class Cohorts:
     def train(
         self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet: bool = False
     ) -> dict:
-        """Trains some methods of one seed, with the given training images, their students at `places`.
+        """Trains some methods of one seed, with the given training examples, their students at `places`.
 
         Args:
           teacher: a `kdjax.experiment.teachers.Teacher`, or None.
@@ -96,15 +95,16 @@ class Cohorts:
 
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
         lab = self.lab
-        images = self._images(config, seed, learners[0].prefix, arrays, place)
-        feed = self._feed(config, seed, learners[0].prefix, arrays, images, place)
+        inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
+        feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place)
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
         what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
         lab.display.start(what, _steps(learners, feed, config))
         cohort = Cohort(
             feed=feed,
-            teach=lab.teach(teacher.model, place) if teacher else lambda variables, image: None,
+            teach=lab.teach(teacher.model, place) if teacher else _nothing,
+            teach_whole=lab.teach(teacher.model, place.whole) if teacher else _nothing,
             teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
@@ -114,7 +114,7 @@ class Cohorts:
             on_main=results.on_main,
             stop_signal=lab.stop_signal,
         )
-        with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
+        with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
             cohort.train(learners)
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
@@ -129,7 +129,7 @@ class Cohorts:
         generations = [teacher.generation] if teacher else []
         if row.name == TEACHER and config.teacher.start:
             with _start_named():
-                learner.start = pytorch.load_body(config.teacher.start, row.model, lab.image_shape)
+                learner.start = pytorch.load_body(config.teacher.start, row.model, lab.spec)
         if row.start:
             source = Run(run_path(lab.directory, row.start, seed))
             learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
@@ -137,36 +137,41 @@ class Cohorts:
         learner.generation = max(generations, default=-1) + 1
         return learner
 
-    def _images(self, config, seed, prefix, arrays, place: Place) -> jax.Array | Reader:
-        """The training images on the devices of a place, or what reads this process's share of them from disk."""
+    def _inputs(self, config, seed, prefix, arrays, place: Place):
+        """The training inputs on the devices of a place, or what reads this process's share of them from disk."""
         if not config.execution.stream:
-            return place.put(arrays.image)
+            return place.put(arrays.input)
         batches = Batches(
-            image=arrays.image,
+            image=arrays.input,
             batch_size=config.batch_size,
             steps=self.lab.steps_per_epoch(config, arrays),
             seed=seed,
             prefix=prefix,
-            last=len(arrays.label) % config.batch_size if keeps_last(config, arrays) else 0,
+            last=len(arrays) % config.batch_size if keeps_last(config, arrays) else 0,
             parts=place.parts,
             first=place.first,
             held=len(place.devices) if place.parts > 1 else 1,
         )
         return Reader(batches, config.epochs * batches.steps, config.execution.workers)
 
-    def _feed(self, config, seed, prefix, arrays, images, place: Place) -> Feed:
+    def _feed(self, config, seed, prefix, arrays, inputs, place: Place) -> Feed:
         return Feed(
             seed=seed,
             prefix=prefix,
             place=place,
-            images=images,
-            labels=place.put(arrays.label),
+            inputs=inputs,
+            targets=place.put(arrays.target),
             steps=self.lab.steps_per_epoch(config, arrays),
             batch_size=config.batch_size,
             prepare=self.lab.prepare(config, place),
+            prepare_whole=self.lab.prepare(config, place.whole),
             keep_last_batch=keeps_last(config, arrays),
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
         )
+
+
+def _nothing(variables, inputs) -> None:
+    """What teaches where there is no teacher."""
 
 
 @contextlib.contextmanager

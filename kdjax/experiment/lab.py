@@ -9,14 +9,13 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
-from kdjax import data
+from kdjax import data, tasks
 from kdjax.config import rows
 from kdjax.config.build import build_model
-from kdjax.data.images import augment
+from kdjax.data import kinds
 from kdjax.experiment.plan import rows_of
 from kdjax.experiment.progress import Display
 from kdjax.models import compose, cost
@@ -27,6 +26,7 @@ from kdjax.training.evaluate import Evaluator
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
+from kdjax.types import batch_of
 
 
 class Lab:
@@ -35,17 +35,30 @@ class Lab:
     def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
         self.rows = {row.name: row for row in rows_of(config, directory)}
-        self.dataset = data.load(config.data, in_memory=not config.execution.stream)
-        self.image_shape = self.dataset.train.image.shape[1:]
+        self.task = tasks.named(config.task)
+        self.metrics = tasks.own_metrics(config.metrics)
+        self.dataset = data.load(config.data, in_memory=not config.execution.stream, task=self.task)
+        self.kind = kinds.KINDS[self.dataset.kind]
+        self.spec = kinds.spec(self.dataset, config.data)
+        self.outputs = self.task.outputs(len(self.dataset.classes))
         splits = {"test": self.dataset.test}
         if self.dataset.validation is not None:
             splits["validation"] = self.dataset.validation
-        mean, std = config.data.mean, config.data.std
-        self.evaluator = Evaluator(
-            splits, functools.partial(augment.normalise, mean=mean, std=std), config.execution.eval_batch_size
-        )
+        transform = self.kind.transform(config.data)
+        self.evaluator = Evaluator(splits, transform, self.task, config.execution.eval_batch_size)
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(H, W, C) where examples are images."""
+        return self.spec.shape if self.dataset.kind == "images" else None
+
+    def report(self, logits, teacher_logits=None) -> dict:
+        """What result.json says of a model by its logits on the test split: the task's scores, and one's own."""
+        target = self.dataset.test.target
+        own = {name: float(fn(logits, target)) for name, fn in self.metrics.items()}
+        return {**self.task.report(logits, target, teacher_logits), **own}
 
     # ---- what is made once
 
@@ -80,8 +93,8 @@ class Lab:
     def cost(self, model) -> dict:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network = cost.shipped(model)
-        row = self.once(lambda: cost.cost(network, self.image_shape), "cost", network)
-        trained = self.once(lambda: cost.parameters(model, self.image_shape), "cost", "parameters", model)
+        row = self.once(lambda: cost.cost(network, self.spec), "cost", network)
+        trained = self.once(lambda: cost.parameters(model, self.spec), "cost", "parameters", model)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     def prepare(self, config, place: Place) -> Callable:
@@ -94,23 +107,22 @@ class Lab:
 
     def augmentation(self, config) -> Callable:
         """What is done to a batch of a method's own view of the data."""
-        spec = configs.plain(config.data.augment)
-        return augment.compose(spec, config.data.mean, config.data.std, len(self.dataset.classes))
+        return self.kind.augment(config.data, len(self.dataset.classes))
 
     # ---- rows and networks
 
     def row(self, name: str) -> Method:
         """A row of the experiment with its student's model."""
-        return rows.with_model(self.rows[name], self.config, len(self.dataset.classes))
+        return rows.with_model(self.rows[name], self.config, self.outputs)
 
     def view(self, row: Method, seed: int) -> tuple[ConfigDict, data.Arrays]:
-        """The config as a method has it, and the training images that its student sees."""
+        """The config as a method has it, and the training examples that its student sees."""
         config = rows.with_view(self.config, row)
         return config, data.subset(self.dataset.train, config.data, seed)
 
     def model(self, spec, where: str) -> nn.Module:
-        """The network that {"model", "kwargs"} names, for the classes of the data."""
-        return build_model(spec, len(self.dataset.classes), self.config.dtype, where)
+        """The network that {"model", "kwargs"} names, with the logits of the task."""
+        return build_model(spec, self.outputs, self.config.dtype, where)
 
     def stored_model(self, config: dict, path) -> nn.Module:
         """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
@@ -120,24 +132,24 @@ class Lab:
     def shapes(self, *models: nn.Module):
         """(a model, or the ensemble of several, and the shapes of its variables)."""
         model = models[0] if len(models) == 1 else compose.Ensemble(models)
-        image = jax.ShapeDtypeStruct((1, *self.image_shape), np.float32)
-        return model, jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
+        init = functools.partial(model.init, train=False)
+        return model, jax.eval_shape(init, jax.random.key(0), batch_of(self.spec, 1))
 
     def teacher_row(self, model: nn.Module) -> Method:
         """The experiment's teacher as a row that can be trained."""
         spec = self.config.teacher
         made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
-        return Method(TEACHER, TEACHER, {"cross_entropy": {"weight": 1.0}}, model, made)
+        return Method(TEACHER, TEACHER, {self.task.loss: {"weight": 1.0}}, model, made)
 
     # ---- steps
 
     def steps_per_epoch(self, config, arrays) -> int:
-        examples = len(arrays.label)
+        examples = len(arrays)
         if config.steps_per_epoch:
             return config.steps_per_epoch
         if examples < config.batch_size:
             raise ValueError(
-                f"config.batch_size {config.batch_size} is larger than the {examples} training images: "
+                f"config.batch_size {config.batch_size} is larger than the {examples} training {self.kind.noun}: "
                 f"set it to at most {examples}, or set config.steps_per_epoch"
             )
         return examples // config.batch_size + keeps_last(config, arrays)
@@ -173,4 +185,4 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
 
 def keeps_last(config, arrays) -> bool:
     """Whether an epoch ends with a smaller batch."""
-    return config.keep_last_batch and not config.steps_per_epoch and len(arrays.label) % config.batch_size > 0
+    return config.keep_last_batch and not config.steps_per_epoch and len(arrays) % config.batch_size > 0

@@ -9,14 +9,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax.data import Arrays
+from kdjax.experiment import predictions
 from kdjax.experiment.lab import Lab
 from kdjax.experiment.provenance import revision, versions
 from kdjax.files import write_json
 from kdjax.runs import caution
-from kdjax.tasks import classification
+from kdjax.tasks.task import Task
 from kdjax.training import checkpoint, gradients, parallel, processes
 from kdjax.training.cohort import Feed, Learner
-from kdjax.training.evaluate import first_not_finite
+from kdjax.training.evaluate import Evaluation, first_not_finite
 from kdjax.training.step import student_variables
 
 
@@ -26,7 +27,7 @@ class Results:
 
     lab: Lab
     config: ConfigDict
-    arrays: Arrays  # the training images that its students see
+    arrays: Arrays  # the training examples that its students see
     teacher: Any  # a kdjax.experiment.teachers.Teacher, or None
     teacher_variables: dict | None  # its variables where the cohort trains
     feed: Feed
@@ -55,7 +56,7 @@ class Results:
             norm = lab.once(functools.partial(gradients.compile_norm, method.model), "norm", method.model)
             make = functools.partial(gradients.compile_cotangents, stage)
             cotangents = lab.once(make, "cotangents", method.name)
-            given = (feed.place.put(learner.state), batch, taught, self.teacher_variables, feed.labels)
+            given = (feed.place.put(learner.state), batch, taught, self.teacher_variables, feed.targets)
             found = gradients.ratios(stage, stage.epochs * feed.steps, norm, cotangents, *given)
             write_json(learner.run.path / "gradients.json", {"ratios": found})
             for said in caution.gradients([found]):
@@ -69,33 +70,38 @@ class Results:
         diverged = learner.diverged
         if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
             for split in self.lab.evaluator.splits:
-                logits, means = _evaluate(learner, split)
-                row |= {f"{split}_{name}": value for name, value in means.items()}
-                diverged = diverged or (_lost(learner, split, logits) if last else None)
-            top1 = f"{100 * row['test_top1']:.1f} %" if math.isfinite(row["test_top1"]) else "logits are not finite"
+                found = _evaluate(learner, split)
+                row |= {f"{split}_{name}": value for name, value in found.means.items()}
+                diverged = diverged or (_lost(learner, split, found.logits) if last else None)
+            primary = row[f"test_{self.lab.task.primary}"]
+            now = self.lab.task.shown(primary, 1) if math.isfinite(primary) else "logits are not finite"
             self.lab.display.status(
-                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {top1}"
+                f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {now}"
             )
         learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
         return diverged
 
     def _finish(self, learner: Learner) -> None:
         """Writes result.json."""
-        if not learner.diverged and learner.logits is None:  # stopped between its last epoch and its result
+        if not learner.diverged and learner.evaluation is None:  # stopped between its last epoch and its result
             for split in self.lab.evaluator.splits:
-                learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split)[0])
+                learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split).logits)
         result = self._result(learner)
+        if self.config.execution.keep_predictions and not learner.diverged:
+            predictions.write(learner.run.path, learner.evaluation, self.lab.dataset.test.target)
         learner.run.finish(result)
         say, method, teacher = self.lab.display.message, learner.program.method, self.teacher
         how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())
-        shown = f"{100 * result['last']['top1']:.2f} %" if result["last"] else f"diverged: {how}"
+        task = self.lab.task
+        shown = task.shown(result["last"][task.primary]) if result["last"] else f"diverged: {how}"
         say(f"{method.row} seed {learner.seed}: {shown}")
-        if result["last"] and teacher and (said := caution.better(result["last"]["top1"], teacher.measured["top1"])):
+        scores = [(of or {}).get("top1") for of in (result["last"], teacher and teacher.measured)]
+        if said := caution.better(*scores):
             say(f"{method.row} seed {learner.seed}: {said}")
 
     def _result(self, learner: Learner) -> dict:
         lab, config, teacher = self.lab, self.config, self.teacher
-        method, history, label = learner.program.method, learner.run.history(), self.arrays.label
+        method, history, task = learner.program.method, learner.run.history(), lab.task
         result = {
             "status": "diverged" if learner.diverged else "done",
             "experiment": config.experiment,
@@ -105,14 +111,16 @@ class Results:
             "epochs": config.epochs,
             "steps": int(learner.state.step),
             "last": None,
-            "best": best_epoch(history),
-            "peak": peak_epoch(history),
+            "task": {**task.describe(), "columns": [*task.describe()["columns"], *([m, m, ""] for m in lab.metrics)]},
+            "best": best_epoch(history, task),
+            "peak": peak_epoch(history, task),
             "teacher": teacher.measured if teacher else None,
             "student": {"model": method.model_config["model"], **lab.cost(method.model)},
             "dataset": lab.dataset.name,
-            "image_shape": list(lab.image_shape),
+            "image_shape": list(lab.image_shape) if lab.image_shape else None,
             "classes": list(lab.dataset.classes),
-            "train_counts": np.bincount(label[label >= 0], minlength=len(lab.dataset.classes)).tolist(),
+            "train_examples": len(self.arrays),
+            "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),
             "gradients": learner.run.gradients(),
             "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
             "versions": versions(),
@@ -123,20 +131,27 @@ class Results:
         }
         if learner.diverged:
             return {**result, "diverged": learner.diverged}
-        report = classification.report(learner.logits, lab.dataset.test.label, teacher.logits if teacher else None)
+        report = lab.report(learner.evaluation.logits, teacher.logits if teacher else None)
         digest = checkpoint.fingerprint(student_variables(learner.state))
         return {**result, "student_sha256": digest, "last": {"epoch": config.epochs, **report}}
 
 
-def _evaluate(learner: Learner, split: str) -> tuple[np.ndarray, dict]:
-    """(logits [N, K], means over the split): NaN where one example's logits are not finite, for they mean nothing.
+def _counts(target: np.ndarray, classes: int) -> list[int] | None:
+    """How many examples each class has, the unlabelled left out; None where there are no classes."""
+    return np.bincount(target[target >= 0], minlength=classes).tolist() if classes else None
 
-    The logits of the test split stay with the learner.
+
+def _evaluate(learner: Learner, split: str) -> Evaluation:
+    """A split, its means NaN where one example's logits are not finite, for they mean nothing.
+
+    That of the test split stays with the learner.
     """
-    logits, means = learner.program.evaluate(student_variables(learner.state), split, learner.place)
+    found = learner.program.evaluate(student_variables(learner.state), split, learner.place)
     if split == "test":
-        learner.logits = logits
-    return logits, means if first_not_finite(logits) is None else dict.fromkeys(means, math.nan)
+        learner.evaluation = found
+    if first_not_finite(found.logits) is None:
+        return found
+    return found._replace(means=dict.fromkeys(found.means, math.nan))
 
 
 def _lost(learner: Learner, split: str, logits: np.ndarray) -> dict | None:
@@ -154,19 +169,26 @@ def _rate(learner: Learner) -> float:
     return float(stage.rate(int(learner.state.step) - 1))
 
 
-def best_epoch(history: list[dict]) -> dict | None:
-    """The first epoch with the highest validation accuracy, and the test accuracy there; None without validation."""
-    rows = [row for row in history if None not in (row.get("validation_top1"), row.get("test_top1"))]
+def best_epoch(history: list[dict], task: Task) -> dict | None:
+    """The first epoch with the best primary score on the validation split, and the test score there; None without."""
+    validation, test = f"validation_{task.primary}", f"test_{task.primary}"
+    rows = [row for row in history if None not in (row.get(validation), row.get(test))]
     if not rows:
         return None
-    row = max(rows, key=lambda row: row["validation_top1"])
-    return {"epoch": row["epoch"], "validation_top1": row["validation_top1"], "top1": row["test_top1"]}
+    row = _best(rows, validation, task)
+    return {"epoch": row["epoch"], validation: row[validation], task.primary: row[test]}
 
 
-def peak_epoch(history: list[dict]) -> dict | None:
-    """The highest test accuracy of any epoch: optimistic, for comparison with papers that print it."""
-    rows = [row for row in history if row.get("test_top1") is not None]
+def peak_epoch(history: list[dict], task: Task) -> dict | None:
+    """The best test score of any epoch: optimistic, for comparison with papers that print it."""
+    test = f"test_{task.primary}"
+    rows = [row for row in history if row.get(test) is not None]
     if not rows:
         return None
-    row = max(rows, key=lambda row: row["test_top1"])
-    return {"epoch": row["epoch"], "top1": row["test_top1"]}
+    row = _best(rows, test, task)
+    return {"epoch": row["epoch"], task.primary: row[test]}
+
+
+def _best(rows: list[dict], name: str, task: Task) -> dict:
+    """The first row with the best value."""
+    return (max if task.higher_is_better else min)(rows, key=lambda row: row[name])

@@ -102,10 +102,11 @@ def plan(lab: Lab, missing: list[tuple[int, Method]], seeds: int) -> dict:
 
 
 def _described(lab: Lab, rows, examples: int) -> str:
-    held = len(lab.dataset.validation.label) if lab.dataset.validation is not None else 0
+    held = len(lab.dataset.validation) if lab.dataset.validation is not None else 0
+    classes = f"{len(lab.dataset.classes)} classes, " if lab.dataset.classes else ""
     return (
-        f"{lab.config.experiment}: {lab.dataset.name}, {len(lab.dataset.classes)} classes, students train on "
-        f"{examples} images, {held} validation, {len(lab.dataset.test.label)} test; "
+        f"{lab.config.experiment}: {lab.dataset.name}, {classes}students train on "
+        f"{examples} {lab.kind.noun}, {held} validation, {len(lab.dataset.test)} test; "
         f"{len(rows)} methods to run on {parallel.describe()}"
     )
 

@@ -19,8 +19,7 @@ from kdjax.experiment.plan import finished, run_config, run_path
 from kdjax.models import compose, pytorch, weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
-from kdjax.runs.schema import TEACHER
-from kdjax.tasks import classification
+from kdjax.runs.schema import TEACHER, damage
 from kdjax.training import checkpoint, processes
 from kdjax.training.evaluate import first_not_finite
 from kdjax.training.method import Method
@@ -60,7 +59,7 @@ class Teachers:
         model = lab.model(spec, "config.teacher")
         if spec.weights:
             with named("config.teacher.weights"):
-                variables = pytorch.load(spec.weights, model, lab.image_shape)
+                variables = pytorch.load(spec.weights, model, lab.spec)
                 remarks = self._check_teaches(_described(spec.weights), spec.weights)
             return self._check_same(self.measure(model, variables, spec.model, 0, remarks))
         if spec.start:
@@ -110,6 +109,8 @@ class Teachers:
             lab.stop_if_asked()
             if held:
                 time.sleep(1.0)
+            elif not processes.from_first(lambda: finished(run, run_config(config, row, seed), teaches=True)):
+                raise RuntimeError(f"{run.path} was trained, and what it left is not accepted: {damage(run.result())}")
 
     def _from_runs(self, paths: list[Path], where: str) -> Teacher:
         """The students of finished runs as a teacher: one, or the ensemble of several."""
@@ -143,21 +144,22 @@ class Teachers:
         """
         lab, place = self.lab, self.lab.layout[0][0]
         variables = place.put(variables)
-        logits, means = lab.evaluate(model)(variables, "test", place)
-        example = first_not_finite(logits)
+        evaluation = lab.evaluate(model)(variables, "test", place)
+        example = first_not_finite(evaluation.logits)
         if example is not None:
             raise Diverged(
                 f"teacher {name}: its logits of example {example} of the test split are not finite, so it teaches "
-                "nothing; look at that image, and whether the network can divide by 0 or overflow in evaluation mode"
+                "nothing; look at it, and whether the network can divide by 0 or overflow in evaluation mode"
             )
-        lab.display.message(f"teacher {name}: {100 * means['top1']:.2f} % on the test split")
+        primary = evaluation.means[lab.task.primary]
+        lab.display.message(f"teacher {name}: {lab.task.shown(primary)} on the test split")
         for remark in remarks:
             lab.display.message(f"teacher {name}: {remark}")
-        report = classification.report(logits, lab.dataset.test.label)
-        scores = {"top1": means["top1"], **{key: report[key] for key in ("precision", "recall", "f1", "nll", "ece")}}
-        measured = {"model": name, **scores, **lab.cost(model)}
+        report = lab.report(evaluation.logits)
+        numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
+        measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model)}
         digest = checkpoint.fingerprint(variables)
-        return Teacher(model, variables, measured, digest, tuple(remarks), logits, generation)
+        return Teacher(model, variables, measured, digest, tuple(remarks), evaluation.logits, generation)
 
     # ---- checks
 

@@ -9,7 +9,7 @@ from kdjax.losses.boundary import activation_boundary, overhaul
 from kdjax.losses.contrast import crd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
-from kdjax.losses.hard import cross_entropy, hard_target
+from kdjax.losses.hard import cross_entropy, hard_target, squared_error
 from kdjax.losses.peers import mutual, self_distillation
 from kdjax.losses.relation import correlation, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
@@ -40,6 +40,7 @@ FAMILIES = {
     ),
     "relation": (rkd, similarity, correlation, pkt, crd),
     "without a teacher": (mutual, self_distillation),
+    "regression": (squared_error,),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
@@ -47,6 +48,7 @@ NEEDS = (
     dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"]), ("logits",))
     | dict.fromkeys(FAMILIES["feature"], ("features",))
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
+    | dict.fromkeys(FAMILIES["regression"], ("logits",))
     | {
         activation_boundary: ("preacts",),
         overhaul: ("preacts",),

@@ -1,4 +1,4 @@
-"""Losses on class labels: the data's, or those that the teacher gives."""
+"""Losses on targets: the data's, or those that the teacher gives."""
 
 import jax
 import jax.numpy as jnp
@@ -33,3 +33,18 @@ def hard_target(student, teacher, labels):
     s, t = logits("hard_target", student, teacher)
     target = jax.nn.one_hot(jnp.argmax(t, -1), t.shape[-1], dtype=s.dtype)
     return jnp.mean(optax.softmax_cross_entropy(s, target))
+
+
+def squared_error(student, teacher, target):
+    """Mean of (prediction - target)^2, for regression. Needs no teacher.
+
+    Args:
+      target: numbers [B]; the student has one logit an example, which is its prediction.
+    """
+    scores = wide(student.logits)
+    if scores.shape != (*target.shape, 1) or not jnp.issubdtype(target.dtype, jnp.floating):
+        raise ValueError(
+            f"squared_error: targets are {target.dtype} {target.shape}, logits {scores.shape}; it is for regression, "
+            "one number and one logit an example"
+        )
+    return jnp.mean(jnp.square(scores[:, 0] - target.astype(scores.dtype)))

@@ -9,6 +9,7 @@ Its last linear layer is params["classifier"]. Layers are named as in the torch 
 """
 
 from kdjax.models.compose import ensemble, peers, simkd
+from kdjax.models.dense import mlp
 from kdjax.models.vision.convnext import convnext_tiny
 from kdjax.models.vision.efficientnet_lite import (
     efficientnet_lite0,
@@ -54,6 +55,7 @@ FAMILIES = {
         *(mobilenetv3_large, squeezenet, efficientnet_b0, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2),
         *(efficientnet_lite3, efficientnet_lite4, convnext_tiny, deit_tiny, deit_small),
     ),
+    "numbers": (mlp,),
     "made of others": (ensemble, peers, simkd),
 }
-"""The images that a network is made for -> networks, in the order in which `kdjax list models` shows them."""
+"""The inputs that a network is made for -> networks, in the order in which `kdjax list models` shows them."""

@@ -4,36 +4,35 @@ import time
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import kdjax.models
 from kdjax.find import find
 from kdjax.models import compose, compress, convolve
-from kdjax.types import as_outputs
+from kdjax.types import as_outputs, batch_of, image_spec
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "int8": 1}
 """Bytes of one parameter."""
 
 
-def cost(model: nn.Module, image_shape: tuple[int, int, int], variables=None) -> dict:
+def cost(model: nn.Module, spec, variables=None) -> dict:
     """What one forward pass in evaluation mode costs, on the default device.
 
     Args:
-      model: a Linen module called on images [B, H, W, C].
-      image_shape: (H, W, C).
+      model: a Linen module.
+      spec: the shapes of one example, see `kdjax.types.batch_of`; `kdjax.types.image_spec` has those of an image.
       variables: of the model; None: drawn at random, as time does not depend on their values.
 
     Returns:
-      parameters; flops of one image (see `flops`); bytes, of the parameters in float32; latency_1_ms and latency_64_ms,
-      medians in milliseconds for a batch of 1 and of 64; latency_1_spread_ms and latency_64_spread_ms, the
-      interquartile ranges.
+      parameters; flops of one example (see `flops`); bytes, of the parameters in float32; latency_1_ms and
+      latency_64_ms, medians in milliseconds for a batch of 1 and of 64; latency_1_spread_ms and latency_64_spread_ms,
+      the interquartile ranges.
     """
-    size = parameters(model, image_shape)
-    row = {"parameters": size, "flops": flops(model, image_shape), "bytes": size * WIDTHS["float32"]}
-    variables = jax.device_put(_random(_shapes(model, image_shape)) if variables is None else variables)
+    size = parameters(model, spec)
+    row = {"parameters": size, "flops": flops(model, spec), "bytes": size * WIDTHS["float32"]}
+    variables = jax.device_put(_random(_shapes(model, spec)) if variables is None else variables)
     for batch in (1, 64):
-        times = _measure(model, variables, (batch, *image_shape))
+        times = _measure(model, variables, batch_of(spec, batch))
         low, median, high = np.percentile(times, (25, 50, 75))
         row[f"latency_{batch}_ms"] = float(median)
         row[f"latency_{batch}_spread_ms"] = float(high - low)
@@ -46,28 +45,27 @@ def shipped(model: nn.Module) -> nn.Module:
     return shipped(model.members[0]) if isinstance(model, compose.Peers) else model
 
 
-def parameters(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(model, image_shape)["params"]))
+def parameters(model: nn.Module, spec) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(model, spec)["params"]))
 
 
-def _shapes(model, image_shape):
-    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
+def _shapes(model, spec):
+    return jax.eval_shape(model.init, jax.random.key(0), batch_of(spec, 1))
 
 
-def flops(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    """FLOPs of the logits of one image, an addition and a multiplication counted each.
+def flops(model: nn.Module, spec) -> int:
+    """FLOPs of the logits of one example, an addition and a multiplication counted each.
 
     XLA counts them on the program before its backends replace convolutions by calls of their own libraries, which hides
     the operations inside: so the figure is the same on every machine. Unlike twice the multiply-adds that papers quote,
     it leaves out products with padding (4 % of a 3x3 convolution on 32x32 positions, 31 % on 4x4) and contains
     normalisation, activations and pooling.
     """
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    return round(_forward(model).lower(_shapes(model, image_shape), image).cost_analysis()["flops"])
+    return round(_forward(model).lower(_shapes(model, spec), batch_of(spec, 1)).cost_analysis()["flops"])
 
 
 def _forward(model):
-    return jax.jit(lambda variables, image: as_outputs(model.apply(variables, image)).logits)
+    return jax.jit(lambda variables, inputs: as_outputs(model.apply(variables, inputs)).logits)
 
 
 def _random(shapes):
@@ -78,17 +76,19 @@ def _random(shapes):
     return {**variables, "params": jax.tree.map(normal, shapes["params"])}
 
 
-def _measure(model, variables, shape, seconds: float = 0.5) -> list[float]:
+def _measure(model, variables, shapes, seconds: float = 0.5) -> list[float]:
     """Milliseconds of single forward passes, compilation and two first ones left out: 5 to 50, for about `seconds`."""
-    image = jax.device_put(np.random.default_rng(1).standard_normal(shape).astype(np.float32))
+    generator = np.random.default_rng(1)
+    drawn = jax.tree.map(lambda leaf: generator.standard_normal(leaf.shape).astype(leaf.dtype), shapes)
+    inputs = jax.device_put(drawn)
     with convolve.fast():
-        forward = _forward(model).lower(variables, image).compile()
+        forward = _forward(model).lower(variables, inputs).compile()
     for _ in range(2):
-        forward(variables, image).block_until_ready()
+        forward(variables, inputs).block_until_ready()
     times = []
     while len(times) < 5 or (len(times) < 50 and sum(times) < 1000 * seconds):
         start = time.perf_counter()
-        forward(variables, image).block_until_ready()
+        forward(variables, inputs).block_until_ready()
         times.append(1000 * (time.perf_counter() - start))
     return times
 
@@ -107,7 +107,8 @@ def main(args) -> None:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     names = list(dict.fromkeys([*([args.teacher] if args.teacher else []), *args.models]))
     shape = (args.image_size, args.image_size, args.channels)
-    rows = {name: cost(_model(name, args.classes), shape) for name in names}
+    spec = image_spec(*shape)
+    rows = {name: cost(_model(name, args.classes), spec) for name in names}
     print(table(rows, args.teacher))
     print(
         f"\nOne forward pass on {jax.devices()[0].device_kind}, images {shape[0]}x{shape[1]}x{shape[2]}, "

@@ -31,20 +31,20 @@ from kdjax.models import weights
 _LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
 
 
-def load(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
+def load(path, model: nn.Module, spec) -> dict:
     """Variables {"params": ..., "batch_stats": ...} of a model from a .safetensors file of torch or of kdjax's export.
 
     Args:
       path: of the file.
-      model: a Linen module called on images [B, H, W, C].
-      image_shape: (H, W, C).
+      model: a Linen module.
+      spec: the shapes of one example, see `kdjax.types.batch_of`.
 
     Raises:
       ValueError: the file is a pickle (with the command that converts it) or is damaged; tensors are missing, left
         over, of another shape or not finite (with their names).
     """
     tensors, format_ = weights.read(path)
-    expected = weights.shapes(model, image_shape)
+    expected = weights.shapes(model, spec)
     if format_ == weights.FORMAT:
         return weights.own(path, tensors, expected)
     names = _canonical_names(path, tensors)
@@ -59,7 +59,7 @@ def load(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
     return flax.traverse_util.unflatten_dict(flat)
 
 
-def load_body(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict:
+def load_body(path, model: nn.Module, spec) -> dict:
     """Variables as of `load`, without the classifier's: for a model that tells other classes apart than the file's.
 
     Raises:
@@ -71,7 +71,7 @@ def load_body(path, model: nn.Module, image_shape: tuple[int, int, int]) -> dict
     if "classifier.bias" not in names:
         raise ValueError(f"{path}: there is no classifier with a bias, so its number of classes is not known")
     classes = len(tensors[names["classifier.bias"]])
-    variables = load(path, model.clone(num_classes=classes), image_shape)
+    variables = load(path, model.clone(num_classes=classes), spec)
     return {**variables, "params": {name: tree for name, tree in variables["params"].items() if name != "classifier"}}
 
 

@@ -13,6 +13,7 @@ import safetensors
 import safetensors.numpy
 
 from kdjax.files import write_bytes
+from kdjax.types import batch_of
 
 FORMAT = "kdjax"
 """Value of "format" in the header of a file written here; "pt" or nothing means PyTorch."""
@@ -86,10 +87,10 @@ def _opened(path):
         raise ValueError(f"{path}: not a readable safetensors file: {error}") from error
 
 
-def shapes(model, image_shape: tuple[int, int, int]) -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
-    """Path -> shape and type of every variable of a model for images (H, W, C)."""
-    image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    return flax.traverse_util.flatten_dict(dict(jax.eval_shape(model.init, jax.random.key(0), image)))
+def shapes(model, spec) -> dict[tuple[str, ...], jax.ShapeDtypeStruct]:
+    """Path -> shape and type of every variable of a model for examples of these shapes, see `kdjax.types.batch_of`."""
+    made = jax.eval_shape(model.init, jax.random.key(0), batch_of(spec, 1))
+    return flax.traverse_util.flatten_dict(dict(made))
 
 
 def own(path, tensors: dict, expected: dict) -> dict:

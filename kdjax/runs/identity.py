@@ -148,7 +148,7 @@ def check_teaches(known: dict, classes, image_shape, mean, std, where: str) -> l
 
     Args:
       known: of the teacher, as far as it is known: "classes" (names in order), "image_shape" (H, W, C), "mean", "std".
-      classes, image_shape, mean, std: of the data here.
+      classes, image_shape (None: no images), mean, std: of the data here.
 
     Returns:
       Sentences, without their full stops.
@@ -158,6 +158,8 @@ def check_teaches(known: dict, classes, image_shape, mean, std, where: str) -> l
     """
     if known.get("classes") is not None:
         _check_classes(list(known["classes"]), list(classes), where)
+    if image_shape is None:  # no images: what they are normalised with says nothing
+        return []
     found, shape = [], list(known.get("image_shape") or image_shape)
     if shape[-1] != image_shape[-1]:
         raise ValueError(f"{where}: it takes images of {shape[-1]} channels, the data has {image_shape[-1]}")

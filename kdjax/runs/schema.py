@@ -27,8 +27,9 @@ def damage(result: dict) -> str:
         return f"has status {result['status']!r}; valid: done, diverged"
     scores = [result["last"] or {}] if result["status"] == "done" else []
     scores += [result[name] for name in ("best", "peak") if result.get(name) is not None]
-    if not all("top1" in score for score in scores):
-        return "lacks a top1"
+    primary = (result.get("task") or {}).get("primary", "top1")
+    if not all(primary in score for score in scores):
+        return f"lacks a {primary}"
     return _misclassified(result)
 
 

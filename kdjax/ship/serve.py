@@ -97,11 +97,12 @@ def _safetensors(path: Path):
 
     from kdjax.models import convolve, pytorch, weights
     from kdjax.ship import inference
+    from kdjax.types import image_spec
 
     description = weights.describe(path)
     try:
         model = inference.network(description)
-        variables = pytorch.load(path, model, tuple(description["image_shape"]))
+        variables = pytorch.load(path, model, image_spec(*description["image_shape"]))
         return description, jax.jit(convolve.fast()(inference.predictor(description, variables)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error

@@ -1,9 +1,10 @@
-"""What is reported of a model. On the device (sum, count) pairs, divided once; on the host whole predictions."""
+"""Classification: one class an example, of which the largest logit is the guess."""
 
-import jax
-import jax.numpy as jnp
+import unicodedata
+
 import numpy as np
-import optax
+
+from kdjax.tasks.task import Task
 
 BINS = 15
 """Bins of the expected calibration error, as in Guo et al. 2017."""
@@ -12,18 +13,12 @@ ROWS = 1024
 """Examples whose probabilities are in memory at a time."""
 
 
-def counts(logits, labels, mask) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """{"top1": (sum, count), "nll": (sum, count)} of a batch, each [] float32.
+def scores(logits, target) -> dict:
+    """{"top1": 1 where the largest logit is the target's, "nll": nats}, each [B] float32; target [B] in 0..K-1."""
+    import optax  # not before it is asked for: what reads tables starts without JAX
 
-    Args:
-      logits: [B, K].
-      labels: [B] int32 in 0..K-1; what stands at masked places does not matter.
-      mask: [B] bool, False for padding.
-    """
-    hits = logits.argmax(-1) == labels
-    nll = optax.losses.softmax_cross_entropy_with_integer_labels(logits.astype(jnp.float32), labels)
-    total = mask.sum(dtype=jnp.float32)
-    return {"top1": ((hits & mask).sum(dtype=jnp.float32), total), "nll": (jnp.where(mask, nll, 0.0).sum(), total)}
+    nll = optax.losses.softmax_cross_entropy_with_integer_labels(logits, target)
+    return {"top1": (logits.argmax(-1) == target).astype(logits.dtype), "nll": nll}
 
 
 def report(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | None = None) -> dict:
@@ -53,7 +48,7 @@ def report(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | 
         "recall": float(recall),
         "f1": float(f1),
         "ece": calibration_error(confidence, predicted == labels),
-        "agreement": None if teacher_logits is None else float(np.mean(predicted == teacher_logits.argmax(-1))),
+        "agreement": None if teacher_logits is None else float(np.mean(agreement(logits, teacher_logits, labels))),
         "confusion": confusion(labels, predicted),
     }
 
@@ -87,3 +82,63 @@ def confusion(labels: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
     """[[true class, predicted class, examples], ...], sorted, without zeros."""
     pairs, examples = np.unique(np.stack([labels, predicted]), axis=1, return_counts=True)
     return [[int(t), int(p), int(n)] for (t, p), n in zip(pairs.T, examples, strict=True)]
+
+
+def agreement(student: np.ndarray, teacher: np.ndarray, target) -> np.ndarray:
+    """[N] whether student and teacher, logits [N, K], name the same class."""
+    return student.argmax(-1) == teacher.argmax(-1)
+
+
+def check_data(dataset) -> None:
+    """Raises a ValueError unless every example of a kdjax.data.Dataset has one class, which has a name."""
+    classes = len(dataset.classes)
+    if classes < 2:
+        raise ValueError(f"{dataset.name} has {classes} classes; a classifier needs at least two")
+    names = [unicodedata.normalize("NFC", name) for name in dataset.classes]
+    if len(set(names)) < classes:
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{dataset.name} has two classes named {twice!r}, to the eye: in Unicode they may differ")
+    for name, arrays in dataset.splits.items():
+        label = np.asarray(arrays.target)
+        if label.ndim != 1 or len(label) != _examples(arrays.input) or not len(label) or label.dtype != np.int32:
+            raise ValueError(
+                f"{dataset.name}, {name}: there must be one int32 label [N] an image, and at least one; got "
+                f"{label.dtype} {list(label.shape)} for {_examples(arrays.input)} images"
+            )
+        least = -1 if name == "train" else 0
+        wrong = np.flatnonzero((label < least) | (label >= classes))
+        if len(wrong):
+            raise ValueError(
+                f"{dataset.name}, {name}: label {label[wrong[0]]} of image {wrong[0]} is out of range; there are "
+                f"{classes} classes, 0 to {classes - 1}" + (", and -1 for no label" if least else "")
+            )
+
+
+def _examples(inputs) -> int:
+    """The number of examples in a pytree of arrays; -1 where its leaves differ."""
+    import jax
+
+    sizes = {len(leaf) for leaf in jax.tree.leaves(inputs)}
+    return sizes.pop() if len(sizes) == 1 else -1
+
+
+TASK = Task(
+    name="classification",
+    primary="top1",
+    higher_is_better=True,
+    unit="%",
+    columns=(
+        ("top1", "top-1", "%"),
+        ("precision", "precision", "%"),
+        ("recall", "recall", "%"),
+        ("f1", "F1", "%"),
+        ("agreement", "agreement", "%"),
+    ),
+    loss="cross_entropy",
+    outputs=lambda classes: classes,
+    scores=scores,
+    report=report,
+    agreement=agreement,
+    check_data=check_data,
+    strata=lambda target: target,
+)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax import data
+from kdjax.data.batches import batch_indices
 from kdjax.data.stream import Reader
 from kdjax.streams import stream
 from kdjax.training import checkpoint, parallel, processes
@@ -41,7 +41,7 @@ class Program:
     stages: list[Stage]
     inits: list[Callable]
     steps: list[Callable]
-    evaluate: Callable  # (variables, split, place) -> (logits [N, K], {"top1", "nll"})
+    evaluate: Callable  # (variables, split, place) -> kdjax.training.evaluate.Evaluation
 
     @property
     def first_epoch(self) -> int:
@@ -60,22 +60,23 @@ def compile_program(method: Method, stages: list[Stage], evaluate, place: Place)
 
 @dataclass(frozen=True)
 class Feed:
-    """What the students of one seed see: the training images on their first place and the order of each epoch."""
+    """What the students of one seed see: the training set on their first place and the order of each epoch."""
 
     seed: int
     place: Place
-    images: jax.Array | Reader  # [N, H, W, C] uint8, or what reads them from disk
-    labels: jax.Array  # [N] int32
+    inputs: Any  # a pytree of [N, ...], or a Reader, which reads images from disk
+    targets: jax.Array  # [N]
     steps: int  # an epoch
     batch_size: int
-    prepare: Callable
+    prepare: Callable  # (inputs, targets, indices [S, B], key, steps [S]) -> Batch [S, B, ...]
+    prepare_whole: Callable  # the same where places split batches and this one is not
     keep_last_batch: bool = False
     steps_per_call: int = 1
     prefix: str = ""  # of the roles of its random numbers: streams.TEACHER where a teacher is trained
 
     def calls(self, epoch: int, start: int, joins=()):
         """Yields (first step, steps taken, Batch) from step `start` of an epoch on; one begins at each of `joins`."""
-        examples, whole = len(self.labels), self.steps - self.keep_last_batch
+        examples, whole = len(self.targets), self.steps - self.keep_last_batch
         order, key = self._order(epoch), self._key(epoch)
         step = start
         while step < self.steps:
@@ -85,32 +86,30 @@ class Feed:
             if step == whole:  # the smaller last batch: what the epoch's permutation has left
                 indices = indices[:, : examples - whole * self.batch_size]
             numbers = np.arange(step, step + taken, dtype=np.int32)
-            if self.steps_per_call == 1 or step == whole:
-                indices, numbers = indices[0], numbers[0]
             indices = self.place.shares(indices)
-            images = self._images(epoch * self.steps + step, indices.shape)
-            yield step, taken, self.prepare(images, self.labels, indices, key, numbers)
+            inputs = self._inputs(epoch * self.steps + step, indices.shape)
+            yield step, taken, self.prepare(inputs, self.targets, indices, key, numbers)
             step += taken
 
-    def _images(self, number: int, shape: tuple[int, ...]):
+    def _inputs(self, number: int, shape: tuple[int, ...]):
         """The training set, or if it is read from disk the images of one call: [*shape, H, W, C]."""
-        if not isinstance(self.images, Reader):
-            return self.images
-        steps = shape[-2] if len(shape) > 1 + (self.place.parts > 1) else 1
-        images = np.stack([self.images(number + i) for i in range(steps)])  # [S, D * b, H, W, C]
+        if not isinstance(self.inputs, Reader):
+            return self.inputs
+        steps = shape[-2]
+        images = np.stack([self.inputs(number + i) for i in range(steps)])  # [S, D * b, H, W, C]
         if self.place.parts > 1:
             images = np.moveaxis(images.reshape(steps, shape[0], shape[-1], *images.shape[2:]), 1, 0)
         return self.place.put_parts(images.reshape(*shape, *images.shape[-3:]))
 
     def example(self):
-        """The first batch of the first epoch, whole on every device of the place: what students are made with."""
-        indices, images = self._order(0)[0], self.images
-        if isinstance(images, Reader):
-            images = self.place.put(images.batches.image[indices].decode())
-        return self.prepare(images, self.labels, indices, self._key(0), np.int32(0))
+        """The first batch of the first epoch, [1, B, ...], whole on every device: what students are made with."""
+        indices, inputs = self._order(0)[:1], self.inputs
+        if isinstance(inputs, Reader):
+            inputs = self.place.put(inputs.batches.image[indices[0]].decode()[None])
+        return self.prepare_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
 
     def _order(self, epoch: int) -> np.ndarray:
-        return data.batch_indices(len(self.labels), self.batch_size, self.steps, self.seed, epoch, self.prefix)
+        return batch_indices(len(self.targets), self.batch_size, self.steps, self.seed, epoch, self.prefix)
 
     def _key(self, epoch: int) -> jax.Array:
         return self.place.put(stream(self.seed, f"{self.prefix}augment", epoch).key())
@@ -132,7 +131,7 @@ class Learner:
     saved: int = -1  # the newest checkpoint's number
     saved_at: float = field(default_factory=time.monotonic)
     diverged: dict | None = None
-    logits: np.ndarray | None = None  # [N, K] on the test split after the last epoch
+    evaluation: Any = None  # kdjax.training.evaluate.Evaluation of the test split after the last epoch
     generation: int = 0  # see `kdjax.streams`
     prefix: str = ""  # as that of Feed
     start: dict | None = None  # variables that the student begins with; what they lack is initialized
@@ -156,7 +155,8 @@ class Cohort:
     """The runs of one seed: they share teacher, batches and augmentation, and differ in method."""
 
     feed: Feed
-    teach: Callable  # (variables, image) -> Outputs or None
+    teach: Callable  # (variables, input [S, B, ...]) -> Outputs [S, B, ...] or None
+    teach_whole: Callable  # the same where places split batches and this one is not
     teacher_variables: dict | None
     epochs: int
     checkpoint_seconds: float
@@ -194,7 +194,7 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = self.feed.example()
-        return batch, self.teach(self.teacher_variables, batch["image"])
+        return _first((batch, self.teach_whole(self.teacher_variables, batch["input"])))
 
     def _begin(self, learner, batch, taught) -> None:
         """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
@@ -222,13 +222,13 @@ class Cohort:
                 "config.experiment another name or remove the run's directory"
             )
         losses = jax.device_get(saved["losses"])
-        learner.losses = [{k: v[i] for k, v in losses.items()} for i in range(learner.step)]
+        learner.losses = [{k: v[i : i + 1] for k, v in losses.items()} for i in range(learner.step)]
 
     def _fresh(self, learner, stage: int, batch, taught):
         """A function without arguments that makes the first State of a stage."""
 
         def fresh():
-            given = learner.key(stage), batch, taught, self.teacher_variables, self.feed.labels
+            given = learner.key(stage), batch, taught, self.teacher_variables, self.feed.targets
             state = learner.program.inits[stage](*learner.place.put(given))
             return begin(state, learner.start, learner.place) if learner.start else state
 
@@ -236,7 +236,7 @@ class Cohort:
 
     def _epoch(self, epoch: int, active) -> None:
         began = time.monotonic()
-        constants = {p: p.put((self.teacher_variables, self.feed.labels)) for p in {x.place for x in active}}
+        constants = {p: p.put((self.teacher_variables, self.feed.targets)) for p in {x.place for x in active}}
         for learner in active:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
@@ -247,7 +247,7 @@ class Cohort:
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
-                outputs = self.teach(self.teacher_variables, batch["image"])
+                outputs = self.teach(self.teacher_variables, batch["input"])
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
@@ -331,6 +331,9 @@ class Cohort:
         }
 
 
+_first = jax.jit(parallel.first)
+
+
 def _threads(places: set[Place]) -> int:
     """How many learners take a step, or end an epoch, at once: one a CPU device, on an accelerator all that compile.
 
@@ -368,5 +371,5 @@ def loss_names(stage: Stage) -> tuple[str, ...]:
 
 
 def stack(losses: list[dict]) -> dict[str, np.ndarray]:
-    """Per-call losses ([] or [S] each) as one array of all steps per name."""
-    return {name: np.concatenate([np.atleast_1d(row[name]) for row in losses]) for name in losses[0]}
+    """Per-call losses [S] as one array of all steps per name."""
+    return {name: np.concatenate([row[name] for row in losses]) for name in losses[0]}

@@ -1,39 +1,52 @@
 """Evaluation of a model on whole splits: padded to one shape and masked, so that no example is dropped."""
 
 import itertools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from kdjax.models import convolve
+from kdjax.tasks.task import Task
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_eval_step
+
+
+class Evaluation(NamedTuple):
+    """What a model makes of a split, on the host."""
+
+    logits: np.ndarray  # [N, K] float32
+    scores: dict[str, np.ndarray]  # name -> [N] float32 of each example, NaN where it does not count
+    means: dict[str, float]  # name -> over the examples that count
 
 
 class Evaluator:
     """Holds the evaluation splits at the places that ask for them, in batches of one shape, a device a batch."""
 
-    def __init__(self, splits: dict, normalise, batch_size: int):
-        """`splits`: name -> Arrays(image uint8 [N, H, W, C], label [N]); `normalise(image)` -> float32."""
-        self.splits, self.normalise, self.batch_size = splits, normalise, batch_size
+    def __init__(self, splits: dict, transform: Callable, task: Task, batch_size: int):
+        """`splits`: name -> kdjax.data.Arrays; `transform`: inputs as stored -> what networks take."""
+        self.splits, self.transform, self.task, self.batch_size = splits, transform, task, batch_size
         self.placed = {}
 
     def compile(self, model):
-        """evaluate(variables, split, place) -> (logits [N, K] on the host, {"top1", "nll"}: means over the split)."""
-        eval_step = make_eval_step(model)
+        """evaluate(variables, split, place) -> Evaluation."""
+        eval_step = make_eval_step(model, self.task.scores)
 
         @jax.jit
         @convolve.fast()
         def step(variables, batch):
-            return eval_step(variables, self.normalise(batch["image"]), batch["label"], batch["mask"])
+            return eval_step(variables, self.transform(batch["input"]), batch["target"], batch["mask"])
 
-        def evaluate(variables, split: str, place: Place):
+        def evaluate(variables, split: str, place: Place) -> Evaluation:
             held = {device: jax.device_put(variables, device) for device in place.devices}
             outputs = [step(held[device], batch) for device, batch in self._batches(split, place)]
-            logits, counts = zip(*jax.device_get(outputs), strict=True)
-            total = {name: np.sum([c[name] for c in counts], axis=0, dtype=np.float64) for name in counts[0]}
+            logits, scores, sums = zip(*jax.device_get(outputs), strict=True)
+            total = {name: np.sum([s[name] for s in sums], axis=0, dtype=np.float64) for name in sums[0]}
+            examples = len(self.splits[split])
+            joined = {name: np.concatenate([s[name] for s in scores])[:examples] for name in scores[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
-            return np.concatenate(logits)[: len(self.splits[split].label)], means
+            return Evaluation(np.concatenate(logits)[:examples], joined, means)
 
         return evaluate
 
@@ -44,14 +57,17 @@ class Evaluator:
         return self.placed[split, place]
 
     def _padded(self, arrays):
-        examples = len(arrays.label)
+        examples = len(arrays)
         size = min(self.batch_size, examples)
         for start in range(0, examples, size):
-            image, label = arrays.image[start : start + size], arrays.label[start : start + size]
-            missing = size - len(label)
-            mask = np.arange(size) < len(label)
-            image = np.pad(image, ((0, missing), (0, 0), (0, 0), (0, 0)))
-            yield {"image": image, "label": np.pad(label, (0, missing)), "mask": mask}
+            part = arrays.take(slice(start, start + size))
+            missing = size - len(part)
+
+            def padded(leaf, missing=missing):
+                return np.pad(leaf, ((0, missing), *[(0, 0)] * (leaf.ndim - 1)))
+
+            mask = np.arange(size) < len(part)
+            yield {"input": jax.tree.map(padded, part.input), "target": padded(part.target), "mask": mask}
 
 
 def first_not_finite(logits: np.ndarray) -> int | None:

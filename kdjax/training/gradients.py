@@ -25,17 +25,17 @@ def measures(stage: Stage) -> bool:
 
 
 def compile_norm(model) -> Callable:
-    """norm(params, stats, image [B, H, W, C], cotangent Outputs) -> the norm of the gradient of the parameters.
+    """norm(params, stats, input [B, ...], cotangent Outputs) -> the norm of the gradient of the parameters.
 
     Of the network alone, so that all methods of one student share the one large compilation here.
     """
 
     @jax.jit
     @convolve.fast()
-    def norm(params, stats, image, cotangent):
+    def norm(params, stats, inputs, cotangent):
         def outputs(params):
             variables, rngs = {"params": params, **stats}, jax.random.key(0)
-            return as_outputs(model.apply(variables, image, train=True, rngs=rngs, mutable=list(stats))[0])
+            return as_outputs(model.apply(variables, inputs, train=True, rngs=rngs, mutable=list(stats))[0])
 
         _, backward = jax.vjp(outputs, params)
         return jnp.linalg.norm(
@@ -56,13 +56,13 @@ def compile_cotangents(stage: Stage) -> Callable:
         context |= dict(teacher_params=teacher_params, train_labels=train_labels)
         variables = _of(state, "student")
         mutable = [name for name in variables if name != "params"]
-        student, _ = model.apply(variables, batch["image"], train=True, rngs=key, mutable=mutable)
+        student, _ = model.apply(variables, batch["input"], train=True, rngs=key, mutable=mutable)
 
         def value(outputs, term):
             own = _of(state, term.name)
             stats = [name for name in own if name != "params"]
             module = Lift(term.fn, term.hyper)
-            return module.apply(own, outputs, teacher, batch["label"], **context, rngs=key, mutable=stats)[0]
+            return module.apply(own, outputs, teacher, batch["target"], **context, rngs=key, mutable=stats)[0]
 
         student = as_outputs(student)
         return {term.name: jax.grad(functools.partial(value, term=term))(student) for term in terms}
@@ -93,7 +93,7 @@ def ratios(stage: Stage, steps: int, norm: Callable, cotangents: Callable, state
     found = cotangents(state, batch, *taught)
     for term in stage.objective.terms:
         weight = float(np.abs(jax.device_get(jax.vmap(term.weight)(moments))).max())
-        sizes[term.name] = weight * float(norm(student["params"], stats, batch["image"], found[term.name]))
+        sizes[term.name] = weight * float(norm(student["params"], stats, batch["input"], found[term.name]))
     labels = next(term.name for term in stage.objective.terms if term.fn is kdjax.losses.cross_entropy)
     if not all(map(np.isfinite, sizes.values())) or not sizes[labels]:
         return {}

@@ -30,12 +30,12 @@ class Objective(nn.Module):
     frozen: tuple[str, ...] = ()  # paths of parameters; modules at or below them are in evaluation mode
 
     @nn.compact
-    def __call__(self, image, teacher, labels, *, step, key, index, teacher_params=None, train_labels=None):
+    def __call__(self, inputs, teacher, labels, *, step, key, index, teacher_params=None, train_labels=None):
         """Returns (total [], {"<term>": [] unweighted, ...}, the student's Outputs on the examples given here)."""
         context = dict(step=step, teacher_params=teacher_params, train_labels=train_labels)
         values = {}
         with nn.intercept_methods(functools.partial(_evaluating, self.frozen)):
-            outputs = as_outputs(self.student(image, train=True))
+            outputs = as_outputs(self.student(inputs, train=True))
             student, teacher, labels, index = self.gather((outputs, teacher, labels, index))
             for number, term in enumerate(self.terms):
                 loss, own = Lift(term.fn, term.hyper, name=term.name), jax.random.fold_in(key, number)

@@ -123,6 +123,11 @@ class Place:
         """What a compiled step belongs to: these devices, or when batches are not split any one."""
         return self if self.parts > 1 else None
 
+    @property
+    def whole(self) -> "Place":
+        """The same devices, each with whole batches."""
+        return Place(self.devices)
+
     def put(self, tree):
         """The tree on every device."""
         return jax.device_put(tree, self.sharding)
@@ -180,13 +185,17 @@ def check_divides(size: int, parts: int, field: str) -> None:
     if size % parts:
         nearest = [n for n in (size - size % parts, size - size % parts + parts) if n]
         raise ValueError(
-            f"{field}: {size} images do not divide by the {parts} devices that share a batch; "
+            f"{field}: {size} examples do not divide by the {parts} devices that share a batch; "
             f"{' or '.join(map(str, nearest))} do, as every multiple of {parts}"
         )
 
 
-def check_synchronises(model: nn.Module, image_shape: tuple[int, int, int], field: str) -> None:
-    """Raises a ValueError if splitting batches would change what a model, or one that is part of it, computes."""
+def check_synchronises(model: nn.Module, spec, field: str) -> None:
+    """Raises a ValueError if splitting batches would change what a model, or one that is part of it, computes.
+
+    Args:
+      spec: the shapes of one example, a pytree of jax.ShapeDtypeStruct.
+    """
     alone = []
 
     def watch(call, args, kwargs, context):
@@ -198,7 +207,8 @@ def check_synchronises(model: nn.Module, image_shape: tuple[int, int, int], fiel
 
     made = jax.vmap(partial(synchronised(model).init, train=True), axis_name=AXIS)
     with nn.intercept_methods(watch):
-        jax.eval_shape(made, jax.random.split(jax.random.key(0), 1), jnp.zeros((1, 2, *image_shape)))
+        two = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, 2, *leaf.shape), leaf.dtype), spec)
+        jax.eval_shape(made, jax.random.split(jax.random.key(0), 1), two)
     if alone:
         raise ValueError(
             f"{field}: {alone[0]} of {type(model).__name__} has batch statistics but no axis_name, so that on several "
@@ -233,8 +243,8 @@ def steps_per_call(asked: int) -> int:
 def compile_train_step(objective: Objective, optimizer: optax.GradientTransformation, place: Place) -> Callable:
     """step(state, batch, teacher Outputs, teacher_params, train_labels) -> (state, losses), state donated.
 
-    Batch and Outputs hold one step's [B, ...], or [S, B, ...] for S steps in one call; losses are [] or [S]. At a
-    place that splits batches they have another axis before these, the place's devices.
+    Batch and Outputs hold those of S steps, [S, B, ...], which one call takes; losses are [S]. At a place that splits
+    batches they have another axis before these, the place's devices.
 
     Each device computes the same loss of the whole batch. The gradient of the sum of these, which is what backward
     passes through collectives give, is `parts` times a part's share of the student's, and the whole gradient of what
@@ -249,8 +259,9 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
 
     @convolve.fast()
     def call(state, batch, teacher, teacher_params, train_labels):
-        if batch["index"].ndim == 1:
-            return train_step(state, batch, teacher, teacher_params, train_labels)
+        if len(batch["index"]) == 1:  # a loop of one turn would be slow on a CPU, see above
+            state, losses = train_step(state, *first((batch, teacher)), teacher_params, train_labels)
+            return state, jax.tree.map(lambda loss: loss[None], losses)
         return jax.lax.scan(
             lambda state, xs: train_step(state, *xs, teacher_params, train_labels), state, (batch, teacher)
         )
@@ -261,10 +272,10 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
 
 
 def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ()) -> Callable:
-    """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes.
+    """teach(variables, input [S, B, ...]) -> Outputs with the same leading axes.
 
     S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
-    splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
+    splits batches inputs have another axis before these, its devices.
 
     Where students are at several `places` of a CPU, a large teacher computes a share of the batch at each: that is
     faster than what XLA makes of all cores for one device. The result is at the first place, equal up to rounding,
@@ -272,44 +283,48 @@ def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ())
     """
 
     @convolve.fast()
-    def call(variables, image):
-        if image.ndim == 4:
-            return teach(variables, image)
-        outputs = teach(variables, image.reshape(-1, *image.shape[2:]))
-        return jax.tree.map(lambda x: x.reshape(*image.shape[:2], *x.shape[1:]), outputs)
+    def call(variables, inputs):
+        steps, size = jax.tree.leaves(inputs)[0].shape[:2]
+        outputs = teach(variables, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs))
+        return jax.tree.map(lambda x: x.reshape(steps, size, *x.shape[1:]), outputs)
 
     whole = jax.jit(call)
     if len(places) > 1 and jax.default_backend() == "cpu":
         return _spread(whole, places)
     if place.parts == 1:
         return whole
-    split = place.pmap(call, (None, 0), 0)
-    return lambda variables, image: (whole if image.ndim == 4 else split)(variables, image)
+    return place.pmap(call, (None, 0), 0)
 
 
 def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
     """`whole`, computed at all places at once where that is worth it and the batch divides by their number.
 
-    Every leaf of what it returns must have the batch as its first axis, as those of Outputs have.
+    Every leaf of what it returns must have [S, B] as its first axes, as those of Outputs have.
     """
-    share = jax.jit(lambda image, start, size: jax.lax.dynamic_slice_in_dim(image, start, size), static_argnums=2)
-    join = jax.jit(lambda *shares: jax.tree.map(lambda *parts: jnp.concatenate(parts), *shares))
-    enough = {}  # image shape -> whether it is worth it
+
+    @partial(jax.jit, static_argnums=2)
+    def share(inputs, start, size):
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size, axis=1), inputs)
+
+    join = jax.jit(lambda *shares: jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *shares))
+    enough = {}  # shapes of the inputs -> whether it is worth it
     held = {"variables": None, "copies": []}  # the last variables, and their copy at each place
 
-    def large(variables, image):
-        if image.shape not in enough:
-            enough[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
-        return enough[image.shape]
+    def large(variables, inputs):
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(inputs))
+        if shapes not in enough:
+            enough[shapes] = whole.lower(variables, inputs).cost_analysis()["flops"] > SPREAD_FLOPS
+        return enough[shapes]
 
-    def spread(variables, image):
-        if image.ndim != 4 or len(image) % len(places) or not large(variables, image):
-            return whole(variables, image)
+    def spread(variables, inputs):
+        steps, batch = jax.tree.leaves(inputs)[0].shape[:2]
+        if steps > 1 or batch % len(places) or not large(variables, inputs):
+            return whole(variables, inputs)
         if held["variables"] is not variables:
             held.update(variables=variables, copies=[place.put(variables) for place in places])
-        size = len(image) // len(places)
+        size = batch // len(places)
         # All shares before the first computation: what a device is given waits for what it was given before.
-        shares = [place.put(share(image, i * size, size)) for i, place in enumerate(places)]
+        shares = [place.put(share(inputs, i * size, size)) for i, place in enumerate(places)]
         outputs = [whole(copy, part) for copy, part in zip(held["copies"], shares, strict=True)]
         return join(*places[0].put(outputs))
 
@@ -317,32 +332,34 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
 
 
 def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
-    """prepare(images, labels [N], indices [B] or [S, B], key, step [] or [S]) -> Batch.
+    """prepare(inputs, targets [N, ...], indices [S, B], key, step [S]) -> Batch [S, B, ...].
 
-    `images` are the whole training set's [N, H, W, C], or when `streamed` those at `indices`. `key` is the
+    `inputs` are the whole training set's, a pytree of [N, ...], or when `streamed` those at `indices`. `key` is the
     epoch's, that of its step s fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that
-    splits batches `indices`, and streamed images, have another axis before these, its devices; each augments the whole
+    splits batches `indices`, and streamed inputs, have another axis before these, its devices; each augments the whole
     batch, so that an image's partner in a mixture may be another device's, and keeps its part.
     """
 
-    def one(images, labels, indices, key, step, parts):
-        raw = (images if streamed else images[indices], labels[indices])
-        image, label = augment(jax.random.fold_in(key, step), *(gather(raw) if parts > 1 else raw))
+    def one(inputs, targets, indices, key, step, parts):
+        raw = (inputs if streamed else jax.tree.map(lambda x: x[indices], inputs), targets[indices])
+        made = augment(jax.random.fold_in(key, step), *(gather(raw) if parts > 1 else raw))
         if parts > 1:
             own = partial(jax.lax.dynamic_slice_in_dim, start_index=jax.lax.axis_index(AXIS) * len(indices))
-            image, label = (own(x, slice_size=len(indices)) for x in (image, label))
-        return {"image": image, "label": label, "index": indices}
+            made = jax.tree.map(lambda x: own(x, slice_size=len(indices)), made)
+        return {"input": made[0], "target": made[1], "index": indices}
 
-    def call(images, labels, indices, key, step, parts=1):
-        if indices.ndim == 1:
-            return one(images, labels, indices, key, step, parts)
+    def call(inputs, targets, indices, key, step, parts=1):
+        if len(indices) == 1:
+            own = first(inputs) if streamed else inputs
+            return jax.tree.map(lambda x: x[None], one(own, targets, indices[0], key, step[0], parts))
         axes = (0 if streamed else None, None, 0, None, 0)
-        return jax.vmap(partial(one, parts=parts), in_axes=axes)(images, labels, indices, key, step)
+        return jax.vmap(partial(one, parts=parts), in_axes=axes)(inputs, targets, indices, key, step)
 
-    whole = jax.jit(call)
     if place.parts == 1:
-        return whole
-    split = place.pmap(partial(call, parts=place.parts), (0 if streamed else None, None, 0, None, None), 0)
-    return lambda images, labels, indices, *args: (whole if indices.ndim == 1 else split)(
-        images, labels, indices, *args
-    )
+        return jax.jit(call)
+    return place.pmap(partial(call, parts=place.parts), (0 if streamed else None, None, 0, None, None), 0)
+
+
+def first(tree):
+    """The first of the S that every leaf [S, ...] holds."""
+    return jax.tree.map(lambda x: x[0], tree)

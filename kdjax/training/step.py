@@ -10,16 +10,15 @@ import optax
 from jax.custom_derivatives import SymbolicZero
 
 from kdjax.streams import within
-from kdjax.tasks import classification
 from kdjax.training.objective import Objective, is_frozen
 from kdjax.types import Batch, Outputs, State, as_outputs
 
 
 def make_teach(model: nn.Module) -> Callable:
-    """teach(variables, image [B, H, W, C]) -> Outputs of the teacher in evaluation mode."""
+    """teach(variables, input [B, ...]) -> Outputs of the teacher in evaluation mode."""
 
-    def teach(variables, image) -> Outputs:
-        return as_outputs(model.apply(variables, image, train=False))
+    def teach(variables, inputs) -> Outputs:
+        return as_outputs(model.apply(variables, inputs, train=False))
 
     return teach
 
@@ -36,9 +35,9 @@ def make_init(
     def init(key, batch: Batch, teacher, teacher_params, train_labels) -> State:
         variables = objective.init(
             within(key, "init"),
-            batch["image"],
+            batch["input"],
             teacher,
-            batch["label"],
+            batch["target"],
             step=jnp.zeros((), jnp.int32),
             key=within(key, "memory"),
             index=batch["index"],
@@ -101,9 +100,9 @@ def make_train_step(
         def loss_fn(params):
             (total, values, _), stats = objective.apply(
                 {"params": watched(params, reached), **state.stats},
-                batch["image"],
+                batch["input"],
                 teacher,
-                batch["label"],
+                batch["target"],
                 step=state.step,
                 key=within(state.key, "terms", state.step),
                 index=batch["index"],
@@ -158,14 +157,27 @@ def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
     return jax.tree_util.tree_map_with_path(pick, before, after) if frozen else after
 
 
-def make_eval_step(model: nn.Module) -> Callable:
-    """eval_step(variables, image, label, mask) -> (logits [B, K] float32, {"top1", "nll"}: (sum, count))."""
+def make_eval_step(model: nn.Module, scores: Callable) -> Callable:
+    """eval_step(variables, input, target, mask) -> (logits [B, K] float32, scores, their sums).
 
-    def eval_step(variables, image, label, mask):
-        logits = as_outputs(model.apply(variables, image, train=False)).logits.astype(jnp.float32)
-        return logits, classification.counts(logits, label, mask)
+    Args:
+      scores: of a `kdjax.tasks.task.Task`.
+
+    The scores of examples are {name: [B]}, NaN where one does not count; their sums {name: (sum, count)} leave these,
+    and padding (False in `mask` [B]), out.
+    """
+
+    def eval_step(variables, inputs, target, mask):
+        logits = as_outputs(model.apply(variables, inputs, train=False)).logits.astype(jnp.float32)
+        found = scores(logits, target)
+        return logits, found, {name: _sum(values, mask) for name, values in found.items()}
 
     return eval_step
+
+
+def _sum(values, mask):
+    counts = mask & ~jnp.isnan(values)
+    return jnp.where(counts, values, 0.0).sum(), counts.sum(dtype=jnp.float32)
 
 
 def student_variables(state: State) -> dict:

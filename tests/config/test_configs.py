@@ -14,9 +14,11 @@ from kdjax.config.optimizer import make_optimizer
 from kdjax.config.trace import check
 from kdjax.report import table
 from kdjax.runs.directory import Run
+from kdjax.types import batch_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CASES = {  # file and argument -> ((H, W, C), classes)
+CASES = {  # file and argument -> (shape of an input, number of logits)
+    "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
     "ablations/temperature.py": ((8, 8, 1), 10),
@@ -52,17 +54,18 @@ def test_no_config_is_left_out():
 
 @pytest.mark.parametrize("name", CASES)
 def test_config(name):
-    (image_shape, classes) = CASES[name]
+    shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    teacher = rows.build_model(config.teacher, classes, config.dtype, "config.teacher")
-    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), image)
+    teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher")
+    spec, dtype = jax.ShapeDtypeStruct(shape, jnp.float32), jnp.float32 if outputs == 1 else jnp.int32
+    target = jax.ShapeDtypeStruct((2,), dtype)
+    variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(spec, 2))
     for row in rows.expand(config):
         if name in FEW and row.name not in FEW[name]:
             continue
-        row = rows.with_model(row, config, classes)
+        row = rows.with_model(row, config, outputs)
         for stage in rows.stages(row, config, steps_per_epoch=10):
-            check(row.name, row, stage, image_shape, (teacher, variables), classes, examples=100)
+            check(row.name, row, stage, spec, (teacher, variables), outputs, dtype, 100, target)
 
 
 @pytest.fixture

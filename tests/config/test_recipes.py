@@ -8,6 +8,7 @@ from kdjax import config as configs
 from kdjax import models
 from kdjax.config import recipes, trace
 from kdjax.config import rows as rows
+from kdjax.types import image_spec
 
 EVERY = {**recipes.RECIPES, **recipes.VARIANTS}
 PAIRS = sorted({pair for pairs in recipes.PAIRS.values() for pair in pairs})
@@ -29,8 +30,9 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
     row = rows.with_model(row, config, 5)
     stages = rows.stages(row, config, steps_per_epoch=3)
     assert len(stages) == 1 + ("first_stage" in EVERY[name])
+    target = jax.ShapeDtypeStruct((2,), jnp.int32)
     for stage in stages:
-        trace.check(f"config.methods.{name}", row, stage, (16, 16, 3), teacher, 5, 40)
+        trace.check(f"config.methods.{name}", row, stage, image_spec(16, 16, 3), teacher, 5, jnp.int32, 40, target)
 
 
 def test_a_recipe_is_a_copy():

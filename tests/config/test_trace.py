@@ -118,7 +118,7 @@ def test_a_model_may_draw_from_any_collection():
     """Each has random numbers of its own, others at every step, the same in one compiled loop."""
     shown = [Term(f"draw{i}", (lambda s, t, labels, i=i: s.logits[i]), ONE) for i in range(3)]
     objective = Objective(TwoNoises(), tuple(shown))
-    batch = {"image": jnp.ones((2, 4, 4, 1)), "label": jnp.zeros(2, jnp.int32), "index": jnp.arange(2)}
+    batch = {"input": jnp.ones((2, 4, 4, 1)), "target": jnp.zeros(2, jnp.int32), "index": jnp.arange(2)}
     given = batch, None, None, None
     state = make_init(objective, optax.sgd(0.1))(jax.random.key(0), *given)
     step = make_train_step(objective, optax.sgd(0.1))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kdjax import data
 from kdjax.config import default
 from kdjax.data import Arrays, Dataset, subsets
+from kdjax.data.batches import batch_indices
 
 
 def config(**fields):
@@ -53,13 +54,13 @@ def own_source(monkeypatch):
 
 def test_digits_are_scaled_and_split_evenly():
     dataset = data.load(config())
-    assert dataset.train.image.shape == (1438, 8, 8, 1)
-    assert dataset.test.image.shape == (359, 8, 8, 1)
-    assert dataset.train.image.dtype == np.uint8
-    assert dataset.train.label.dtype == np.int32
-    assert (dataset.train.image.min(), dataset.train.image.max()) == (0, 255)
-    assert set(np.unique(dataset.train.image)) == set(np.round(np.arange(17) * 255 / 16).astype(int))
-    whole, test = counts(np.r_[dataset.train.label, dataset.test.label]), counts(dataset.test.label)
+    assert dataset.train.input.shape == (1438, 8, 8, 1)
+    assert dataset.test.input.shape == (359, 8, 8, 1)
+    assert dataset.train.input.dtype == np.uint8
+    assert dataset.train.target.dtype == np.int32
+    assert (dataset.train.input.min(), dataset.train.input.max()) == (0, 255)
+    assert set(np.unique(dataset.train.input)) == set(np.round(np.arange(17) * 255 / 16).astype(int))
+    whole, test = counts(np.r_[dataset.train.target, dataset.test.target]), counts(dataset.test.target)
     assert np.all(np.abs(test - whole / 5) < 1)
     assert dataset.classes == tuple("0123456789")
 
@@ -68,17 +69,17 @@ def test_digits_are_scaled_and_split_evenly():
 def test_loading_is_a_function_of_the_config(fields):
     first, second = data.load(config(**fields)), data.load(config(**fields))
     for name, split in first.splits.items():
-        np.testing.assert_array_equal(split.image, second.splits[name].image)
-        np.testing.assert_array_equal(split.label, second.splits[name].label)
+        np.testing.assert_array_equal(split.input, second.splits[name].input)
+        np.testing.assert_array_equal(split.target, second.splits[name].target)
 
 
 def test_a_validation_split_is_part_of_train_and_keeps_the_share_of_classes():
     whole, parts = data.load(config()), data.load(config(validation=0.2))
     assert len(parts.validation) == round(0.2 * len(whole.train))
-    images = Counter(image.tobytes() for image in [*parts.train.image, *parts.validation.image])
-    assert images == Counter(image.tobytes() for image in whole.train.image)
-    assert np.all(np.abs(counts(parts.validation.label) - 0.2 * counts(whole.train.label)) < 1)
-    np.testing.assert_array_equal(whole.test.image, parts.test.image)
+    images = Counter(image.tobytes() for image in [*parts.train.input, *parts.validation.input])
+    assert images == Counter(image.tobytes() for image in whole.train.input)
+    assert np.all(np.abs(counts(parts.validation.target) - 0.2 * counts(whole.train.target)) < 1)
+    np.testing.assert_array_equal(whole.test.input, parts.test.input)
 
 
 def test_train_examples_come_before_validation():
@@ -88,15 +89,15 @@ def test_train_examples_come_before_validation():
 
 def test_generated_images_depend_on_their_class():
     dataset = data.load(generated(shape=(6, 5, 3), classes=4, train=80, test=40))
-    assert dataset.train.image.shape == (80, 6, 5, 3)
-    means = np.stack([dataset.train.image[dataset.train.label == c].mean(axis=0) for c in range(4)])
-    distance = np.square(dataset.test.image[:, None] - means[None]).sum(axis=(2, 3, 4))
-    np.testing.assert_array_equal(distance.argmin(axis=1), dataset.test.label)
+    assert dataset.train.input.shape == (80, 6, 5, 3)
+    means = np.stack([dataset.train.input[dataset.train.target == c].mean(axis=0) for c in range(4)])
+    distance = np.square(dataset.test.input[:, None] - means[None]).sum(axis=(2, 3, 4))
+    np.testing.assert_array_equal(distance.argmin(axis=1), dataset.test.target)
 
 
 def test_images_are_resized_for_every_source():
-    assert data.load(config(image_size=16)).train.image.shape[1:] == (16, 16, 1)
-    assert data.load(config(source="generated", kwargs={"shape": (8, 6, 3)}, image_size=4)).test.image.shape[1:] == (
+    assert data.load(config(image_size=16)).train.input.shape[1:] == (16, 16, 1)
+    assert data.load(config(source="generated", kwargs={"shape": (8, 6, 3)}, image_size=4)).test.input.shape[1:] == (
         4,
         4,
         3,
@@ -106,7 +107,7 @@ def test_images_are_resized_for_every_source():
 def test_a_source_of_ones_own(own_source):
     dataset = custom()
     loaded = data.load(config(source=own_source(dataset)))
-    np.testing.assert_array_equal(loaded.train.image, dataset.train.image)
+    np.testing.assert_array_equal(loaded.train.input, dataset.train.input)
     assert loaded.name == "mine"
 
 
@@ -117,15 +118,15 @@ def test_cifar10_from_tfds(shared_data, monkeypatch, capfd):
     dataset = data.load(config(source="tfds", name="cifar10", train_examples=500))
     assert "".join(capfd.readouterr()) == ""  # neither TensorFlow nor OpenCV is missed aloud
     assert dataset.name == "cifar10 (JPEG)"  # not the original pixels, and the table says so
-    assert dataset.train.image.shape == (500, 32, 32, 3)
-    assert dataset.test.image.shape == (10000, 32, 32, 3)
+    assert dataset.train.input.shape == (500, 32, 32, 3)
+    assert dataset.test.input.shape == (10000, 32, 32, 3)
     assert dataset.classes[:2] == ("airplane", "automobile")
-    np.testing.assert_array_equal(counts(dataset.train.label), 50)
-    np.testing.assert_array_equal(counts(dataset.test.label), 1000)
+    np.testing.assert_array_equal(counts(dataset.train.target), 50)
+    np.testing.assert_array_equal(counts(dataset.test.target), 1000)
     theirs = tfds.builder("cifar10", data_dir=shared_data / "tfds", try_gcs=False).as_data_source("test")
     for position in (0, 5000):
-        np.testing.assert_array_equal(dataset.test.image[position], theirs[position]["image"])
-        assert dataset.test.label[position] == theirs[position]["label"]
+        np.testing.assert_array_equal(dataset.test.input[position], theirs[position]["image"])
+        assert dataset.test.target[position] == theirs[position]["label"]
 
 
 # ---- subsets
@@ -153,21 +154,21 @@ def test_shots_are_nested_and_differ_by_seed(unlabelled):
     chosen = {}
     for shots in (1, 2, 5, 20):
         part = data.subset(train, config(shots=shots, unlabelled=unlabelled), seed=3)
-        np.testing.assert_array_equal(counts(part.label), shots)
+        np.testing.assert_array_equal(counts(part.target), shots)
         assert len(part) == (len(train) if unlabelled else 10 * shots)
-        chosen[shots] = Counter(image.tobytes() for image in part.image[part.label >= 0])
+        chosen[shots] = Counter(image.tobytes() for image in part.input[part.target >= 0])
     assert chosen[1] <= chosen[2] <= chosen[5] <= chosen[20]
     again, other = (data.subset(train, config(shots=5), seed) for seed in (3, 4))
-    assert Counter(image.tobytes() for image in again.image) == chosen[5]
-    assert Counter(image.tobytes() for image in other.image) != chosen[5]
+    assert Counter(image.tobytes() for image in again.input) == chosen[5]
+    assert Counter(image.tobytes() for image in other.input) != chosen[5]
 
 
 def test_unlabelled_images_stay_at_their_positions():
     train = data.load(config()).train
     part = data.subset(train, config(shots=5, unlabelled=True), seed=0)
-    np.testing.assert_array_equal(part.image, train.image)
-    assert set(np.unique(part.label)) == {-1, *range(10)}
-    np.testing.assert_array_equal(part.label[part.label >= 0], train.label[part.label >= 0])
+    np.testing.assert_array_equal(part.input, train.input)
+    assert set(np.unique(part.target)) == {-1, *range(10)}
+    np.testing.assert_array_equal(part.target[part.target >= 0], train.target[part.target >= 0])
 
 
 def test_without_shots_or_imbalance_the_students_see_everything():
@@ -178,10 +179,10 @@ def test_without_shots_or_imbalance_the_students_see_everything():
 def test_a_long_tail_falls_geometrically():
     train = data.load(generated(train=1000)).train
     part = data.subset(train, config(imbalance=100.0), seed=0)
-    np.testing.assert_array_equal(counts(part.label), [100, 59, 35, 21, 12, 7, 4, 2, 1, 1])
+    np.testing.assert_array_equal(counts(part.target), [100, 59, 35, 21, 12, 7, 4, 2, 1, 1])
     part = data.subset(train, config(imbalance=10.0, shots=10), seed=0)
-    np.testing.assert_array_equal(counts(part.label), [10, 7, 5, 4, 3, 2, 2, 1, 1, 1])
-    np.testing.assert_array_equal(counts(data.subset(train, config(imbalance=1.0), seed=0).label), 100)
+    np.testing.assert_array_equal(counts(part.target), [10, 7, 5, 4, 3, 2, 2, 1, 1, 1])
+    np.testing.assert_array_equal(counts(data.subset(train, config(imbalance=1.0), seed=0).target), 100)
 
 
 def test_a_long_tail_of_unequal_classes_begins_with_the_largest():
@@ -194,7 +195,7 @@ def test_labels_that_are_missing_from_the_start(own_source):
     label = np.array([0, -1, 0, 1], np.int32)
     dataset = data.load(config(source=own_source(custom(label=label, test=custom().train))))
     kept = data.subset(dataset.train, config(shots=1, unlabelled=True), seed=0)
-    assert kept.label[1] == -1
+    assert kept.target[1] == -1
     assert len(kept) == 4
     assert len(data.subset(dataset.train, config(shots=1), seed=0)) == 2
 
@@ -205,8 +206,8 @@ def test_coarse_labels(tmp_path):
     file.write_text(lines, encoding="utf-8-sig")  # as Excel saves it
     fine, coarse = data.load(config()), data.load(config(coarse_labels=str(file)))
     assert coarse.classes == ("even", "odd")
-    np.testing.assert_array_equal(coarse.test.label, fine.test.label % 2)
-    np.testing.assert_array_equal(coarse.train.image, fine.train.image)
+    np.testing.assert_array_equal(coarse.test.target, fine.test.target % 2)
+    np.testing.assert_array_equal(coarse.train.input, fine.train.input)
 
 
 # ---- the order of batches
@@ -215,7 +216,7 @@ def test_coarse_labels(tmp_path):
 @given(st.integers(1, 50), st.integers(1, 20), st.integers(0, 12), st.integers(0, 2**32 - 1), st.integers(-40, 40))
 @settings(deadline=None, max_examples=60)
 def test_batches_run_through_permutations(examples, batch_size, steps, seed, epoch):
-    indices = data.batch_indices(examples, batch_size, steps, seed, epoch)
+    indices = batch_indices(examples, batch_size, steps, seed, epoch)
     assert indices.shape == (steps, batch_size)
     assert indices.dtype == np.int32
     stream = indices.reshape(-1)
@@ -223,21 +224,19 @@ def test_batches_run_through_permutations(examples, batch_size, steps, seed, epo
         part = stream[start : start + examples]
         assert len(set(part)) == len(part)
         assert set(part) <= set(range(examples))
-    np.testing.assert_array_equal(indices, data.batch_indices(examples, batch_size, steps, seed, epoch))
-    np.testing.assert_array_equal(
-        indices[: steps // 2], data.batch_indices(examples, batch_size, steps // 2, seed, epoch)
-    )
+    np.testing.assert_array_equal(indices, batch_indices(examples, batch_size, steps, seed, epoch))
+    np.testing.assert_array_equal(indices[: steps // 2], batch_indices(examples, batch_size, steps // 2, seed, epoch))
 
 
 def test_batches_differ_between_seeds_and_epochs():
-    orders = [data.batch_indices(100, 10, 10, seed, epoch) for seed in (0, 1) for epoch in (-2, -1, 0, 1, 2)]
+    orders = [batch_indices(100, 10, 10, seed, epoch) for seed in (0, 1) for epoch in (-2, -1, 0, 1, 2)]
     assert len({order.tobytes() for order in orders}) == len(orders)
 
 
 def test_batches_are_the_same_on_every_machine():
     """NumPy keeps SeedSequence and PCG64 stable; a resumed run on another version must not be reordered unseen."""
     golden = [[6, 3, 1, 2, 5], [8, 4, 7, 9, 0]]
-    np.testing.assert_array_equal(data.batch_indices(10, 5, 2, 7, -3), golden)
+    np.testing.assert_array_equal(batch_indices(10, 5, 2, 7, -3), golden)
 
 
 # ---- warnings
@@ -245,7 +244,7 @@ def test_batches_are_the_same_on_every_machine():
 
 def test_warnings_name_missing_classes_and_repeated_images(own_source):
     train = custom().train
-    test = Arrays(train.image[[2, 1, 0]] + np.array([0, 1, 0], np.uint8)[:, None, None, None], np.zeros(3, np.int32))
+    test = Arrays(train.input[[2, 1, 0]] + np.array([0, 1, 0], np.uint8)[:, None, None, None], np.zeros(3, np.int32))
     warnings = data.load(config(source=own_source(custom(test=test)))).warnings
     assert warnings == (
         "test has no image of 1 of 2 classes: 'b'",

@@ -46,9 +46,9 @@ def test_labels_follow_the_names_of_the_folders(tree):
     assert dataset.classes == ("cat", "dog")
     assert dataset.name == "pets"
     for split in dataset.splits.values():
-        np.testing.assert_array_equal(split.label, [0, 0, 1, 1])
-        assert split.image.shape == (4, 8, 8, 3)
-    np.testing.assert_array_equal(dataset.train.image[3], np.asarray(Image.open(tree / "train/dog/1.png")))
+        np.testing.assert_array_equal(split.target, [0, 0, 1, 1])
+        assert split.input.shape == (4, 8, 8, 3)
+    np.testing.assert_array_equal(dataset.train.input[3], np.asarray(Image.open(tree / "train/dog/1.png")))
     assert dataset.warnings == ()
 
 
@@ -143,7 +143,7 @@ def test_large_photographs_are_decoded_at_a_fraction_of_their_size(tmp_path):
 def test_any_mixture_of_sizes_and_suffixes(tree):
     picture(5, (20, 30)).save(tree / "train/cat/2.JPG", "JPEG")
     picture(6, (7, 3)).save(tree / "train/cat/3.jpeg")
-    assert load(tree, image_size=6).train.image.shape == (6, 6, 6, 3)
+    assert load(tree, image_size=6).train.input.shape == (6, 6, 6, 3)
     with pytest.raises(ValueError, match=r"images differ in size: .*0.png' is 8x8 and .*2.JPG' is 20x30.*image_size"):
         load(tree)
 

@@ -64,7 +64,7 @@ TRAIN, VALIDATION = [0, 1, 0, 1, 1], [1, 0]
 def test_tfds_data_whose_test_labels_are_withheld(tmp_path):
     dataset = tiny(written(tmp_path, {"train": TRAIN, "validation": VALIDATION, "test": [-1, -1, -1]}))
     assert dataset.validation is None
-    assert dataset.test.label.tolist() == VALIDATION
+    assert dataset.test.target.tolist() == VALIDATION
     assert dataset.warnings == (
         "the labels of the test split are withheld: validation serves as the test split, and chooses no epoch",
     )
@@ -73,7 +73,7 @@ def test_tfds_data_whose_test_labels_are_withheld(tmp_path):
 def test_tfds_splits_are_those_that_the_config_names(tmp_path):
     path = written(tmp_path, {"train": TRAIN, "validation": VALIDATION, "test": [-1, -1, -1]})
     dataset = tiny(path, train="train[:3]", validation="train[3:]", test="validation")
-    labels = {name: split.label.tolist() for name, split in dataset.splits.items()}
+    labels = {name: split.target.tolist() for name, split in dataset.splits.items()}
     assert labels == {"train": TRAIN[:3], "validation": TRAIN[3:], "test": VALIDATION}
     assert not any("withheld" in warning for warning in dataset.warnings)
 
@@ -155,7 +155,7 @@ def test_a_class_folder_that_another_system_has_written(tmp_path):
         save(tmp_path / split / accented / "0.png", grey)
     dataset = in_folder(tmp_path)
     assert dataset.classes == (COMPOSED, "x")
-    assert dataset.test.label.tolist() == [0, 1]
+    assert dataset.test.target.tolist() == [0, 1]
 
 
 def test_two_class_folders_of_one_name(tmp_path):

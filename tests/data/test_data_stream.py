@@ -6,6 +6,7 @@ import pytest
 
 from kdjax import data, experiment
 from kdjax.config import default
+from kdjax.data.batches import batch_indices
 from kdjax.data.images import augment
 from kdjax.data.images.encoded import Encoded
 from kdjax.training import parallel
@@ -40,29 +41,29 @@ def load(folder, in_memory, **fields):
 
 
 def batches(folder):
-    return stream.Batches(load(folder, in_memory=False).train.image, BATCH, STEPS, seed=5)
+    return stream.Batches(load(folder, in_memory=False).train.input, BATCH, STEPS, seed=5)
 
 
 def test_train_stays_encoded_and_the_rest_is_decoded(folder):
     whole, lazy = load(folder, in_memory=True), load(folder, in_memory=False)
-    assert isinstance(load(folder, in_memory=None).train.image, Encoded)
-    assert isinstance(load(folder, in_memory=None, image_size=0).train.image, np.ndarray)
-    assert isinstance(lazy.train.image, Encoded)
-    assert lazy.train.image.shape == whole.train.image.shape
-    assert lazy.train.image.dtype == whole.train.image.dtype
-    np.testing.assert_array_equal(lazy.test.image, whole.test.image)
-    np.testing.assert_array_equal(lazy.train.image.decode(), whole.train.image)
+    assert isinstance(load(folder, in_memory=None).train.input, Encoded)
+    assert isinstance(load(folder, in_memory=None, image_size=0).train.input, np.ndarray)
+    assert isinstance(lazy.train.input, Encoded)
+    assert lazy.train.input.shape == whole.train.input.shape
+    assert lazy.train.input.dtype == whole.train.input.dtype
+    np.testing.assert_array_equal(lazy.test.input, whole.test.input)
+    np.testing.assert_array_equal(lazy.train.input.decode(), whole.train.input)
     assert any(warning.startswith("not looked at: whether test images") for warning in lazy.warnings)
 
 
 def test_a_stream_equals_the_array(folder):
-    whole = load(folder, in_memory=True).train.image
+    whole = load(folder, in_memory=True).train.input
     numbers = range(-2, 2 * STEPS)
     received = list(stream.stream(batches(folder), numbers.start, numbers.stop))
     assert len(received) == len(numbers)
     for number, (index, image) in zip(numbers, received, strict=True):
         epoch, step = divmod(number, STEPS)
-        np.testing.assert_array_equal(index, data.batch_indices(len(whole), BATCH, STEPS, 5, epoch)[step])
+        np.testing.assert_array_equal(index, batch_indices(len(whole), BATCH, STEPS, 5, epoch)[step])
         np.testing.assert_array_equal(image, whole[index])
 
 
@@ -85,7 +86,7 @@ def test_a_stream_can_be_left(folder):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_broken_image_is_named(folder, workers):
-    images = load(folder, in_memory=False).train.image
+    images = load(folder, in_memory=False).train.input
     broken = Encoded(np.array([b"no image"] * len(images), object), images.names, SIZE)
     received = stream.stream(stream.Batches(broken, BATCH, STEPS, seed=5), 0, 3, workers=workers)
     with pytest.raises(ValueError, match=r"cannot read the image '.*.jpg': it is no JPEG or PNG"):
@@ -154,21 +155,21 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
     """Several steps a call, and devices of which each has its part; 50 images in batches of 16, the last one of 2."""
     whole, lazy = (load(photographs, in_memory=kind).train for kind in (True, False))
     place = Place(tuple(jax.devices()[:devices]), devices)
-    batches = stream.Batches(lazy.image, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
+    batches = stream.Batches(lazy.input, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
     flip = augment.compose({"flip": {}}, (0.5,), (0.5,), 3)
     feeds = [
         Feed(
             seed=3,
             place=place,
             images=images,
-            labels=place.put(whole.label),
+            labels=place.put(whole.target),
             steps=4,
             batch_size=16,
             prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, stream.Reader)),
             keep_last_batch=True,
             steps_per_call=steps_per_call,
         )
-        for images in (place.put(whole.image), stream.Reader(batches, stop=8))
+        for images in (place.put(whole.input), stream.Reader(batches, stop=8))
     ]
     for epoch, start in ((0, 0), (1, 2), (0, 2), (-1, 0)):
         one, other = (list(feed.calls(epoch, start)) for feed in feeds)

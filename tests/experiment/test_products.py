@@ -10,6 +10,7 @@ from kdjax.models import pytorch, weights
 from kdjax.report import table
 from kdjax.runs.directory import Run
 from kdjax.training import checkpoint
+from kdjax.types import image_spec
 from tests import tiny
 
 KD = {"cross_entropy": {"weight": 0.5}, "kd": {"weight": 0.5}}
@@ -139,7 +140,7 @@ def exported(path, classes):
 
 def test_a_teacher_begins_where_weights_of_other_classes_are(tmp_path):
     path, variables = exported(tmp_path / "start.safetensors", classes=7)
-    body = pytorch.load_body(path, network(10), (8, 8, 1))
+    body = pytorch.load_body(path, network(10), image_spec(8, 8, 1))
     assert "classifier" not in body["params"]
     np.testing.assert_array_equal(
         body["params"]["stage1_0_conv"]["kernel"], variables["params"]["stage1_0_conv"]["kernel"]

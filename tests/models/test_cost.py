@@ -9,6 +9,7 @@ import pytest
 import kdjax.models
 from kdjax import cli
 from kdjax.models import compress, cost
+from kdjax.types import image_spec
 
 
 def positions(size: int, stride: int) -> int:
@@ -38,7 +39,7 @@ def plain_student_flops(classes):
 @pytest.mark.parametrize(("name", "closed"), [("resnet8", resnet8_flops), ("plain_student", plain_student_flops)])
 def test_flops_are_those_of_the_closed_form_and_a_few_elementwise_ones(name, closed):
     model = getattr(kdjax.models, name)(num_classes=100)
-    counted = cost.flops(model, (32, 32, 3))
+    counted = cost.flops(model, image_spec(32, 32, 3))
     assert closed(100) < counted < 1.03 * closed(100)
 
 
@@ -47,12 +48,12 @@ def test_flops_before_and_after_compilation_agree():
     image = jnp.zeros((1, 8, 8, 3))
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     compiled = jax.jit(lambda v, x: model.apply(v, x).logits).lower(variables, image).compile()
-    assert compiled.cost_analysis()["flops"] == pytest.approx(cost.flops(model, (8, 8, 3)), rel=0.02)
+    assert compiled.cost_analysis()["flops"] == pytest.approx(cost.flops(model, image_spec(8, 8, 3)), rel=0.02)
 
 
 def test_cost_of_a_small_net():
     model = kdjax.models.convnet(num_classes=10, widths=(4, 8))
-    row = cost.cost(model, (8, 8, 1))
+    row = cost.cost(model, image_spec(8, 8, 1))
     assert row["parameters"] == (9 * 4 + 8) + (9 * 4 * 8 + 16) + (8 * 10 + 10)
     assert row["bytes"] == 4 * row["parameters"]
     assert row["latency_1_ms"] > 0
@@ -118,5 +119,5 @@ def test_of_networks_that_train_together_the_first_ships():
     peers = kdjax.models.peers(num_classes=10, members=(one, other))
     assert cost.shipped(peers) == one
     assert cost.shipped(compress.Int8(peers)) == one
-    sizes = [cost.parameters(model, (8, 8, 1)) for model in (peers, one, other)]
+    sizes = [cost.parameters(model, image_spec(8, 8, 1)) for model in (peers, one, other)]
     assert sizes[0] == sizes[1] + sizes[2]

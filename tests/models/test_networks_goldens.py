@@ -14,6 +14,7 @@ from kdjax import models
 from kdjax.models import pytorch as importer
 from kdjax.models import weights
 from kdjax.models.layers import Layers, divisible
+from kdjax.types import image_spec
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "networks.npz")
 NETWORKS = sorted({key.partition("/")[0] for key in GOLDENS})
@@ -52,14 +53,14 @@ def test_the_goldens_are_there():
 def test_names_and_shapes_of_every_tensor_are_the_torch_networks(name):
     shapes = dict(rows(name))
     found = {canonical: shapes[row] for canonical, row in importer._canonical_names("x", shapes).items()}
-    variables = weights.shapes(getattr(models, name)(num_classes=10), SHAPE)
+    variables = weights.shapes(getattr(models, name)(num_classes=10), image_spec(*SHAPE))
     expected = {importer._canonical_path(key): importer._torch_shape(v.shape, key) for key, v in variables.items()}
     assert found == expected
 
 
 def test_all_but_the_last_of_two_dense_layers_is_the_body(tmp_path):
     save_file(tensors("mobilenetv3_small"), tmp_path / "net.safetensors", {"format": "pt"})
-    body = importer.load_body(tmp_path / "net.safetensors", models.mobilenetv3_small(num_classes=3), SHAPE)
+    body = importer.load_body(tmp_path / "net.safetensors", models.mobilenetv3_small(num_classes=3), image_spec(*SHAPE))
     assert "classifier_0" in body["params"]
     assert "classifier" not in body["params"]
 
@@ -68,7 +69,7 @@ def test_all_but_the_last_of_two_dense_layers_is_the_body(tmp_path):
 def test_logits_are_the_torch_networks(name, tmp_path):
     save_file(tensors(name), tmp_path / "net.safetensors", {"format": "pt"})
     model = getattr(models, name)(num_classes=10)
-    variables = importer.load(tmp_path / "net.safetensors", model, SHAPE)
+    variables = importer.load(tmp_path / "net.safetensors", model, image_spec(*SHAPE))
     image = np.random.default_rng(0).standard_normal((2, *SHAPE)).astype(np.float32)
     expected = GOLDENS[f"{name}/logits"]
     found = jax.jit(model.apply)(variables, image).logits
@@ -89,14 +90,14 @@ def test_lite0_of_imagenet_says_what_it_said_in_its_own_framework(shared_data):
         pytest.skip("the golden logits of Lite0 are not beside the shared data")
     with np.load(golden) as arrays:
         image, expected = (arrays["image"].astype(np.float32) - 127) / 128, arrays["logits"]
-    found = jax.jit(model.apply)(importer.load(file, model, (224, 224, 3)), image).logits
+    found = jax.jit(model.apply)(importer.load(file, model, image_spec(224, 224, 3)), image).logits
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
 
 
 def test_lite2_of_imagenet_loads(shared_data):
     """Published count of parameters; that wider and deeper Lites compute what timm's do stands above."""
     model = models.efficientnet_lite2(num_classes=1000)
-    variables = importer.load(teacher(shared_data, 2), model, (260, 260, 3))
+    variables = importer.load(teacher(shared_data, 2), model, image_spec(260, 260, 3))
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 6_092_072
 
 

@@ -17,6 +17,7 @@ from kdjax.models import pytorch as importer
 from kdjax.models import weights
 from kdjax.models.vision.resnet import ResNet
 from kdjax.models.vision.wrn import WideResNet
+from kdjax.types import image_spec
 
 SHAPE = (16, 16, 3)
 
@@ -28,7 +29,7 @@ def images(shape=SHAPE, batch=4):
 def torch_tensors(model, shape=SHAPE):
     """Random tensors of a torch network of the same architecture, named by the rules: for errors and edge cases."""
     rng = np.random.default_rng(0)
-    keys = weights.shapes(model, shape)
+    keys = weights.shapes(model, image_spec(*shape))
     named = {importer._torch_name(k): importer._torch_shape(v.shape, k) for k, v in keys.items()}
     return {name: np.abs(rng.standard_normal(shape)).astype(np.float32) for name, shape in named.items()}
 
@@ -265,7 +266,7 @@ def test_import_agrees_with_torch_on_logits_and_features(name, path):
     network.eval()
     export(network, path, prefix="module." if name == "vgg8" else "")
     shape = (32, 32, 3)
-    variables = importer.load(path, model, shape)
+    variables = importer.load(path, model, image_spec(*shape))
     with torch.no_grad():
         logits, taps = network(torch.from_numpy(images(shape)).permute(0, 3, 1, 2).contiguous())
     outputs = jax.jit(model.apply)(variables, images(shape))
@@ -288,7 +289,7 @@ def test_flattened_images_meet_torchs_dense_weights(path):
         for conv in (network.conv1, network.conv2):
             y = nn.functional.max_pool2d(torch.relu(conv(y)), 2)
         y = network.fc(torch.relu(network.fc2(torch.relu(network.fc1(y.flatten(1))))))
-    variables = importer.load(path, model, (8, 8, 1))
+    variables = importer.load(path, model, image_spec(8, 8, 1))
     np.testing.assert_allclose(model.apply(variables, x).logits, y.numpy(), atol=1e-5)
 
 
@@ -327,7 +328,7 @@ def test_published_teachers_on_cifar10(name, accuracy, first, shared_data):
     ]
     label = np.array([row["label"] for row in rows])
     model = getattr(kdjax.models, name)(num_classes=10, shortcut="A")
-    variables = importer.load(file, model, (32, 32, 3))
+    variables = importer.load(file, model, image_spec(32, 32, 3))
     predict = jax.jit(lambda x: model.apply(variables, x).logits.argmax(-1))
     predicted = np.concatenate([predict(image[i : i + 500]) for i in range(0, first, 500)])
     assert np.mean(predicted == label) == accuracy
@@ -338,7 +339,7 @@ def test_published_teachers_on_cifar10(name, accuracy, first, shared_data):
 
 @pytest.mark.parametrize("name", [f.__name__ for k in ("CIFAR", "ImageNet") for f in kdjax.models.FAMILIES[k]])
 def test_no_two_tensors_of_a_network_have_one_name(name):
-    keys = weights.shapes(getattr(kdjax.models, name)(num_classes=10), (32, 32, 3))
+    keys = weights.shapes(getattr(kdjax.models, name)(num_classes=10), image_spec(32, 32, 3))
     names = importer._canonical_names("x", {importer._torch_name(key): None for key in keys})
     assert names.keys() == {importer._canonical_path(key) for key in keys}
 
@@ -347,7 +348,7 @@ def test_half_precision_is_widened_and_counters_are_ignored(small, path):
     tensors = {k: v.astype(ml_dtypes.bfloat16) for k, v in torch_tensors(small).items()}
     tensors["conv1.weight"] = tensors["conv1.weight"].astype(np.float16)
     save_file({**tensors, "bn1.num_batches_tracked": np.array(3)}, path)
-    variables = importer.load(path, small, SHAPE)
+    variables = importer.load(path, small, image_spec(*SHAPE))
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype(np.float32)}
     kernel = variables["params"]["conv1"]["kernel"]
     np.testing.assert_array_equal(kernel[1, 2, 0], tensors["conv1.weight"][:, 0, 1, 2].astype(np.float32))
@@ -379,7 +380,7 @@ def test_what_does_not_fit_is_named(edit, message, small, path):
     edit(tensors)
     save_file(tensors, path)
     with pytest.raises(ValueError, match=message) as error:
-        importer.load(path, small, SHAPE)
+        importer.load(path, small, image_spec(*SHAPE))
     assert str(path) in str(error.value)
 
 
@@ -388,13 +389,13 @@ def test_weights_of_another_network_show_the_first_names(path):
     with pytest.raises(
         ValueError, match=r"missing \(4\d\): bn1.bias, .* and 40 more; left over \(3\d\): block0.0.bias"
     ):
-        importer.load(path, kdjax.models.resnet8(num_classes=10), SHAPE)
+        importer.load(path, kdjax.models.resnet8(num_classes=10), image_spec(*SHAPE))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".th"])
 def test_pickles_are_refused_with_the_command_that_converts_them(suffix, small, tmp_path):
     with pytest.raises(ValueError, match=r"convert it once.*\n  python -c 'import sys, torch.*weights_only=True"):
-        importer.load(tmp_path / f"net{suffix}", small, SHAPE)
+        importer.load(tmp_path / f"net{suffix}", small, image_spec(*SHAPE))
 
 
 def header(entries, length=None, body=b""):
@@ -426,17 +427,17 @@ ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 def test_hostile_files_are_refused(content, small, path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"not a readable safetensors file|has type F8_E4M3; valid are F64"):
-        importer.load(path, small, SHAPE)
+        importer.load(path, small, image_spec(*SHAPE))
 
 
 def test_a_file_that_is_not_there(small, path):
     with pytest.raises(ValueError, match=r"not a readable safetensors file.*No such file"):
-        importer.load(path, small, SHAPE)
+        importer.load(path, small, image_spec(*SHAPE))
     path.mkdir()
     with pytest.raises(ValueError, match="not a readable safetensors file"):
-        importer.load(path, small, SHAPE)
+        importer.load(path, small, image_spec(*SHAPE))
     with pytest.raises(ValueError, match=r"read from and written to \.safetensors files"):
-        importer.load("weights.npz", small, SHAPE)
+        importer.load("weights.npz", small, image_spec(*SHAPE))
 
 
 # ---- weights of one's own
@@ -455,7 +456,7 @@ def test_what_is_saved_and_loaded_predicts_identically(name, path):
     variables = own_variables(model, SHAPE)
     metadata = {"model": name, "kwargs": {}, "classes": ["cat", "dog"], "accuracy": {"top1": 0.5}}
     weights.save(path, variables, metadata)
-    loaded = importer.load(path, model, SHAPE)
+    loaded = importer.load(path, model, image_spec(*SHAPE))
     assert jax.tree.structure(loaded) == jax.tree.structure(dict(variables))
     apply = jax.jit(model.apply)
     np.testing.assert_array_equal(apply(loaded, images()).logits, apply(variables, images()).logits)
@@ -475,9 +476,9 @@ def test_scalars_and_other_types_survive(path):
 def test_weights_of_ones_own_must_fit(path, small):
     weights.save(path, own_variables(small, SHAPE), {})
     with pytest.raises(ValueError, match=r"params.classifier.bias is \(10,\), the model needs \(7,\)"):
-        importer.load(path, kdjax.models.resnet8(num_classes=7), SHAPE)
+        importer.load(path, kdjax.models.resnet8(num_classes=7), image_spec(*SHAPE))
     with pytest.raises(ValueError, match=r"missing \(\d+\): batch_stats.layer1_1"):
-        importer.load(path, kdjax.models.resnet14(num_classes=10), SHAPE)
+        importer.load(path, kdjax.models.resnet14(num_classes=10), image_spec(*SHAPE))
 
 
 def test_a_description_that_is_not_there(path):

@@ -20,6 +20,7 @@ from kdjax.models import pytorch, weights
 from kdjax.report import table
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
+from kdjax.types import image_spec
 from tests import tiny
 from tests.report.test_table import line, tiny_runs
 
@@ -35,7 +36,7 @@ def changes(other) -> list[str]:
 
 
 def test_what_differs_in_data_is_named():
-    image = dataset().train.image.copy()
+    image = dataset().train.input.copy()
     image[2, 1, 1] += 1
     assert changes(dataset()) == []
     other = "examples with other images or labels, or in another order"
@@ -122,7 +123,7 @@ def with_other_pixels(monkeypatch):
 
     def load(config, **kwargs):
         found = loaded(config, **kwargs)
-        found.train.image[0] = 255 - found.train.image[0]
+        found.train.input[0] = 255 - found.train.input[0]
         return found.__class__(**{**vars(found), "fingerprint": fingerprint.of_data(found)})
 
     monkeypatch.setattr(data, "load", load)
@@ -240,7 +241,7 @@ def test_weights_of_kdjax_are_checked_as_any_others(root):
     ):
         path = exported(root, "w", spoil(name, value))
         with pytest.raises(ValueError, match=message):
-            pytorch.load(path, tiny.Net(10, width=8), (8, 8, 1))
+            pytorch.load(path, tiny.Net(10, width=8), image_spec(8, 8, 1))
 
 
 # ---- tables

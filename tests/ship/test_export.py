@@ -23,6 +23,7 @@ from kdjax.ship import inference, serve
 from kdjax.ship.export import FORMATS, check, export
 from kdjax.ship.onnx_graph.convert import convert
 from kdjax.training import checkpoint
+from kdjax.types import image_spec
 from tests import tiny
 
 CONFIG = Path(__file__).parents[1] / "tiny_config.py"
@@ -78,7 +79,7 @@ def test_predicts_identically(runs, tmp_path, name):
     factory = {"own": tiny.Net, "convnet": models.convnet}[name]
     kwargs = {key: tuple(value) for key, value in description["kwargs"].items()}
     model = factory(num_classes=len(description["classes"]), **kwargs)
-    loaded = pytorch.load(tmp_path / "out.safetensors", model, tuple(description["image_shape"]))
+    loaded = pytorch.load(tmp_path / "out.safetensors", model, image_spec(*description["image_shape"]))
     trained = checkpoint.student(runs[name] / "checkpoints")
     assert jax.tree.structure(loaded) == jax.tree.structure(trained)
     image = np.random.default_rng(0).standard_normal((5, 8, 8, 1), np.float32)
@@ -164,10 +165,10 @@ def shipped(runs, tmp_path_factory):
 def test_every_format_predicts_what_was_measured(shipped, runs, format_):
     files, _, network, split = shipped
     served = serve.load(files[format_])
-    found, expected = served.predict(split.image), np.asarray(network(split.image))
+    found, expected = served.predict(split.input), np.asarray(network(split.input))
     np.testing.assert_allclose(found, expected, atol=1e-4, rtol=0)
     np.testing.assert_array_equal(found.argmax(1), expected.argmax(1))
-    assert np.mean(found.argmax(1) == split.label) == pytest.approx(result(runs["convnet"])["last"]["top1"], abs=1e-9)
+    assert np.mean(found.argmax(1) == split.target) == pytest.approx(result(runs["convnet"])["last"]["top1"], abs=1e-9)
     assert served.classes == result(runs["convnet"])["classes"]
 
 
@@ -208,13 +209,13 @@ logits = onnxruntime.InferenceSession(sys.argv[1]).run(["logits"], {"image": np.
 @pytest.mark.parametrize("format_", FOREIGN)
 def test_runs_where_there_is_no_kdjax(shipped, tmp_path, format_):
     files, _, network, split = shipped
-    np.save(tmp_path / "image.npy", split.image)
+    np.save(tmp_path / "image.npy", split.input)
     code = f"import sys\nimport numpy as np\n{FOREIGN[format_]}\nassert 'kdjax' not in sys.modules\n"
     code += "np.save(sys.argv[3], np.asarray(logits))\n"
     paths = [str(tmp_path / name) for name in ("image.npy", "logits.npy")]
     # -P: not even the working directory is on the path
     subprocess.run([sys.executable, "-P", "-c", code, files[format_], *paths], check=True, cwd=tmp_path)
-    np.testing.assert_allclose(np.load(paths[1]), network(split.image), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(np.load(paths[1]), network(split.input), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (348, 348), (301, 200), (37, 100), (5, 5), (2, 9), (16, 16)])

@@ -51,13 +51,13 @@ def files(directory, split, tmp_path_factory):
     for name in ("student", "pruned"):
         made[name] = folder / f"{name}.onnx", folder / f"{name}-int8.onnx"
         export(directory / name / "seed0", made[name][0], "onnx")
-        int8.quantize(*made[name], split.train.image[:128])
+        int8.quantize(*made[name], split.train.input[:128])
     return made
 
 
 def top1(path, split):
     """Of exact sums: those in int8 saturate on some processors."""
-    return float((serve.load(path, exact=True).predict(split.test.image).argmax(axis=1) == split.test.label).mean())
+    return float((serve.load(path, exact=True).predict(split.test.input).argmax(axis=1) == split.test.target).mean())
 
 
 def test_an_int8_file_is_smaller_and_as_right(files, split):

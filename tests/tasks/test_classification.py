@@ -1,11 +1,13 @@
 """Metrics against scikit-learn and float64 NumPy formulas."""
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
 from kdjax.tasks import classification
+from kdjax.training.step import make_eval_step
 
 
 @pytest.fixture
@@ -56,20 +58,32 @@ def test_a_class_that_the_split_lacks_does_not_lower_the_averages():
     assert [classification.report(logits, labels)[name] for name in ("precision", "recall", "f1")] == [1, 1, 1]
 
 
-def test_counts_leave_out_padding(predictions):
+def test_sums_over_examples_leave_out_padding(predictions):
     logits, labels = predictions
     mask = np.arange(200) < 120
-    counted = classification.counts(jnp.asarray(logits), jnp.asarray(labels, jnp.int32), jnp.asarray(mask))
+    _, scores, sums = evaluated(logits, labels, mask)
     expected = classification.report(logits[:120], labels[:120])
     for name in ("top1", "nll"):
-        total, count = counted[name]
+        total, count = sums[name]
         assert count == 120
         assert float(total / count) == pytest.approx(expected[name], rel=1e-5)
+        assert np.mean(np.asarray(scores[name])[:120], dtype=np.float64) == pytest.approx(expected[name], rel=1e-5)
+
+
+def evaluated(logits, labels, mask):
+    """The evaluation step of a model that returns its inputs as logits."""
+
+    class Same(nn.Module):
+        def __call__(self, inputs, train):
+            return inputs
+
+    step = make_eval_step(Same(), classification.scores)
+    return step({}, jnp.asarray(logits), jnp.asarray(labels, jnp.int32), jnp.asarray(mask))
 
 
 def test_infinite_logits_at_padded_places_do_no_harm():
-    logits = jnp.array([[1.0, 0.0], [jnp.inf, jnp.nan]])
-    total, count = classification.counts(logits, jnp.zeros(2, jnp.int32), jnp.array([True, False]))["nll"]
+    logits = np.array([[1.0, 0.0], [np.inf, np.nan]], np.float32)
+    total, count = evaluated(logits, np.zeros(2), np.array([True, False]))[2]["nll"]
     assert np.isfinite(total)
     assert count == 1
 

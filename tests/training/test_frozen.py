@@ -49,7 +49,7 @@ def trained(model, terms, frozen=(), optimizer="sgd", steps=2):
     with jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
         update = make_optimizer(config, optax.constant_schedule(0.1), frozen)
         image = jax.random.normal(jax.random.key(1), (8, 8, 8, 1))
-        batch = {"image": image, "label": jnp.arange(8) % 3, "index": jnp.arange(8)}
+        batch = {"input": image, "target": jnp.arange(8) % 3, "index": jnp.arange(8)}
         teacher = tiny.Net(3, width=8)
         taught = make_teach(teacher)(teacher.init(jax.random.key(2), image), image)
         given = batch, taught, None, None
@@ -106,7 +106,7 @@ def reached(stage) -> frozenset:
     labels = jax.ShapeDtypeStruct((2,), jnp.int32)
     model = rows.build_model({"model": "resnet8", "kwargs": {}}, 5, "float32", "config.teacher")
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
-    given = {"image": image, "label": labels, "index": labels}, jax.eval_shape(make_teach(model), variables, image)
+    given = {"input": image, "target": labels, "index": labels}, jax.eval_shape(make_teach(model), variables, image)
     state = jax.eval_shape(make_init(stage.objective, optimizer), jax.random.key(0), *given, variables, labels)
     jax.eval_shape(make_train_step(stage.objective, optimizer), state, *given, variables, labels)
     return told[0]
@@ -117,7 +117,7 @@ def test_a_frozen_student_stays_with_its_statistics_and_is_evaluated(model):
     before, after, losses, batch = trained(model, (Term("away", distance, ONE),), frozen=("student",))
     assert same((before.params, before.stats), (after.params, after.stats))
     variables = {"params": before.params["student"], "batch_stats": before.stats["batch_stats"]["student"]}
-    expected = distance(model.apply(variables, batch["image"], train=False), None, None)
+    expected = distance(model.apply(variables, batch["input"], train=False), None, None)
     np.testing.assert_allclose(losses["loss/away"], expected, rtol=1e-5)
     before, after, *_ = trained(model, (Term("away", distance, ONE),))
     assert not same(before.stats, after.stats)

@@ -27,7 +27,7 @@ def made(spec, teacher):
     (row,) = rows.expand(resolve(config))
     (stage,) = rows.stages(rows.with_model(row, resolve(config), 10), resolve(config), steps_per_epoch=5)
     image = jax.random.normal(jax.random.key(2), (16, *SHAPE))
-    batch = {"image": image, "label": jnp.arange(16, dtype=jnp.int32) % 10, "index": jnp.arange(16, dtype=jnp.int32)}
+    batch = {"input": image, "target": jnp.arange(16, dtype=jnp.int32) % 10, "index": jnp.arange(16, dtype=jnp.int32)}
     taught = (teacher[0].apply(teacher[1], image), teacher[1], jnp.zeros(20, jnp.int32))
     return stage, stage.init(jax.random.key(0), batch, *taught), batch, taught
 
@@ -54,7 +54,7 @@ def test_ratios_are_those_of_the_whole_objective(teacher):
         context = dict(step=jnp.zeros((), jnp.int32), index=batch["index"], key=jax.random.key(0))
         context |= dict(teacher_params=taught[1], train_labels=taught[2])
         variables = {"params": params, **state.stats}
-        given = (batch["image"], taught[0], batch["label"])
+        given = (batch["input"], taught[0], batch["target"])
         (_, values, _), _ = stage.objective.apply(variables, *given, **context, mutable=list(state.stats))
         return values[name]
 

@@ -11,6 +11,7 @@ from kdjax.experiment.progress import Display
 from kdjax.experiment.results import best_epoch
 from kdjax.report import table
 from kdjax.runs.directory import Run
+from kdjax.tasks.classification import TASK
 from kdjax.training.evaluate import first_not_finite
 from tests import tiny
 
@@ -73,5 +74,5 @@ def test_an_epoch_that_was_lost_is_never_the_best():
         {"epoch": 2, "validation_top1": None, "test_top1": 0.9},
         {"epoch": 3, "validation_top1": 0.5, "test_top1": 0.4},
     ]
-    assert best_epoch(history) == {"epoch": 3, "validation_top1": 0.5, "top1": 0.4}
+    assert best_epoch(history, TASK) == {"epoch": 3, "validation_top1": 0.5, "top1": 0.4}
     assert first_not_finite(np.array([[0.0, 1.0], [np.inf, 0.0], [0.0, np.nan]])) == 1

@@ -16,7 +16,7 @@ from kdjax.training import cohort, parallel
 from kdjax.training.objective import Objective, Term
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_init
-from kdjax.types import Outputs
+from kdjax.types import Outputs, image_spec
 from tests import tiny
 from tests.losses import test_losses
 from tests.losses.test_losses import STUDENT, WIDTH, K
@@ -59,7 +59,7 @@ def batches(alike: bool):
         image = jnp.asarray(rng.standard_normal((BATCH, 8, 8, 2)), jnp.float32)
         teacher = test_losses.outputs("student" if alike else "teacher", 100 + step, BATCH)
         label = jnp.asarray(rng.integers(0, K, BATCH), jnp.int32)
-        yield {"image": image, "label": label, "index": jnp.asarray(rng.permutation(24)[:BATCH])}, teacher
+        yield {"input": image, "target": label, "index": jnp.asarray(rng.permutation(24)[:BATCH])}, teacher
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def trained(group: int, devices: int):
     step = parallel.compile_train_step(objective, optimizer, where)
     reported = []
     for given in batches(cases[0].alike):
-        if devices > 1:
-            given = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), given)
+        shape = (devices, 1) if devices > 1 else (1,)  # the devices, and steps of a call
+        given = jax.tree.map(lambda x, shape=shape: x.reshape(*shape, -1, *x.shape[1:]), given)
         state, losses = step(state, *given, *constants)
-        reported.append(losses)
+        reported.append(parallel.first(losses))
     return jax.device_get((state.params, state.stats, reported))
 
 
@@ -156,8 +156,8 @@ def test_a_model_without_synchronised_statistics(tmp_path):
         run(tmp_path, "batch", student={"model": "tests.tiny.Unsynchronised", "kwargs": {}})
     peers = compose.Peers((tiny.Net(3), tiny.Unsynchronised(3)))
     with pytest.raises(ValueError, match="members_1/BatchNorm_0 of Peers has batch statistics but no axis_name"):
-        parallel.check_synchronises(peers, (8, 8, 1), "student")
-    parallel.check_synchronises(compose.Peers((tiny.Net(3), tiny.Net(3))), (8, 8, 1), "student")
+        parallel.check_synchronises(peers, image_spec(8, 8, 1), "student")
+    parallel.check_synchronises(compose.Peers((tiny.Net(3), tiny.Net(3))), image_spec(8, 8, 1), "student")
 
 
 def test_processes_with_different_numbers_of_devices(monkeypatch):

@@ -49,7 +49,7 @@ def read(name: str, data_dir: Path, size: int, named: dict[str, str]) -> Dataset
         splits.get("validation"),
         splits["test"],
         classes,
-        name + (" (JPEG)" if splits["test"].image.items[0].startswith(b"\xff\xd8") else ""),
+        name + (" (JPEG)" if splits["test"].input.items[0].startswith(b"\xff\xd8") else ""),
         notes,
     )
 
@@ -109,7 +109,7 @@ def _splits(name: str, available, named: dict[str, str]) -> dict[str, str]:
 
 def _with_labels(name: str, splits: dict[str, Arrays], named: dict[str, str]) -> tuple[dict[str, Arrays], tuple]:
     """(the splits, notes), "validation" in place of a test split whose labels are withheld: TFDS writes them as -1."""
-    if (splits["test"].label >= 0).all():
+    if (splits["test"].target >= 0).all():
         return splits, ()
     if any(named[ours] for ours in ("validation", "test")) or "validation" not in splits:
         raise ValueError(

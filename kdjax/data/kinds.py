@@ -1,0 +1,49 @@
+"""The kinds of input that there are, by the name that a Dataset says: images, and plain numbers."""
+
+import jax
+import numpy as np
+
+from kdjax.data.arrays import Dataset, Kind
+from kdjax.data.images import prepare
+from kdjax.data.images.augment import compose, normalise
+
+
+def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
+    """Numbers as they are, all finite and of one shape; nothing else is done to them."""
+    if in_memory is False:
+        raise ValueError(f"config.execution.stream: only images are read from disk, {dataset.name} is in memory")
+    if len(config.augment):
+        raise ValueError(f"config.data.augment: there is no augmentation for numbers, {dataset.name} has no images")
+    shapes = jax.tree.map(lambda leaf: leaf.shape[1:], dataset.train.input)
+    for name, split in dataset.splits.items():
+        for leaf in jax.tree.leaves(split.input):
+            if len(leaf) != len(split) or not np.isfinite(leaf).all():
+                raise ValueError(f"{dataset.name}, {name}: inputs must be finite numbers, one row [N, ...] an example")
+        if jax.tree.map(lambda leaf: leaf.shape[1:], split.input) != shapes:
+            raise ValueError(f"{dataset.name}: inputs of {name} have other shapes than those of train")
+    return dataset
+
+
+KINDS = {
+    "images": Kind(
+        noun="images",
+        prepare=prepare.prepare,
+        remarks=prepare.repeated_images,
+        transform=lambda config: lambda image: normalise(image, config.mean, config.std),
+        augment=lambda config, classes: compose(config.augment, config.mean, config.std, classes),
+    ),
+    "numbers": Kind(
+        noun="examples",
+        prepare=_checked_numbers,
+        remarks=lambda dataset: [],
+        transform=lambda config: lambda numbers: numbers,
+        augment=lambda config, classes: lambda key, numbers, target: (numbers, target),
+    ),
+}
+
+
+def spec(dataset: Dataset, config):
+    """The shapes of one example as networks take it: a pytree of jax.ShapeDtypeStruct without the batch axis."""
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), dataset.train.input)
+    made = jax.eval_shape(KINDS[dataset.kind].transform(config), one)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), made)

@@ -1,0 +1,41 @@
+"""What a student predicts of each test example, kept beside its result: for bootstraps, and tables made again."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.training.evaluate import Evaluation
+
+NAME = "predictions.npz"
+
+
+def write(run: Path, evaluation: Evaluation, target: np.ndarray) -> None:
+    """Writes predictions.npz whole: logits [N, K] float16, target [N], index [N], and score/<name> [N] of the task.
+
+    Two bytes a logit: a megabyte for 10,000 examples of 50 classes. Scores are those of the logits before rounding.
+    """
+    arrays = {"logits": np.clip(evaluation.logits, -65504, 65504).astype(np.float16), "target": target}
+    arrays |= {"index": np.arange(len(target), dtype=np.int32)}
+    arrays |= {f"score/{name}": values for name, values in evaluation.scores.items()}
+    temporary = run / f".{NAME}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(temporary, run / NAME)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(run: Path) -> dict[str, np.ndarray]:
+    """What `write` has written.
+
+    Raises:
+      ValueError: there is none, as of runs of older versions or with config.execution.keep_predictions off.
+    """
+    path = Path(run) / NAME
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read, so nothing is known of single examples: {error}") from error

@@ -1,0 +1,44 @@
+"""What a task is: what is predicted, how it is scored, and what its table shows. Nothing here needs JAX."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """A way to score predictions. One's own is a value of this class, named by its import path in config.task.
+
+    Scores are of single examples, so that means over them, best epoch, tests over seeds and bootstraps over examples
+    read one thing; what needs a whole split (F1, a rank correlation) is in `report`.
+    """
+
+    name: str
+    primary: str  # the score that chooses the best epoch, that methods are compared by: one of `scores`
+    higher_is_better: bool
+    unit: str  # of the primary score; "%": a share in 0..1, shown times 100; "": a plain number
+    columns: tuple[tuple[str, str, str], ...]  # (key in what `report` returns, title, unit) of what its table shows
+    loss: str  # in kdjax.losses: what a teacher that is trained here is trained by
+    outputs: Callable  # (number of classes) -> K, the number of logits
+    scores: Callable  # (logits [B, K] float32, target [B, ...]) -> {name: [B] float32}, NaN where one does not count
+    report: Callable  # (logits [N, K], target, teacher's logits or None), on the host -> {name: value} for JSON
+    agreement: Callable  # (student's logits [N, K], teacher's, target), on the host -> [N]
+    check_data: Callable  # (dataset) -> None; a ValueError where its targets are not of this task
+    strata: Callable  # (target) -> [N] integers: what parts of a split are to have equal shares of
+
+    def describe(self) -> dict:
+        """What result.json says of the task, and a table needs to know."""
+        columns = [list(column) for column in self.columns]
+        own = {"name": self.name, "primary": self.primary, "unit": self.unit}
+        return {**own, "higher_is_better": self.higher_is_better, "columns": columns}
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether a primary score beats another."""
+        return value > than if self.higher_is_better else value < than
+
+    def shown(self, value: float, digits: int = 2) -> str:
+        """A primary score in words, "93.41 %" or "0.8731"."""
+        return (
+            f"{100 * value:.{digits}f} %"
+            if self.unit == "%"
+            else f"{value:.{digits + 2}f}{self.unit and ' '}{self.unit}"
+        )
