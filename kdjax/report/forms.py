@@ -8,11 +8,12 @@ from kdjax.report.grids import Grid
 
 
 def csv(rows: list[dict]) -> str:
-    """A line a dictionary, the first one's keys as the header; None is empty."""
+    """A line a dictionary, the keys of all as the header; None is empty, and so is what a dictionary lacks."""
     file = io.StringIO()
     writer = csvlib.writer(file, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
-    writer.writerows(["" if value is None else value for value in row.values()] for row in rows)
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    writer.writerow(header)
+    writer.writerows(["" if row.get(key) is None else row[key] for key in header] for row in rows)
     return file.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 Everything is computed once, on all lines, as `records` of full precision, which are the rows of the CSV; the other
 forms print them. `shown` are the lines of the rows to show, None for all: it changes no number. `rope`, if it is given,
-adds the probabilities of a difference beyond such a fraction (kdjax.report.effects.posterior).
+adds the probabilities of a difference beyond it (kdjax.report.effects.posterior): a fraction where scores are shares.
 """
 
 import json
@@ -78,7 +78,7 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
 
 
 def _grids(found: list[Experiment]) -> list[Grid]:
-    made = (grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
+    made = (*grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
     return [grid for grid in made if grid.rows]
 
 
@@ -102,7 +102,8 @@ def _protocol(found: list[Experiment], columns: list[str]) -> list[tuple[str, st
         for experiment in found
         for title, text in protocol.protocol(experiment, columns)
     ]
-    return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns))]
+    noun = footnotes.example([line for experiment in found for line in experiment.lines])
+    return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns, noun))]
 
 
 # ---- the terminal
@@ -119,13 +120,18 @@ class Terminal:
 
         columns = []
         for grid in _grids(self.found):
-            kept, drawn = _fitting(grid, console, options)
+            kept, drawn = _fitting(grid, self._spare(), console, options)
             columns += [grid.header[i] for i in kept]
             yield drawn
         for note in _footnotes(self.found):
             yield Text(note)
         for title, text in _protocol(self.found, columns):
             yield Text.assemble((f"{title}. ", "bold"), (text, "dim"))
+
+    def _spare(self) -> list[str]:
+        """SPARE, before it the columns of tasks that it does not know."""
+        own = dict.fromkeys(score.header for part in self.found for score in part.task.columns)
+        return [*(name for name in own if name not in SPARE), *SPARE]
 
 
 def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> Terminal:
@@ -137,9 +143,9 @@ SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "pub
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 
-def _fitting(grid: Grid, console, options):
-    """(the columns that there is room for, the table of these)."""
-    kept, spare = list(range(len(grid.header))), [name for name in SPARE if name in grid.header]
+def _fitting(grid: Grid, spare: list[str], console, options):
+    """(the columns that there is room for, the table of these); those in `spare` are left out in their order."""
+    kept, spare = list(range(len(grid.header))), [name for name in spare if name in grid.header[1:]]
     while True:
         table = _rich(grid, kept)
         if not spare or console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width:
