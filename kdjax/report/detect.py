@@ -1,10 +1,10 @@
 """kdjax plan --detect: how many seeds it takes to see a difference, by the spread of the seeds that are there."""
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kdjax import tables
 from kdjax.report import power
 from kdjax.report.power import Spread
 from kdjax.report.records import Experiment, selected
@@ -46,15 +46,8 @@ def _table(experiment: Experiment, difference: float) -> Table:
     )
     score = experiment.task.primary
     points = counted(100 * difference, "point") if score.unit == "%" else score.difference(difference)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        title_justify="left",
-        title=Text(clean(f"{experiment.name}: seeds to see a difference of {points} to {baseline}")),
-    )
-    for name in ("method", "n", "std [95 %]", "detects", "seeds [95 %]"):
-        table.add_column(Text(name), justify="left" if name == "method" else "right", no_wrap=True)
+    title = Text(clean(f"{experiment.name}: seeds to see a difference of {points} to {baseline}"))
+    table = tables.terminal(["method", "n", "std [95 %]", "detects", "seeds [95 %]"], [], title)
     for row in experiment.records:
         if row["method"] not in (TEACHER, baseline):
             spread = Spread(row["pairs"], row["difference_std"], 1) if row["difference_std"] is not None else None

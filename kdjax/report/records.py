@@ -106,7 +106,7 @@ def _records(lines: list[dict], task: Task, rope: float | None) -> list[dict]:
     baseline = scores(grouped.get(lines[0]["config"].get("baseline"), []), task)
     rows = [_student(group, task, baseline, rope) for group in grouped.values()]
     for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = p
+        row["p_holm"] = statistics.known(p)
     return _teacher(own, task, [line for group in grouped.values() for line in group]) + rows
 
 

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdjax import tables
 from kdjax.files import write_text
 from kdjax.report import footnotes, forms, grids, protocol
 from kdjax.report import latex as tex
@@ -25,10 +26,10 @@ from kdjax.runs.gather import read as read
 def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
     found = selected(runs, shown, rope)
-    tables = _grids(found)
-    parts = [forms.markdown(grid) for grid in tables]
+    made = _grids(found)
+    parts = [forms.markdown(grid) for grid in made]
     parts.append("  \n".join(forms.escape(note) for note in _footnotes(found)))
-    paragraphs = _protocol(found, _columns(tables))
+    paragraphs = _protocol(found, _columns(made))
     parts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -38,14 +39,14 @@ def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = 
     found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
     rows = [record for experiment in found for record in experiment.records]
-    return forms.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+    return tables.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
 
 
 def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The same as LaTeX, see `kdjax.report.latex`."""
     found = selected(runs, shown, rope)
-    tables = _grids(found)
-    return tex.document(tables, _footnotes(found), _protocol(found, _columns(tables)))
+    made = _grids(found)
+    return tex.document(made, _footnotes(found), _protocol(found, _columns(made)))
 
 
 def write(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
@@ -67,7 +68,7 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
         "table.md": markdown(runs, shown, rope),
         "table.csv": csv(runs, shown, rope),
         "table.tex": latex(runs, shown, rope),
-        "classes.csv": forms.csv(class_records(selected(runs, shown))),
+        "classes.csv": tables.csv(class_records(selected(runs, shown))),
     }
     for name, text in texts.items():
         write_text(out / name, text)
@@ -82,8 +83,8 @@ def _grids(found: list[Experiment]) -> list[Grid]:
     return [grid for grid in made if grid.rows]
 
 
-def _columns(tables: list[Grid]) -> list[str]:
-    return [name for grid in tables for name in grid.header]
+def _columns(made: list[Grid]) -> list[str]:
+    return [name for grid in made for name in grid.header]
 
 
 def _footnotes(found: list[Experiment]) -> list[str]:
@@ -154,15 +155,5 @@ def _fitting(grid: Grid, spare: list[str], console, options):
 
 
 def _rich(grid: Grid, columns: list[int]):
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for i in columns:
-        table.add_column(
-            Text(grid.header[i]), justify="right" if i else "left", no_wrap=bool(i)
-        )  # a long name is broken, no number is
-    for row in grid.rows:
-        table.add_row(*(Text(row[i]) for i in columns))
-    return table
+    header, *rows = ([row[i] for i in columns] for row in (grid.header, *grid.rows))
+    return tables.terminal(header, rows, wrapped=True)

@@ -7,6 +7,7 @@ import numpy as np
 from kdjax.find import nearest
 from kdjax.report import ranks
 from kdjax.report.grid.columns import Column, heads
+from kdjax.report.statistics import holm, known
 from kdjax.report.wording import counted, listed
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import Task
@@ -147,7 +148,7 @@ def _cell(record: dict, task: Task) -> Cell:
 
 
 def _differences(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, reference: int) -> None:
-    adjusted = ranks.holm(tests.p[:, reference])
+    adjusted = holm(tests.p[:, reference])
     for i, row in enumerate(own):
         cell, difference, half = cells[row], tests.difference[i, reference], tests.half[i, reference]
         if i == reference or not np.isfinite(difference):
@@ -156,10 +157,6 @@ def _differences(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, ref
         cell.low, cell.high = known(difference - half), known(difference + half)
         if (common := tests.n[i, reference]) < cell.n:
             cell.notes.append(f"Its difference is over the {counted(int(common), 'seed')} that both have finished.")
-
-
-def known(value) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _best(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, sign: int) -> None:

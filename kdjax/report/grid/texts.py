@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kdjax import tables
 from kdjax.report import forms
 from kdjax.report.grid.comparison import KD, Cell, Comparison, tested
 from kdjax.report.grids import superscript
@@ -130,7 +131,7 @@ def markdown(comparison: Comparison) -> str:
         "<br>".join(filter(None, map(forms.escape, texts))) for texts in zip(*(t for _, t in lines), strict=True)
     ]
     rows_ = [[forms.escape(clean(row)), *map(_markdown, cells)] for row, cells in body(comparison)]
-    return forms.lined_up([header, *rows_]) + "\n\n" + "  \n".join(map(forms.escape, below(comparison))) + "\n"
+    return tables.markdown([header, *rows_]) + "\n\n" + "  \n".join(map(forms.escape, below(comparison))) + "\n"
 
 
 def _markdown(cell: Shown) -> str:
@@ -153,7 +154,7 @@ def csv(comparison: Comparison) -> str:
         cell = Cell(0, 0, average.mean, None, average.difference, rank=average.rank)
         line = {**_line("average", "", row, cell, key), "ari": average.ari, "ari_columns": average.ari_columns or None}
         found.append({key: None if key in ("n", "expected", "best", "tied") else line[key] for key in line})
-    return forms.csv(found)
+    return tables.csv(found)
 
 
 PUBLISHED = ("published", "published_std", "published_n", "published_epoch", "published_difference", "published_source")
@@ -197,17 +198,8 @@ class Terminal:
 
 def _rich(lines, rows_, columns):
     """Methods and some columns."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(Text("\n".join(title for title, _ in lines)), no_wrap=True)
-    for i in columns:
-        table.add_column(Text("\n".join(texts[i] for _, texts in lines)), justify="right", no_wrap=True)
-    for row, cells in rows_:
-        table.add_row(Text(clean(row)), *(_text(cells[i]) for i in columns))
-    return table
+    heads = ["\n".join(title for title, _ in lines), *("\n".join(texts[i] for _, texts in lines) for i in columns)]
+    return tables.terminal(heads, ([clean(row), *(_text(cells[i]) for i in columns)] for row, cells in rows_))
 
 
 def _text(cell: Shown):
