@@ -1,6 +1,7 @@
 """A regression: how far the diabetes of 442 patients goes in a year, by ten numbers each.
 
-A network of 69,000 parameters teaches one of 49.
+A network of 69,000 parameters teaches one of 49. With 283 examples to learn from it is the worse of the two, so this is
+no case for distillation, and the table says so.
 
 Data: scikit-learn's, in the package (Efron et al. 2004); nothing is downloaded. It shows that methods, cohorts and
 tables know nothing of images or classes. The label loss is squared_error, the teacher's predictions are matched by
@@ -33,6 +34,6 @@ def get_config():
     config.optimizer.weight_decay = 1e-3
     labels = {"squared_error": {"weight": 1.0}}
     config.methods.student = labels
-    config.methods.kd = {"squared_error": {"weight": 0.5}, "logit_mse": {"weight": 0.5}}
-    config.methods.teacher_only = {"logit_mse": {"weight": 1.0}}
+    config.methods.matched = {"squared_error": {"weight": 0.5}, "logit_mse": {"weight": 0.5}}
+    config.methods.matched_alone = {"logit_mse": {"weight": 1.0}}
     return config

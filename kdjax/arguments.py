@@ -1,6 +1,9 @@
-"""Values of options as they are typed: names, integers and ranges of them, percentage points."""
+"""Values of options as they are typed: names, integers and ranges of them, differences."""
 
+import math
 import re
+import sys
+from collections.abc import Collection
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -24,12 +27,21 @@ MOST = 10_000
 """Seeds of one range: more are a slip of the finger."""
 
 
-def points(text: str, option: str) -> float:
-    """A difference that is given in percentage points, as a fraction."""
+def difference(text: str, option: str, units: Collection[str]) -> float:
+    """A difference as tables compute with it: typed in percentage points where scores are shares, a fraction then.
+
+    Args:
+      units: of the scores of all experiments that it is for (kdjax.runs.task.Score), "%" for shares.
+    """
+    if len(units) > 1:
+        named = ", ".join(unit or "a plain number" for unit in sorted(units))
+        raise ValueError(f"{option} is one number, but the experiments' scores are in {named}: give them one by one")
     try:
         value = float(text)
     except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 100:
-        raise ValueError(f"{option} takes percentage points from 0 to 100, like 0.5, got {text!r}")
-    return value / 100
+        value = math.nan
+    shares = "%" in units
+    if not 0 <= value <= (100 if shares else sys.float_info.max):
+        valid = "percentage points from 0 to 100, like 0.5" if shares else "a number from 0 on, like 0.01"
+        raise ValueError(f"{option} takes {valid}, got {text!r}")
+    return value / 100 if shares else value

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 
-from kdjax.arguments import integers, names, points
+from kdjax.arguments import difference, integers, names
 from kdjax.config.overrides import load_config, split
 from kdjax.experiment.provenance import version
 from kdjax.signals import received_signals
@@ -76,10 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--begun", action="store_true", help="leave out methods that have no result for any seed")
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
     sub.add_argument("--bayes", action="store_true", help="show how probably each method is better, equal or worse")
-    sub.add_argument("--rope", help="the same, where equal is up to so many percentage points apart (default: 1)")
+    sub.add_argument("--rope", help="the same, where equal is up to so far apart (default: 1 percentage point)")
     sub = command("plan", _plan, "tell how many seeds it takes to see a difference, by those that are finished")
     sub.add_argument("runs", nargs="+", help="experiment directories, a runs.jsonl, or a folder of experiments")
-    sub.add_argument("--detect", required=True, help="the difference to the baseline, in percentage points of top-1")
+    sub.add_argument(
+        "--detect", required=True, help="the difference to the baseline: percentage points where scores are shares"
+    )
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
     sub = command("grid", _grid, "put experiments side by side: pairs, data sets or shots as columns, methods as rows")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
@@ -213,10 +215,9 @@ def _print_table(runs, shown=None, rope=None) -> None:
 
 
 def _table(args, _) -> None:
-    from kdjax.report import effects, table
+    from kdjax.report import table
     from kdjax.runs import gather
 
-    rope = points(args.rope, "--rope") if args.rope is not None else effects.ROPE if args.bayes else None
     inside = {path: gather.experiments(path) for path in args.runs if gather.is_folder(path)}
     if inside and (args.out or len(inside) < len(args.runs)):
         quoted = " ".join(shlex.quote(str(path)) for paths in inside.values() for path in paths)
@@ -224,11 +225,36 @@ def _table(args, _) -> None:
     if inside:
         return _print_experiments([path for paths in inside.values() for path in paths])
     runs = [line for path in args.runs for line in gather.read(path)]
+    rope = _rope(args, runs)
     shown = gather.select(runs, names(args.only))
     shown = gather.begun(shown) if args.begun else shown
     if args.out:
         table.write(runs, args.out, shown, rope)
     _print_table(runs, shown, rope)
+
+
+def _scores(runs) -> dict:
+    """Unit -> score, of what the experiments of lines are compared by."""
+    from kdjax.report import table
+    from kdjax.runs import task
+
+    found = [task.common(lines).primary for lines in table.experiments(runs).values()]
+    return {score.unit: score for score in found}
+
+
+def _rope(args, runs) -> float | None:
+    """The region of practical equivalence that is asked for, if any: of shares a point where no other is given."""
+    from kdjax.report import effects
+
+    scores = _scores(runs)
+    if args.rope is not None:
+        return difference(args.rope, "--rope", scores)
+    if not args.bayes:
+        return None
+    unknown = [score.title for unit, score in scores.items() if unit != "%"]
+    if unknown:
+        raise ValueError(f"--bayes needs --rope: up to which difference in {unknown[0]} methods are equal")
+    return effects.ROPE
 
 
 def _print_experiments(paths) -> None:
@@ -248,12 +274,12 @@ def _plan(args, _) -> None:
     from kdjax.report import detect
     from kdjax.runs import gather
 
-    difference = points(args.detect, "--detect")
-    if not difference:
-        raise ValueError("--detect takes a difference above 0: none at all takes infinitely many seeds to see")
     inside = [gather.experiments(path) if gather.is_folder(path) else [path] for path in args.runs]
     runs = [line for paths in inside for path in paths for line in gather.read(path)]
-    detect.show(runs, difference, gather.select(runs, names(args.only)))
+    seen = difference(args.detect, "--detect", _scores(runs))
+    if not seen:
+        raise ValueError("--detect takes a difference above 0: none at all takes infinitely many seeds to see")
+    detect.show(runs, seen, gather.select(runs, names(args.only)))
 
 
 def _grid(args, _) -> None:

@@ -1,8 +1,11 @@
 """Files that are written whole or not at all, and names that every file system takes."""
 
+import contextlib
 import hashlib
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 _LONGEST = 100
@@ -22,14 +25,14 @@ def safe_name(text: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, in a folder that is made if it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`write_bytes` of a text."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: a temporary file beside it, then a rename."""
+    """Writes a file whole or not at all, in a folder that is made if it is missing: a file beside it, then a rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -41,9 +44,34 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path of the target's name in a folder of its own, for what others write in their way.
+
+    What lies in that folder at the end, the target and files beside it, is renamed to where the target belongs; after
+    an error nothing is.
+    """
+    target = Path(target)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        yield Path(folder) / target.name
+        for path in sorted(Path(folder).iterdir()):
+            os.replace(path, target.parent / path.name)
+
+
 def write_json(path: Path, value) -> None:
     """Writes JSON whole or not at all. Non-finite numbers are refused: a result holds none."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_description(path: Path, of: str) -> dict:
+    """The JSON object that describes weights or a model, "the weights": a ValueError if there is none."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot read the description of {of}: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: holds {type(value).__name__}, not the description of {of}")
+    return value
 
 
 def read_json(path: Path) -> dict | None:

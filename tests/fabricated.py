@@ -65,6 +65,38 @@ def confused(rng, classes, top1, images=30) -> list[list[int]]:
     return counts
 
 
+REGRESSION = {
+    "name": "regression",
+    "primary": "spearman",
+    "higher_is_better": True,
+    "unit": "",
+    "columns": [["spearman", "Spearman", ""], ["mae", "MAE", ""]],
+}
+LOWER = REGRESSION | {"primary": "mae", "higher_is_better": False}
+"""The same numbers, told by the error: less is better."""
+
+
+def regress(methods, task=REGRESSION, seeds=4, epochs=6, teacher=0.95, **changes) -> list[dict]:
+    """Lines of runs of a task without classes, whose Spearman lies around the given one and whose MAE is 1 less it."""
+    lines = []
+    for line in fabricate(methods, seeds, epochs=epochs, **changes):
+        result, spearman = line["result"], line["result"]["last"]["top1"]
+        both = lambda value: {"spearman": value, "mae": 1 - value}  # noqa: E731
+        for key in ("classes", "train_counts"):
+            del result[key]
+        result["task"] = task
+        result["last"] = {"epoch": epochs, **both(spearman)}
+        for name, value in (("best", spearman - 0.01), ("peak", spearman + 0.01)):
+            result[name] = {"epoch": epochs - 1, **both(value)}
+        result["best"][f"validation_{task['primary']}"] = both(spearman)[task["primary"]]
+        result["teacher"] = {"model": "mlp", **both(teacher)}
+        for row in line["history"]:
+            reached = row.pop("test_top1")
+            row |= {f"{split}_{key}": n for split in ("test", "validation") for key, n in both(reached).items()}
+        lines.append(line)
+    return lines
+
+
 def diverge(run: dict) -> None:
     run["result"] |= {"status": "diverged", "last": None, "diverged": {"step": 40, "term": "kd", "learning_rate": 0.1}}
     run["history"] = run["history"][:5]

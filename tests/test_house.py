@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = sorted((ROOT / "kdjax").rglob("*.py"))
 ORDER = (
-    *("types", "find", "streams", "cores", "files", "typed"),
+    *("types", "find", "streams", "cores", "files", "tables", "typed"),
     *("losses", "models", "tasks", "data", "training", "config", "runs", "experiment", "ship"),
     *("signals", "arguments", "cli"),
 )
@@ -18,6 +18,7 @@ ORDER = (
 REPORT = {
     "find",
     "files",
+    "tables",
     "runs",
     "config.fields",
     "config.recipes",

@@ -14,6 +14,7 @@ from kdjax.experiment.lab import Lab
 from kdjax.experiment.provenance import revision, versions
 from kdjax.files import write_json
 from kdjax.runs import caution
+from kdjax.runs import task as described
 from kdjax.tasks.task import Task
 from kdjax.training import checkpoint, gradients, parallel, processes
 from kdjax.training.cohort import Feed, Learner
@@ -95,8 +96,8 @@ class Results:
         task = self.lab.task
         shown = task.shown(result["last"][task.primary]) if result["last"] else f"diverged: {how}"
         say(f"{method.row} seed {learner.seed}: {shown}")
-        scores = [(of or {}).get("top1") for of in (result["last"], teacher and teacher.measured)]
-        if said := caution.better(*scores):
+        scores = [(of or {}).get(task.primary) for of in (result["last"], teacher and teacher.measured)]
+        if said := caution.better(*scores, described.of(result)):
             say(f"{method.row} seed {learner.seed}: {said}")
 
     def _result(self, learner: Learner) -> dict:

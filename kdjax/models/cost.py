@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 import kdjax.models
+from kdjax import tables
 from kdjax.find import find
 from kdjax.models import compose, compress, convolve
 from kdjax.types import as_outputs, batch_of, image_spec
@@ -129,10 +130,7 @@ def table(rows: dict[str, dict], teacher: str = "") -> str:
     head = ["model", "parameters", "MFLOPs", *(f"MB {name}" for name in WIDTHS), "ms, batch 1", "images/s, batch 64"]
     head += ["parameters ÷", "FLOPs ÷", "time at 64 ÷"] if teacher else []
     cells = [head, *(_cells(name, row, rows[teacher] if teacher else None) for name, row in rows.items())]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in (head, rule, *cells[1:])]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return tables.markdown(cells)
 
 
 def _cells(name: str, row: dict, teacher: dict | None) -> list[str]:

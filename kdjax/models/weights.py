@@ -12,7 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from kdjax.files import write_bytes
+from kdjax.files import read_description, write_bytes
 from kdjax.types import batch_of
 
 FORMAT = "kdjax"
@@ -45,14 +45,7 @@ def describe(path) -> dict:
     Raises:
       ValueError: there is no such file or it holds no JSON object.
     """
-    path = _safetensors_path(path).with_suffix(".json")
-    try:
-        metadata = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot read the description of the weights: {error}") from error
-    if not isinstance(metadata, dict):
-        raise ValueError(f"{path}: holds {type(metadata).__name__}, not the description of weights")
-    return metadata
+    return read_description(_safetensors_path(path).with_suffix(".json"), "the weights")
 
 
 def read(path) -> tuple[dict[str, np.ndarray], str]:

@@ -6,9 +6,15 @@ import numpy as np
 from scipy import optimize, stats
 
 from kdjax.report.statistics import CONFIDENCE
+from kdjax.runs.task import Task
 
 ROPE = 0.01
 """The region of practical equivalence where none is given, to both sides: a point, as Benavoli et al. take."""
+
+
+def rope(task: Task) -> float | None:
+    """ROPE where numbers are shares; None for others, of which nobody can say what makes no difference."""
+    return ROPE if task.primary.unit == "%" else None
 
 
 def cohen(n: int, difference: float | None, std: float | None) -> dict:
@@ -42,7 +48,7 @@ def _noncentrality(t: float, freedom: int, quantile: float) -> float:
     return float(optimize.brentq(lambda value: stats.nct.cdf(t, freedom, value) - quantile, least, most))
 
 
-def posterior(n: int, difference: float | None, std: float | None, rope: float) -> dict:
+def posterior(n: int, difference: float | None, std: float | None, rope: float | None) -> dict:
     """How probably the true mean of the differences lies above, in and below a region of practical equivalence.
 
     With the prior 1 / σ the mean's posterior is Student's t with n - 1 degrees of freedom about `difference`, scaled by
@@ -50,13 +56,13 @@ def posterior(n: int, difference: float | None, std: float | None, rope: float) 
     run. Regions of practical equivalence: Benavoli, Corani, Demšar and Zaffalon 2017, Time for a change.
 
     Args:
-      n, difference, std: of `kdjax.report.statistics.paired`.
-      rope: half the region's width, in the unit of `difference`; 0 leaves nothing to be equal.
+      n, difference, std: of `kdjax.report.statistics.paired`, the difference signed so that more is better.
+      rope: half the region's width, in the unit of `difference`; 0 leaves nothing to be equal; None: it is not known.
 
     Returns:
-      rope, and the probabilities better, equal and worse, whose sum is 1; None where the spread is not known.
+      rope, and the probabilities better, equal and worse, whose sum is 1; None where the spread or rope is not known.
     """
-    if std is None:
+    if std is None or rope is None:
         return dict.fromkeys(("rope", "better", "equal", "worse"))
     mean = stats.t(n - 1, difference, std / math.sqrt(n))
     better, worse = float(mean.sf(rope)), float(mean.cdf(-rope))

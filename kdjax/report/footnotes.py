@@ -8,6 +8,7 @@ from kdjax.report.wording import counted, listed, setting, with_settings
 from kdjax.runs import caution, identity
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import TOP1, Task
 
 BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype", "data", "teacher", "optimizer")
 """Fields of a run's config that all rows of a table have in common."""
@@ -25,21 +26,29 @@ def shared_config(lines: list[dict]) -> dict:
     return next((line["config"] for line in without or students), {})
 
 
+def example(lines: list[dict]) -> str:
+    """What an input is called: image, as all were before results had tasks, or example."""
+    results = [line["result"] for line in lines if line["result"]]
+    images = not results or any(result.get("image_shape") or "task" not in result for result in results)
+    return "image" if images else "example"
+
+
 def spec_of(line: dict) -> dict:
     return line["config"].get("spec") or {}
 
 
-def notes(lines: list[dict], record: dict) -> list[str]:
+def notes(lines: list[dict], record: dict, task: Task) -> list[str]:
     """The footnotes of one row, a sentence each.
 
     Args:
       lines: the experiment's that are shown; record: of the row (kdjax.report.records).
+      task: the experiment's.
     """
     own = [line for line in lines if line["config"].get("method", "") == record["method"]]
     found = [*_unfinished(own), *_other_config(own, lines), *identity.notes(own)]
     if record["method"] == TEACHER:
-        return found + _bad_teacher(record, lines)
-    found += [*_differs(own, _other_weights(own, lines)), *_learning(own), *_doubtful(own, record)]
+        return found + _bad_teacher(record, lines, task)
+    found += [*_differs(own, _other_weights(own, lines)), *_learning(own, task), *_doubtful(own, record, task)]
     if record["n"] == 1:
         found.append("A single seed: no standard deviation and no test.")
     if record["pairs"] is not None and record["pairs"] < record["n"]:
@@ -165,8 +174,10 @@ def _compressed(spec: dict) -> list[str]:
 # ---- what is doubtful
 
 
-def _learning(own: list[dict]) -> list[str]:
-    """Runs at chance: 1.5 times or less the accuracy of a guess."""
+def _learning(own: list[dict], task: Task) -> list[str]:
+    """Classifiers at chance: 1.5 times or less the accuracy of a guess."""
+    if task.primary.key != TOP1.key:
+        return []
     results = done(own)
     seeds = [str(r["seed"]) for r in results if r["last"]["top1"] <= 1.5 / max(len(r["classes"]), 1)]
     if not seeds:
@@ -177,18 +188,22 @@ def _learning(own: list[dict]) -> list[str]:
     ]
 
 
-def _doubtful(own: list[dict], record: dict) -> list[str]:
+def _doubtful(own: list[dict], record: dict, task: Task) -> list[str]:
     """Its teacher against the row itself, and gradients that are far apart."""
     results = done(own)
     teachers = [result["teacher"] for result in results if result.get("teacher")]
     found = caution.gradients([result.get("gradients") for result in results])
     if teachers:
         found.append(caution.larger({"parameters": record["parameters"]}, teachers[0]))
-        found.append(caution.better(record["top1"], summary([teacher["top1"] for teacher in teachers])["mean"]))
+        key = task.primary.key
+        taught = summary([teacher[key] for teacher in teachers])["mean"]
+        found.append(caution.better(record[key], taught, task))
     return [text for text in found if text]
 
 
-def _bad_teacher(record: dict, lines: list[dict]) -> list[str]:
+def _bad_teacher(record: dict, lines: list[dict], task: Task) -> list[str]:
+    if task.primary.key != TOP1.key:
+        return []
     classes = next((len(line["result"]["classes"]) for line in lines if line["result"]), 0)
     if record["top1"] is None or not classes or record["top1"] >= 1 / classes:
         return []

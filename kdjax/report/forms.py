@@ -1,36 +1,14 @@
-"""Tables as texts: markdown as GitHub shows it, CSV of full precision."""
+"""What markdown needs of plain text."""
 
-import csv as csvlib
-import io
 import re
 
+from kdjax import tables
 from kdjax.report.grids import Grid
-
-
-def csv(rows: list[dict]) -> str:
-    """A line a dictionary, the first one's keys as the header; None is empty."""
-    file = io.StringIO()
-    writer = csvlib.writer(file, lineterminator="\n")
-    writer.writerow(rows[0] if rows else [])
-    writer.writerows(["" if value is None else value for value in row.values()] for row in rows)
-    return file.getvalue()
 
 
 def markdown(grid: Grid) -> str:
     """A table whose cells are plain text."""
-    return lined_up([[escape(cell) for cell in row] for row in (grid.header, *grid.rows)])
-
-
-def lined_up(rows: list[list[str]]) -> str:
-    """A table of cells that are markdown already, the first row its header; all columns but the first to the right."""
-    widths = [max(2, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [[_pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:]))
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if column else cell.ljust(width)
+    return tables.markdown([[escape(cell) for cell in row] for row in (grid.header, *grid.rows)])
 
 
 def escape(text: str) -> str:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdjax.report import classes, footnotes, statistics
-from kdjax.report.records import COSTS, METRICS, Experiment
-from kdjax.report.wording import DASH, clean, percent, signed, spread
+from kdjax.report.records import COSTS, Experiment
+from kdjax.report.wording import DASH, clean
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import TOP1, Score
 
 DIFFERENCE = "Δ {} [95 %]"
 """The header of differences to a baseline."""
@@ -25,26 +26,47 @@ class Grid:
 
 def notes_of(found: list[Experiment]) -> tuple[list[list[str]], list[str]]:
     """(the footnotes of each row of all experiments, all of them without repetition)."""
-    marks = [footnotes.notes(experiment.lines, record) for experiment in found for record in experiment.records]
+    marks = [
+        footnotes.notes(experiment.lines, record, experiment.task)
+        for experiment in found
+        for record in experiment.records
+    ]
     return marks, list(dict.fromkeys(note for of_row in marks for note in of_row))
 
 
-def methods(found: list[Experiment]) -> Grid:
-    """The methods table. Columns that no row has a value in are left out, but for n and top-1."""
+def methods(found: list[Experiment]) -> list[Grid]:
+    """The methods tables, one for each score that experiments are compared by."""
     marks, notes = notes_of(found)
+    marks = iter(marks)
+    tables = {}
+    for experiment in found:
+        parts, names = tables.setdefault(experiment.task.primary, ([], []))
+        parts.append(experiment)
+        for record in experiment.records:
+            numbers = sorted(notes.index(note) + 1 for note in next(marks))
+            names.append(_name(experiment, record, found) + superscript(numbers))
+    return [_methods(score, *of_score) for score, of_score in tables.items()]
+
+
+def _name(experiment: Experiment, record: dict, found: list[Experiment]) -> str:
+    return clean(f"{experiment.name}: {record['row']}" if len(found) > 1 else record["row"])
+
+
+def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
+    """One table of rows of these names. Columns that no row has a value in are left out, but for n and the score."""
     lines = [line for experiment in found for line in experiment.lines]
     baselines = {line["config"]["baseline"] for line in lines if "baseline" in line["config"]}
     against = DIFFERENCE.format(baselines.pop() if len(baselines) == 1 else "baseline")
-    header = ["method", "n", "top-1", clean(against), "p", "best epoch", "precision", "recall", "F1", "agreement"]
+    others = list(dict.fromkeys(each for experiment in found for each in experiment.task.columns))
+    header = ["method", "n", score.header, clean(against), "p", "best epoch", *(each.header for each in others)]
     with_published = any((line["config"].get("published") or {}).get("benchmark") for line in lines)
     header += ["published", "Δ published"] if with_published else []
-    rows = [(experiment, record) for experiment in found for record in experiment.records]
-    cells = []
-    for (experiment, row), of_row in zip(rows, marks, strict=True):
-        name = f"{experiment.name}: {row['row']}" if len(found) > 1 else row["row"]
-        numbers = sorted(notes.index(note) + 1 for note in of_row)
-        cells.append([clean(name) + superscript(numbers), *_cells(row), *(_published(row) if with_published else [])])
-    return _known(header, cells, kept=("n", "top-1", "published", "Δ published"))
+    rows = [record for experiment in found for record in experiment.records]
+    cells = [
+        [name, *_cells(row, score, others), *(_published(row, score) if with_published else [])]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return _known(header, cells, kept=("n", score.header, "published", "Δ published"))
 
 
 def _known(header: list[str], rows: list[list[str]], kept=()) -> Grid:
@@ -58,35 +80,36 @@ def superscript(numbers: list[int]) -> str:
     return ",".join(str(number) for number in numbers).translate(digits)
 
 
-def _cells(row: dict) -> list[str]:
+def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
     count = str(row["n"]) if row["n"] == row["expected"] else f"{row['n']} of {row['expected']}"
     return [
         count,
-        spread(row["top1"], row["top1_std"]),
-        _difference(row),
+        score.spread(row[score.key], row[f"{score.key}_std"]),
+        _difference(row, score),
         _p(row["p"]),
-        spread(row["best"], row["best_std"]),
-        *(percent(row[name]) for name in METRICS[:4]),
+        score.spread(row["best"], row["best_std"]),
+        *(each.number(row.get(each.key)) for each in others),
     ]
 
 
-def _difference(row: dict) -> str:
+def _difference(row: dict, score: Score) -> str:
     if row["difference"] is None:
         return DASH
-    interval = DASH if row["low"] is None else f"{signed(row['low'])}, {signed(row['high'])}"
-    return f"{signed(row['difference'])} [{interval}]"
+    interval = DASH if row["low"] is None else f"{score.signed(row['low'])}, {score.signed(row['high'])}"
+    return f"{score.signed(row['difference'])} [{interval}]"
 
 
 def _p(value: float | None) -> str:
     return DASH if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _published(row: dict) -> list[str]:
+def _published(row: dict, score: Score) -> list[str]:
     if row["published"] is None:
         return [DASH, DASH]
     trials = f" (n {row['published_n']})" if row["published_n"] else ""
     best = " best" if row["published_epoch"] == "best" else ""
-    return [spread(row["published"], row["published_std"]) + trials + best, signed(row["published_difference"])]
+    printed = score.spread(row["published"], row["published_std"])
+    return [printed + trials + best, score.signed(row["published_difference"])]
 
 
 def probabilities(found: list[Experiment]) -> Grid:
@@ -95,9 +118,10 @@ def probabilities(found: list[Experiment]) -> Grid:
     for experiment in found:
         compared = [row for row in experiment.records if row["pairs"] is not None]
         for row in compared if experiment.rope is not None else ():
-            name = f"{experiment.name}: {row['row']}" if len(found) > 1 else row["row"]
             shares = (row["better"], row["equal"], row["worse"])
-            rows.append([clean(name), *(DASH if share is None else f"{100 * share:.1f}" for share in shares)])
+            rows.append(
+                [_name(experiment, row, found), *(DASH if share is None else f"{100 * share:.1f}" for share in shares)]
+            )
     return Grid(["method, probably", "better", "equal", "worse"], rows)
 
 
@@ -121,7 +145,8 @@ def costs(found: list[Experiment]) -> Grid:
         numbers = [DASH if value is None else f"{value:,}" for value in key[3:]]
         times = [_time([record[name] for record in group]) for name in COSTS[3:]]
         rows.append([clean(name), *numbers, *times, ratio])
-    header = ["model", "parameters", "FLOPs", "bytes", "ms, 1 image", "ms, 64 images", "compression"]
+    one = footnotes.example([line for experiment in found for line in experiment.lines])
+    header = ["model", "parameters", "FLOPs", "bytes", f"ms, 1 {one}", f"ms, 64 {one}s", "compression"]
     return _known(header, rows)
 
 
@@ -150,4 +175,4 @@ def groups(found: list[Experiment]) -> Grid:
 def _group(results: list[dict], number: int) -> str:
     values = [classes.group_accuracy(result, number) for result in results]
     summary = statistics.summary([value for value in values if np.isfinite(value)])
-    return spread(summary["mean"], summary["std"])
+    return TOP1.spread(summary["mean"], summary["std"])

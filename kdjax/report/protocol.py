@@ -2,11 +2,13 @@
 
 from kdjax.report import power
 from kdjax.report.deviations import hyperparameters
-from kdjax.report.footnotes import shared_config, spec_of, students_of
+from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, counted, listed, optimizer, percent, span
+from kdjax.report.wording import DASH, counted, listed, optimizer, span
+from kdjax.runs import identity
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import CLASSIFICATION, TOP1, Task
 
 OTHERWISE = ("data", "first_stage", "from_teacher", "optimizer", "start")
 """Keys of a method by which its training differs from the others': its footnotes say how."""
@@ -40,19 +42,26 @@ def _data(shared: dict, students: list[dict]) -> str:
     results = [line["result"] for line in students if line["result"]]
     first, spec = results[0] if results else {}, shared.get("data") or {}
     name = first.get("dataset") or spec.get("name") or spec.get("source") or "data"
-    sizes = [counted(len(first["classes"]), "class", "classes")] if first else []
+    sizes = [counted(len(first["classes"]), "class", "classes")] if first.get("classes") else []
     shape = first.get("image_shape")
     sizes += [f"images of {' x '.join(map(str, shape))}"] if shape else []
-    train = {sum(result["train_counts"]) for result in results if result.get("train_counts")}
-    sizes += [span(train, "labelled training image")] if train else []
+    train, tests = _counted(students, "train"), _counted(students, "test")
+    noun = example(students)
+    sizes += [span(train, f"labelled training {noun}")] if train else []
     sizes.append(_validation(spec, results))
-    tests = {sum(n for *_, n in result["last"]["confusion"]) for result in done(students) if _confusion(result)}
-    sizes += [span(tests, "test image")] if tests else []
-    return f"{name}: {', '.join(sizes)}.{_part(spec)}{_few(spec)}"
+    sizes += [span(tests, f"test {noun}")] if tests else []
+    return f"{name}: {', '.join(sizes)}.{_part(spec, noun)}{_few(spec)}"
 
 
-def _confusion(result: dict):
-    return result["last"].get("confusion")
+def _counted(students: list[dict], split: str) -> set[int]:
+    """How many examples a split has: by what results count of classes, else by the identity of their data."""
+    if split == "train":
+        counts = {sum(r["train_counts"]) for line in students if (r := line["result"]) and r.get("train_counts")}
+    else:
+        counts = {sum(n for *_, n in r["last"]["confusion"]) for r in done(students) if r["last"].get("confusion")}
+    told = [line for line in students if "task" in (line["result"] or {})]
+    data = [identity.stored(line["config"]).get("data") or {} for line in told]
+    return counts or {each["examples"] for of in data for each in of.get("splits", ()) if each["split"] == split}
 
 
 def _validation(spec: dict, results: list[dict]) -> str:
@@ -63,10 +72,10 @@ def _validation(spec: dict, results: list[dict]) -> str:
     return f"a validation split (the data's own{part})"
 
 
-def _part(spec: dict) -> str:
+def _part(spec: dict, noun: str) -> str:
     if not spec.get("train_examples"):
         return ""
-    return f" Of the training split a stratified part of {counted(spec['train_examples'], 'image')} is used."
+    return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used."
 
 
 def _few(spec: dict) -> str:
@@ -138,7 +147,15 @@ def _teacher(shared: dict, experiment: Experiment) -> str:
     else:
         origin = _trained_teacher(shared, experiment)
     others = ", of all rows whose notes name no other" if chained else ""
-    return f"Teacher{others}: {name}, {origin}; its accuracy is measured here."
+    return f"Teacher{others}: {name}, {origin}; its {_goodness(experiment.task)} is measured here."
+
+
+def _classifies(task: Task) -> bool:
+    return task.primary.key == TOP1.key
+
+
+def _goodness(task: Task) -> str:
+    return "accuracy" if _classifies(task) else task.primary.title
 
 
 def _trained_teacher(shared: dict, experiment: Experiment) -> str:
@@ -148,10 +165,12 @@ def _trained_teacher(shared: dict, experiment: Experiment) -> str:
     config = own["config"] if own and own["config"].get("spec") else _as_configured(shared, spec)
     begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
     counts = (own["result"] or {}).get("train_counts") if own else None
-    images = counted(sum(counts), "labelled training image") if counts else "labelled training images"
+    one = f"labelled training {example(experiment.lines)}"
+    images = counted(sum(counts), one) if counts else f"{one}s"
+    by = " by cross-entropy" if _classifies(experiment.task) else ""
     noun = ("pass over them", "passes over them") if shared.get("steps_per_epoch") else ("epoch",)
-    epochs = counted(config.get("epochs", 0), *noun)  # where a student's epoch is a number of steps, its are not
-    parts = [f"trained here{begun} on all {images} by cross-entropy", epochs]
+    epochs = counted(config.get("epochs") or 0, *noun)  # where a student's epoch is a number of steps, its are not
+    parts = [f"trained here{begun} on all {images}{by}", epochs]
     if config.get("batch_size") != shared.get("batch_size"):
         parts.append(f"batch size {config.get('batch_size')}")
     if config.get("optimizer") != shared.get("optimizer"):
@@ -180,13 +199,13 @@ def _last_parts(path: str, number: int) -> str:
 
 
 def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns) -> str:
-    results = done(students)
-    text = f"Top-1 in percent at the last epoch ({shared.get('epochs', '?')})"
+    results, task = done(students), experiment.task
+    text = f"{task.primary.measured} at the last epoch ({shared.get('epochs', '?')})"
     if not results:
         return f"{text}; no run is finished."
     sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
     sentences.append(_detectable(shared, experiment, columns))
-    return _joined([*sentences, _chosen(shared, results, experiment, columns), _means(columns)])
+    return _joined([*sentences, _chosen(shared, results, experiment, columns), *_means(columns, task)])
 
 
 def _over(students: list[dict]) -> str:
@@ -209,7 +228,10 @@ def _comparison(shared: dict, experiment: Experiment, columns) -> str:
     known = [record for record in experiment.records if record["difference"] is not None]
     if not known or not any(name.startswith("Δ") and "published" not in name for name in columns):
         return ""
-    text = f"Δ: difference to {shared.get('baseline', 'student')} in percentage points over the seeds that both have"
+    score = experiment.task.primary
+    unit = f" in{score.difference_unit}" if score.unit else ""
+    text = f"Δ: difference to {shared.get('baseline', 'student')}{unit} over the seeds that both have"
+    text += "" if experiment.task.higher_is_better else ", below 0 where the row is better"
     text += ", with its 95 % interval" if any(record["low"] is not None for record in known) else ""
     if "p" not in columns or not experiment.compared:
         return f"{text}."
@@ -230,13 +252,14 @@ def _detectable(shared: dict, experiment: Experiment, columns) -> str:
     text = "Smallest difference that a paired t-test detects with 80 % power, two-sided at 5 %:"
     if not spread:
         return f"{text} {DASH}, as no method has several seeds whose differences vary."
-    points = percent(power.detectable(spread.n, spread.std))
+    score = experiment.task.primary
+    seen = score.number(power.detectable(spread.n, spread.std)) + score.difference_unit
     whose = (
         f"the median over {spread.methods} methods" if spread.methods > 1 else "that of the only method with so many"
     )
     return (
-        f"{text} {points} percentage points, at {counted(spread.n, 'seed')} and a standard deviation of the paired "
-        f"differences of {percent(spread.std)}, {whose}; each method's own is in table.csv."
+        f"{text} {seen}, at {counted(spread.n, 'seed')} and a standard deviation of the paired "
+        f"differences of {score.number(spread.std)}, {whose}; each method's own is in table.csv."
     )
 
 
@@ -249,14 +272,25 @@ def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) 
         return ""
     every = shared.get("eval_every_epochs") or 1
     among = f", of every {every} epochs and the last" if every > 1 else ""
-    return f"Best epoch: test top-1 at the first epoch with the highest accuracy on the validation split{among}."
+    task = experiment.task
+    best = "highest" if task.higher_is_better else "lowest"
+    where = f"the first epoch with the {best} {_goodness(task)} on the validation split{among}"
+    return f"Best epoch: test {task.primary.title} at {where}."
 
 
-def _means(columns) -> str:
-    """What the columns of other scores are."""
-    macro = [name for name in ("precision", "recall", "F1") if name in columns]
+def _means(columns, task: Task) -> list[str]:
+    """What the columns of other scores are, those of classification first."""
+    shown = [score for score in task.columns if score.header in columns]
+    known = [score for score in shown if score in CLASSIFICATION.columns and task.name == CLASSIFICATION.name]
+    own = [score for score in shown if score not in known]
+    told = f"{listed(score.measured for score in own)}: means over seeds at the last epoch." if own else ""
+    return [_of_classes([score.title for score in known]), told]
+
+
+def _of_classes(names: list[str]) -> str:
+    macro = [name for name in names if name != "agreement"]
     parts = [f"{listed(macro)} {'are macro averages' if len(macro) > 1 else 'is the macro average'}"] if macro else []
-    if "agreement" in columns:
+    if "agreement" in names:
         parts.append("agreement is the share of test images on which a student and its teacher name the same class")
     text = f"{', '.join(parts)}; means over seeds, in percent, at the last epoch."
     return text[0].upper() + text[1:] if parts else ""
@@ -266,22 +300,23 @@ def _probabilities(shared: dict, experiment: Experiment, columns) -> list[tuple[
     """What better, equal and worse are (kdjax.report.effects.posterior)."""
     if experiment.rope is None or "worse" not in columns:
         return []
-    points = counted(100 * experiment.rope, "percentage point")
+    score, up = experiment.task.primary, experiment.task.higher_is_better
     text = (
-        f"How probable it is, in percent, that a method's mean top-1 over all possible seeds lies more than {points} "
-        f"above that of {shared.get('baseline', 'student')} (better), no more than that from it (equal) or more below "
-        "(worse), given the seeds that both have: the Bayesian paired t-test, with prior 1/σ (Benavoli et al. 2017, "
-        "their correlated t-test with correlation 0)."
+        f"How probable it is, in percent, that a method's mean {score.title} over all possible seeds lies more than "
+        f"{score.difference(experiment.rope)} {'above' if up else 'below'} that of "
+        f"{shared.get('baseline', 'student')} (better), no more than that from it (equal) or more "
+        f"{'below' if up else 'above'} (worse), given the seeds that both have: the Bayesian paired t-test, with prior "
+        "1/σ (Benavoli et al. 2017, their correlated t-test with correlation 0)."
     )
     return [("Probabilities", text)]
 
 
-def costs(columns) -> list[tuple[str, str]]:
+def costs(columns, noun: str) -> list[tuple[str, str]]:
     """What the columns of costs are, and the only time in table.csv; of all experiments together."""
     meaning = {
-        "FLOPs": "FLOPs are of the logits of one image, an addition and a multiplication counted each",
+        "FLOPs": f"FLOPs are of the logits of one {noun}, an addition and a multiplication counted each",
         "bytes": "bytes are those of the parameters in float32",
-        "ms, 1 image": "ms are the median time of a forward pass",
+        f"ms, 1 {noun}": "ms are the median time of a forward pass",
         "compression": "compression is the teacher's parameters over the model's",
     }
     parts = [text for name, text in meaning.items() if name in columns]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from kdjax.report.statistics import CONFIDENCE
+from kdjax.report.statistics import CONFIDENCE, holm
 
 ALPHA = 1 - CONFIDENCE
 
@@ -42,19 +42,6 @@ def pairs(values: np.ndarray) -> Pairs:
     freedom = np.maximum(n - 1, 1)
     p = 2 * stats.t.sf(np.abs(mean) / error, freedom)
     return Pairs(n, mean, stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error, p)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p values of one family, of any shape, adjusted by Holm's step-down method; NaN is no member of it.
-
-    Holm 1979, A simple sequentially rejective multiple test procedure.
-    """
-    flat = np.ravel(p)
-    order = np.argsort(flat, kind="stable")[: np.isfinite(flat).sum()]
-    stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * flat[order])
-    adjusted = np.full(flat.shape, np.nan)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted.reshape(np.shape(p))
 
 
 def against_best(p: np.ndarray, best: int) -> np.ndarray:

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdjax.report import classes, effects, power, published, statistics
+from kdjax.runs import task as tasks
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import Task
 
-METRICS = ("precision", "recall", "f1", "agreement", "nll", "ece")
-"""Those of the last epoch on the test split, beside top1."""
 COSTS = ("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms")
 COMPARISON = (
     *("pairs", "difference", "low", "high", "p", "p_holm", "difference_std", "detectable"),
     *("d_z", "d_z_low", "d_z_high", "rope", "better", "equal", "worse"),
 )
 """What is known of a row only beside the baseline's."""
+TAKEN = (
+    *("experiment", "method", "row", "n", "expected", "diverged", "best", "peak", "model", "seconds_share", "notes"),
+    *(*COMPARISON, *COSTS),
+)
+"""Names of columns that no score may have."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Experiment:
     """What a table shows of one experiment. Its numbers are computed on all rows, those not shown among them."""
 
     name: str
+    task: Task
     lines: list[dict]  # of runs.jsonl, of the rows that are shown
     records: list[dict]  # the rows that are shown, the teacher's first
     compared: int  # rows with a p value, shown or not: the family of Holm's method
@@ -51,7 +57,8 @@ def selected(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     """The experiments that have lines among `shown` (None: all are), their numbers computed on all of `runs`.
 
     So no number depends on what else is shown. `rope`, a fraction, is the region of practical equivalence of tables
-    that show probabilities; None: they do not, and the records have those of `kdjax.report.effects.ROPE`.
+    that show probabilities, in the unit of stored numbers; None: they do not, and the records have those of
+    `kdjax.report.effects.ROPE` where numbers are shares.
     """
     visible = experiments(runs if shown is None else shown)
     grouped = {name: lines for name, lines in experiments(runs).items() if name in visible}
@@ -61,61 +68,72 @@ def selected(runs: list[dict], shown: list[dict] | None = None, rope: float | No
 def records(runs: list[dict], shown: list[dict] | None = None) -> list[dict]:
     """A dictionary for each row that is `shown` (see `selected`), teacher first: what the CSV has.
 
-    Accuracies and the like are fractions, None is unknown. `row` is the name shown; n runs are done of those expected;
-    difference, low, high, p and p_holm compare last-epoch top-1 with the baseline's over common seeds; p_holm is
-    adjusted for all rows of the experiment, shown or not; difference_std is the standard deviation of the paired
-    differences, detectable the smallest difference that the test sees with 80 % power (`report.power`); d_z with its
-    interval, rope, better, equal and worse are of `report.effects`; best is the test top-1 of the epoch chosen on the
-    validation split, peak the highest of any epoch; seconds_share is the wall time in which a cohort (the methods of
-    one seed, trained together) was trained, divided by its methods: no method's own time; `published...` is of the
-    paper.
+    The primary score of the task at the last epoch stands below its own name, as top1 and top1_std; it and its like
+    are fractions, or numbers as results have them (`kdjax.runs.task`); None is unknown. `row` is the name shown; n runs
+    are done of those expected; difference, low, high, p and p_holm compare it with the baseline's over common seeds (a
+    difference below 0 is better where less is); p_holm is adjusted for all rows of the experiment, shown or not;
+    difference_std is the standard deviation of the paired differences, detectable the smallest difference that the
+    test sees with 80 % power (`report.power`); d_z with its interval, rope, better, equal and worse are of
+    `report.effects`; best is the test score of the epoch chosen on the validation split, peak the best of any epoch;
+    seconds_share is the wall time in which a cohort (the methods of one seed, trained together) was trained, divided
+    by its methods: no method's own time; `published...` is of the paper.
     """
     return [record for experiment in selected(runs, shown) for record in experiment.records]
 
 
 def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | None) -> Experiment:
-    rows = _records(lines, effects.ROPE if rope is None else rope)
+    task = _checked(tasks.common(lines))
+    rows = _records(lines, task, effects.rope(task) if rope is None else rope)
     visible = {TEACHER, *(line["config"].get("method", "") for line in shown)}
     compared = sum(row["p"] is not None for row in rows)
     visible_rows = [row for row in rows if row["method"] in visible]
-    return Experiment(name, shown, visible_rows, compared, power.typical(rows), rope)
+    return Experiment(name, task, shown, visible_rows, compared, power.typical(rows), rope)
 
 
-def _records(lines: list[dict], rope: float) -> list[dict]:
+def _checked(task: Task) -> Task:
+    """`task`, none of whose scores has the name of another column of the CSV."""
+    for name in (task.primary.key, *task.keys):
+        if name in TAKEN or name.startswith("published"):
+            raise ValueError(f"a score of the task {task.name} is called {name!r}, as is another column of table.csv")
+    return task
+
+
+def _records(lines: list[dict], task: Task, rope: float | None) -> list[dict]:
     grouped = {}
     for line in lines:
         grouped.setdefault(line["config"].get("method", ""), []).append(line)
     own = grouped.pop(TEACHER, [])
-    baseline = _top1(grouped.get(lines[0]["config"].get("baseline"), []))
-    rows = [_student(group, baseline, rope) for group in grouped.values()]
+    baseline = scores(grouped.get(lines[0]["config"].get("baseline"), []), task)
+    rows = [_student(group, task, baseline, rope) for group in grouped.values()]
     for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = p
-    return _teacher(own, [line for group in grouped.values() for line in group]) + rows
+        row["p_holm"] = statistics.known(p)
+    return _teacher(own, task, [line for group in grouped.values() for line in group]) + rows
 
 
-def _top1(lines: list[dict]) -> dict:
-    """Seed -> last-epoch top-1."""
-    return {result["seed"]: result["last"]["top1"] for result in done(lines)}
+def scores(lines: list[dict], task: Task) -> dict[int, float]:
+    """Seed -> primary score of the last epoch, of the runs of one row that are done."""
+    return {result["seed"]: result["last"][task.primary.key] for result in done(lines)}
 
 
-def _student(lines: list[dict], baseline: dict, rope: float) -> dict:
+def _student(lines: list[dict], task: Task, baseline: dict, rope: float | None) -> dict:
     config, results = lines[0]["config"], done(lines)
-    record = _record(config, results, [result.get("student") for result in results])
+    record = _record(config, task, results, [result.get("student") for result in results])
     if config.get("method") != config.get("baseline"):
-        record |= _compared(_top1(lines), baseline, rope)
+        record |= _compared(scores(lines, task), baseline, task, rope)
     diverged = sum(1 for line in lines if line["result"]) - len(results)
-    return _with_published(config, record | {"expected": len(lines), "diverged": diverged})
+    return _with_published(config, task, record | {"expected": len(lines), "diverged": diverged})
 
 
-def _compared(values: dict, baseline: dict, rope: float) -> dict:
+def _compared(values: dict, baseline: dict, task: Task, rope: float | None) -> dict:
     """The COMPARISON of a row, but for p_holm, which takes them all."""
     test = statistics.paired(values, baseline)
     pairs, difference, std = test.pop("n"), test["difference"], test["difference_std"]
     seen = {"pairs": pairs, **test, "detectable": power.detectable(pairs, std)}
-    return seen | effects.cohen(pairs, difference, std) | effects.posterior(pairs, difference, std, rope)
+    gained = None if difference is None else task.sign * difference
+    return seen | effects.cohen(pairs, difference, std) | effects.posterior(pairs, gained, std, rope)
 
 
-def _teacher(own: list[dict], others: list[dict]) -> list[dict]:
+def _teacher(own: list[dict], task: Task, others: list[dict]) -> list[dict]:
     """The record of the experiment's teacher, with the scores that were measured here; none if there is no teacher."""
     taught = [line for line in others if not (line["config"].get("spec") or {}).get("teacher")]
     measured = [result["teacher"] for result in done(taught) if result.get("teacher")]
@@ -123,17 +141,20 @@ def _teacher(own: list[dict], others: list[dict]) -> list[dict]:
         return []
     results = done(own)
     config = {**(own or taught)[0]["config"], "method": TEACHER, "row": TEACHER}
-    record = _record(config, [], measured or [result.get("student") for result in results])
-    scores = [*measured, *(result["last"] for result in results)]
-    for name in {"top1", *METRICS} - {"agreement"}:  # earlier versions say no more of a teacher than its accuracy
-        record[name] = next((score[name] for score in scores if score.get(name) is not None), None)
+    record = _record(config, task, [], measured or [result.get("student") for result in results])
+    found = [*measured, *(result["last"] for result in results)]
+    for name in {task.primary.key, *task.keys} - {
+        "agreement"
+    }:  # earlier versions say no more of a teacher than its accuracy
+        record[name] = next((score[name] for score in found if score.get(name) is not None), None)
     seconds = results[0].get("seconds") if results else None
-    record |= {"n": min(len(scores), 1), "seconds_share": seconds}
+    record |= {"n": min(len(found), 1), "seconds_share": seconds}
     diverged = sum(1 for line in own if line["result"]) - len(results)
-    return [_with_published(config, record | {"expected": 1, "diverged": diverged})]
+    return [_with_published(config, task, record | {"expected": 1, "diverged": diverged})]
 
 
-def _record(config: dict, results: list[dict], models: list[dict | None]) -> dict:
+def _record(config: dict, task: Task, results: list[dict], models: list[dict | None]) -> dict:
+    primary = task.primary.key
     names = {"experiment": config.get("experiment", ""), "method": config.get("method", "")}
     record = {
         **names,
@@ -141,12 +162,12 @@ def _record(config: dict, results: list[dict], models: list[dict | None]) -> dic
         "n": len(results),
         "expected": 0,
         "diverged": 0,
-        **_mean("top1", [result["last"]["top1"] for result in results]),
+        **_mean(primary, [result["last"][primary] for result in results]),
         **dict.fromkeys(COMPARISON),
     }
     for name in ("best", "peak"):
-        record |= _mean(name, [(result.get(name) or {}).get("top1") for result in results])
-    for name in METRICS:
+        record |= _mean(name, [(result.get(name) or {}).get(primary) for result in results])
+    for name in task.keys:
         record |= _mean(name, [result["last"].get(name) for result in results])
     return record | _mean("seconds_share", [result.get("seconds") for result in results]) | _cost(models)
 
@@ -167,15 +188,15 @@ def _cost(models: list[dict | None]) -> dict:
     return row
 
 
-def _with_published(config: dict, record: dict) -> dict:
-    """`record` and the paper's number, if the config names a benchmark; fractions, as ours."""
+def _with_published(config: dict, task: Task, record: dict) -> dict:
+    """`record` and the paper's number, which is a top-1, if the config names a benchmark; fractions, as ours."""
     spec = config.get("published", {})
     names = [spec.get(name, "") for name in ("benchmark", "teacher", "student")]
-    found = published.lookup(*names, config["method"]) if names[0] else None
-    found = None if config.get("ablation") else found
+    comparable = names[0] and task.primary.key == tasks.TOP1.key and not config.get("ablation")
+    found = published.lookup(*names, config["method"]) if comparable else None
     value, std = ((found or {}).get(name) for name in ("value", "std"))
     epoch = (found or {}).get("epoch")
-    ours = record["peak" if epoch == "best" else "top1"]
+    ours = record["peak" if epoch == "best" else task.primary.key]
     return record | {
         "published": None if value is None else value / 100,
         "published_std": None if std is None else std / 100,

@@ -46,14 +46,20 @@ def paired(values: dict, baseline: dict) -> dict:
     return result | {name: float(value) for name, value in found.items()}
 
 
-def holm(p_values: list[float | None]) -> list[float | None]:
-    """p values adjusted for the number of comparisons by Holm's step-down method; None stays None.
+def holm(p) -> np.ndarray:
+    """p values of one family, of any shape, adjusted by Holm's step-down method; None and NaN are no members of it.
 
     Holm 1979, A simple sequentially rejective multiple test procedure.
     """
-    known = sorted((p, position) for position, p in enumerate(p_values) if p is not None)
-    adjusted, largest = list(p_values), 0.0
-    for rank, (p, position) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
-        adjusted[position] = largest
-    return adjusted
+    p = np.asarray(p, np.float64)  # None is NaN there
+    flat = np.ravel(p)
+    order = np.argsort(flat, kind="stable")[: np.isfinite(flat).sum()]
+    stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * flat[order])
+    adjusted = np.full(flat.shape, np.nan)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted.reshape(p.shape)
+
+
+def known(value) -> float | None:
+    """A number, or None for NaN."""
+    return float(value) if np.isfinite(value) else None

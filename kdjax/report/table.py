@@ -2,13 +2,14 @@
 
 Everything is computed once, on all lines, as `records` of full precision, which are the rows of the CSV; the other
 forms print them. `shown` are the lines of the rows to show, None for all: it changes no number. `rope`, if it is given,
-adds the probabilities of a difference beyond such a fraction (kdjax.report.effects.posterior).
+adds the probabilities of a difference beyond it (kdjax.report.effects.posterior): a fraction where scores are shares.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdjax import tables
 from kdjax.files import write_text
 from kdjax.report import footnotes, forms, grids, protocol
 from kdjax.report import latex as tex
@@ -25,10 +26,10 @@ from kdjax.runs.gather import read as read
 def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
     found = selected(runs, shown, rope)
-    tables = _grids(found)
-    parts = [forms.markdown(grid) for grid in tables]
+    made = _grids(found)
+    parts = [forms.markdown(grid) for grid in made]
     parts.append("  \n".join(forms.escape(note) for note in _footnotes(found)))
-    paragraphs = _protocol(found, _columns(tables))
+    paragraphs = _protocol(found, _columns(made))
     parts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -38,14 +39,14 @@ def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = 
     found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
     rows = [record for experiment in found for record in experiment.records]
-    return forms.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+    return tables.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
 
 
 def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The same as LaTeX, see `kdjax.report.latex`."""
     found = selected(runs, shown, rope)
-    tables = _grids(found)
-    return tex.document(tables, _footnotes(found), _protocol(found, _columns(tables)))
+    made = _grids(found)
+    return tex.document(made, _footnotes(found), _protocol(found, _columns(made)))
 
 
 def write(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:
@@ -67,7 +68,7 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
         "table.md": markdown(runs, shown, rope),
         "table.csv": csv(runs, shown, rope),
         "table.tex": latex(runs, shown, rope),
-        "classes.csv": forms.csv(class_records(selected(runs, shown))),
+        "classes.csv": tables.csv(class_records(selected(runs, shown))),
     }
     for name, text in texts.items():
         write_text(out / name, text)
@@ -78,12 +79,12 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
 
 
 def _grids(found: list[Experiment]) -> list[Grid]:
-    made = (grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
+    made = (*grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
     return [grid for grid in made if grid.rows]
 
 
-def _columns(tables: list[Grid]) -> list[str]:
-    return [name for grid in tables for name in grid.header]
+def _columns(made: list[Grid]) -> list[str]:
+    return [name for grid in made for name in grid.header]
 
 
 def _footnotes(found: list[Experiment]) -> list[str]:
@@ -102,7 +103,8 @@ def _protocol(found: list[Experiment], columns: list[str]) -> list[tuple[str, st
         for experiment in found
         for title, text in protocol.protocol(experiment, columns)
     ]
-    return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns))]
+    noun = footnotes.example([line for experiment in found for line in experiment.lines])
+    return [(clean(title), clean(text)) for title, text in (*of_each, *protocol.costs(columns, noun))]
 
 
 # ---- the terminal
@@ -119,13 +121,18 @@ class Terminal:
 
         columns = []
         for grid in _grids(self.found):
-            kept, drawn = _fitting(grid, console, options)
+            kept, drawn = _fitting(grid, self._spare(), console, options)
             columns += [grid.header[i] for i in kept]
             yield drawn
         for note in _footnotes(self.found):
             yield Text(note)
         for title, text in _protocol(self.found, columns):
             yield Text.assemble((f"{title}. ", "bold"), (text, "dim"))
+
+    def _spare(self) -> list[str]:
+        """SPARE, before it the columns of tasks that it does not know."""
+        own = dict.fromkeys(score.header for part in self.found for score in part.task.columns)
+        return [*(name for name in own if name not in SPARE), *SPARE]
 
 
 def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> Terminal:
@@ -137,9 +144,9 @@ SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "pub
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 
-def _fitting(grid: Grid, console, options):
-    """(the columns that there is room for, the table of these)."""
-    kept, spare = list(range(len(grid.header))), [name for name in SPARE if name in grid.header]
+def _fitting(grid: Grid, spare: list[str], console, options):
+    """(the columns that there is room for, the table of these); those in `spare` are left out in their order."""
+    kept, spare = list(range(len(grid.header))), [name for name in spare if name in grid.header[1:]]
     while True:
         table = _rich(grid, kept)
         if not spare or console.measure(table, options=options.update(width=10_000)).maximum <= options.max_width:
@@ -148,15 +155,5 @@ def _fitting(grid: Grid, console, options):
 
 
 def _rich(grid: Grid, columns: list[int]):
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for i in columns:
-        table.add_column(
-            Text(grid.header[i]), justify="right" if i else "left", no_wrap=bool(i)
-        )  # a long name is broken, no number is
-    for row in grid.rows:
-        table.add_row(*(Text(row[i]) for i in columns))
-    return table
+    header, *rows = ([row[i] for i in columns] for row in (grid.header, *grid.rows))
+    return tables.terminal(header, rows, wrapped=True)

@@ -3,26 +3,13 @@
 from collections.abc import Iterable, Mapping
 
 from kdjax.config.decay import decay_kind
-
-DASH = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
+from kdjax.runs.task import DASH as DASH
+from kdjax.runs.task import MINUS as MINUS
 
 
 def clean(text: str) -> str:
     """`text` on one line, without control characters: names come from configs and folders."""
     return "".join(c for c in " ".join(str(text).split()) if c.isprintable())
-
-
-def percent(value: float | None) -> str:
-    return DASH if value is None else f"{100 * value:.2f}"
-
-
-def signed(value: float | None) -> str:
-    return DASH if value is None else f"{100 * value:+.2f}".replace("-", MINUS)
-
-
-def spread(mean: float | None, std: float | None) -> str:
-    return percent(mean) if std is None else f"{percent(mean)} ± {percent(std)}"
 
 
 def counted(number, noun: str, plural: str = "") -> str:

@@ -2,6 +2,8 @@
 
 import statistics
 
+from kdjax.runs.task import CLASSIFICATION, Task
+
 APART = 30.0
 """Gradients of two terms are told of when one is at least so many times the other."""
 
@@ -14,11 +16,14 @@ def larger(student: dict | None, teacher: dict | None) -> str:
     return f"The student is larger than its teacher: {sizes[0]:,} parameters against {sizes[1]:,}."
 
 
-def better(top1: float | None, teacher: float | None) -> str:
-    """A student, by its top-1, that is better than what teaches it; "" if it is not."""
-    if top1 is None or teacher is None or top1 <= teacher:
+def better(value: float | None, teacher: float | None, task: Task = CLASSIFICATION) -> str:
+    """A student, by the primary score of its task, that is better than what teaches it; "" if it is not."""
+    if value is None or teacher is None or task.sign * value <= task.sign * teacher:
         return ""
-    return f"The teacher is worse than this student: top-1 {100 * teacher:.2f} against {100 * top1:.2f} %."
+    score = task.primary
+    unit = f" {score.unit}" if score.unit else ""
+    shown = f"{score.title} {score.number(teacher)} against {score.number(value)}{unit}"
+    return f"The teacher is worse than this student: {shown}."
 
 
 def gradients(ratios: list[dict | None]) -> list[str]:

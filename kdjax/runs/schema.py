@@ -1,6 +1,10 @@
 """What stands in the files of a run, and what is wrong with one: types of the fields that tables read."""
 
 import json
+import math
+
+from kdjax.runs import task
+from kdjax.runs.task import Score
 
 TEACHER = "teacher"
 """The method name of the teacher's own run."""
@@ -17,30 +21,59 @@ def finite(value) -> bool:
 
 def damage(result: dict) -> str:
     """What is wrong with a result; "" if every field that tables read is of its type."""
-    missing = {"status", "seed", "epochs", "last", "classes"} - result.keys()
+    needed = {"status", "seed", "epochs", "last"} | ({"classes"} if "task" not in result else set())
+    missing = needed - result.keys()
     if missing:
         return f"lacks {', '.join(sorted(missing))}"
-    wrong = misfit(result, RESULT)
+    wrong = _untold(result.get("task")) or misfit(result, _schema(task.of(result)))
     if wrong:
         return wrong
     if result["status"] not in ("done", "diverged"):
         return f"has status {result['status']!r}; valid: done, diverged"
     scores = [result["last"] or {}] if result["status"] == "done" else []
     scores += [result[name] for name in ("best", "peak") if result.get(name) is not None]
-    primary = (result.get("task") or {}).get("primary", "top1")
+    primary = task.of(result).primary.key
     if not all(primary in score for score in scores):
         return f"lacks a {primary}"
     return _misclassified(result)
 
 
+def _untold(told) -> str:
+    """What is wrong with the task of a result; "" for None, which stands for classification."""
+    if told is None:
+        return ""
+    if not isinstance(told, dict):
+        return "has no object at task"
+    missing = TASK.keys() - told.keys()
+    if missing:
+        return f"lacks {', '.join(f'task.{name}' for name in sorted(missing))}"
+    wrong = misfit(told, TASK, "task")
+    if not wrong and any(len(column) != len(Score._fields) for column in told["columns"]):
+        wrong = f"has a column in task.columns that is not [{', '.join(Score._fields)}]"
+    return wrong
+
+
+def _schema(of: task.Task) -> dict:
+    """RESULT with the scores of a task: a primary of unit % is a share."""
+    primary = {of.primary.key: FRACTION if of.primary.unit == "%" else FINITE}
+    others = dict.fromkeys(of.keys, (None, NUMBER))
+    last = (None, {**primary, **others, "confusion": (None, [[int]])})
+    teacher = (None, {**primary, **others, "model": str, **_COST})
+    return {**RESULT, "last": last, "best": (None, primary), "peak": (None, primary), "teacher": teacher}
+
+
 def _misclassified(result: dict) -> str:
     """Where the classes of a result do not agree with each other; "" if nowhere."""
-    classes = len(result["classes"])
+    classes = len(result.get("classes") or ())
     for cell in (result["last"] or {}).get("confusion") or []:
         if len(cell) != 3 or not (0 <= cell[0] < classes and 0 <= cell[1] < classes and cell[2] > 0):
             return f"has a cell {cell} in last.confusion; it is [true, predicted, count] of {classes} classes"
     counts = result.get("train_counts")
-    if counts is not None and (len(counts) != classes or min(counts, default=0) < 0):
+    if (
+        counts is not None
+        and (classes or "task" not in result)
+        and (len(counts) != classes or min(counts, default=0) < 0)
+    ):
         return f"has {len(counts)} train_counts for {classes} classes, or one below 0"
     return ""
 
@@ -52,7 +85,8 @@ def misfit(value, schema, path: str = "") -> str:
     if isinstance(schema, dict):
         if not isinstance(value, dict):
             return f"has no object at {path or 'its top'}"
-        found = (misfit(value[key], schema[key], f"{path}.{key}".lstrip(".")) for key in schema if key in value)
+        keys = value if EVERY in schema else (key for key in schema if key in value)
+        found = (misfit(value[key], schema.get(key, schema.get(EVERY)), f"{path}.{key}".lstrip(".")) for key in keys)
         return next(filter(None, found), "")
     if isinstance(schema, list):
         if not isinstance(value, list):
@@ -60,6 +94,8 @@ def misfit(value, schema, path: str = "") -> str:
         return next(filter(None, (misfit(each, schema[0], path) for each in value)), "")
     if schema is FRACTION:
         return "" if _is(value, NUMBER) and 0 <= value <= 1 else f"has no fraction at {path}"
+    if schema is FINITE:
+        return "" if _is(value, NUMBER) and math.isfinite(value) else f"has no finite number at {path}"
     return "" if _is(value, schema) else f"has a wrong value at {path}"
 
 
@@ -70,17 +106,22 @@ def _is(value, kind) -> bool:
 NUMBER = int | float
 
 
-HISTORY = {"epoch": int, **dict.fromkeys(("test_top1", "validation_top1"), (None, NUMBER))}
-"""Types of the fields of a row of metrics.jsonl that pictures read."""
+EVERY = "every other key"
+
+
+HISTORY = {"epoch": int, EVERY: (None, NUMBER)}
+"""Types of the fields of a row of metrics.jsonl: losses, and scores of the splits, whatever the task."""
 
 
 FRACTION = "a number between 0 and 1"
+FINITE = "a finite number"
 
 
 _COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
 
 
-_SCORES = dict.fromkeys(("nll", "precision", "recall", "f1", "ece", "agreement"), (None, NUMBER))
+TASK = {"name": str, "primary": str, "higher_is_better": bool, "unit": str, "columns": [[str]]}
+"""Types of what kdjax.runs.task reads of a result, all of them needed."""
 
 
 RESULT = {
@@ -90,10 +131,6 @@ RESULT = {
     "epochs": int,
     "steps": (None, int),
     "image_shape": (None, [int]),
-    "last": (None, {"top1": FRACTION, **_SCORES, "confusion": (None, [[int]])}),
-    "best": (None, {"top1": FRACTION}),
-    "peak": (None, {"top1": FRACTION}),
-    "teacher": (None, {"model": str, "top1": FRACTION, **_SCORES, **_COST}),
     "student": (None, {"model": str, "trained_parameters": (None, int), **_COST}),
     "gradients": (None, {}),
     "dataset": str,
@@ -106,7 +143,7 @@ RESULT = {
     "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
     "warnings": (None, [str]),
 }
-"""Types of the fields of a result that tables read."""
+"""Types of the fields of a result that tables read, but for its scores, which are those of its task."""
 
 
 _DIGEST = {"sha256": str}

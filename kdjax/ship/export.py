@@ -1,7 +1,5 @@
 """A finished run's student as a file that ships: a function from photographs to logits, and what it is."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import jax
@@ -11,6 +9,7 @@ from ml_collections import ConfigDict
 
 from kdjax import config as configs
 from kdjax import data
+from kdjax.files import replacing
 from kdjax.find import nearest
 from kdjax.models import convolve, weights
 from kdjax.runs.directory import Run
@@ -76,8 +75,7 @@ def write(target: Path, format: str, variables, description: dict, images: list,
       images, source: arrays [B, H, W, C] uint8 to check it with, and what they are.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            part = Path(folder) / target.name
+        with replacing(target) as part:
             FORMATS[format](part, variables, description)
             serve.describe(part, description)
             with jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -88,8 +86,6 @@ def write(target: Path, format: str, variables, description: dict, images: list,
             verified = {"images": source, "largest_difference": difference}
             description = {**description, "verified": verified, "latency_1": latency}
             serve.describe(part, description)
-            for path in sorted(Path(folder).iterdir()):
-                os.replace(path, target.parent / path.name)
     except OSError as error:
         raise ValueError(f"{target}: cannot be written: {error.strerror or error}") from error
     return description

@@ -7,12 +7,11 @@ a student that was trained with it loses little here.
 
 import contextlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from kdjax.files import replacing
 from kdjax.ship import serve
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -49,8 +48,7 @@ def quantize(source, target, images: np.ndarray, batch: int = 32) -> None:
         raise ValueError(f"{source}: has no layer with weights that could be quantized")
     first = next(number for number, node in enumerate(model.graph.node) if node.name == names[0])
     names += [node.name for node in list(model.graph.node)[first:] if node.op_type in ACTIVATIONS]
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder, _quiet():
-        part = Path(folder) / target.name
+    with replacing(target) as part, _quiet():
         quantization.quantize_static(
             model,
             str(part),
@@ -67,7 +65,6 @@ def quantize(source, target, images: np.ndarray, batch: int = 32) -> None:
         kept = {key: value for key, value in serve.description(source).items() if key not in ("verified", "latency_1")}
         accuracy = {key: value for key, value in kept["accuracy"].items() if key not in ("top1", "computed_in")}
         serve.describe(part, {**kept, "accuracy": accuracy, "weights": target.name, "int8": method})
-        os.replace(part, target)
 
 
 @contextlib.contextmanager

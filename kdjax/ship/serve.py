@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kdjax.files import read_description, write_bytes, write_text
+
 
 @dataclass(frozen=True)
 class Served:
@@ -83,7 +85,7 @@ def _stablehlo(path: Path):
     import jax
     import jax.export
 
-    description = _read_json(description_path(path))
+    description = read_description(description_path(path), "the model")
     needs("flatbuffers", path)  # which jax.export imports without declaring it
     try:
         exported = jax.export.deserialize(bytearray(path.read_bytes()))
@@ -126,7 +128,7 @@ def description(path) -> dict:
     """
     path = Path(path)
     beside = description_path(path)
-    return _read_json(beside) if beside is not None else _onnx(path)[0]
+    return read_description(beside, "the model") if beside is not None else _onnx(path)[0]
 
 
 def describe(path, description: dict) -> None:
@@ -134,10 +136,8 @@ def describe(path, description: dict) -> None:
     path = Path(path)
     beside = description_path(path)
     if beside is not None:
-        beside.write_text(json.dumps(description, indent=2) + "\n")
+        write_text(beside, json.dumps(description, indent=2) + "\n")
         return
-    from kdjax.files import write_bytes
-
     onnx = needs("onnx", path)
     model = onnx.load(path)
     del model.metadata_props[:]
@@ -180,13 +180,3 @@ def _from_strings(path: Path, strings: dict) -> dict:
         return {key: json.loads(value) for key, value in strings.items()}
     except ValueError as error:
         raise ValueError(f"{path} is no export of kdjax: its metadata is not JSON") from error
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot read the description of the model: {error}") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: holds {type(value).__name__}, not the description of a model")
-    return value

@@ -1,7 +1,5 @@
 """What students cost as they ship: each exported, in float and in int8, and everything measured from the file."""
 
-import csv
-import io
 import json
 import math
 import zlib
@@ -10,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from kdjax import tables
 from kdjax.cores import cores
 from kdjax.data.images.encoded import Encoded
 from kdjax.files import write_text
@@ -159,7 +158,7 @@ def _summary(rows: list[dict]) -> dict:
 def markdown(rows: list[dict], images: int) -> str:
     """The table and what its columns mean."""
     head = ["student", "file", "top-1", "KB", "KB deflated", "zeros", "MFLOPs", "not by 0", "ms, 1 image"]
-    lines = [head, ["-" * len(head[0]), "-" * len(head[1]), *("-" * (len(name) - 1) + ":" for name in head[2:])]]
+    lines = [head]
     for row in rows:
         spread = f" ± {100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
         lines.append(
@@ -180,7 +179,7 @@ def markdown(rows: list[dict], images: int) -> str:
         runtime=serve.needs("onnxruntime", "sizes").__version__,
         cpus=cores(),
     )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}{_saturated(rows)}\n"
+    return f"{tables.markdown(lines, texts=2, padded=False)}\n\n{notes}{_saturated(rows)}\n"
 
 
 def _saturated(rows: list[dict]) -> str:
@@ -203,11 +202,7 @@ def _milliseconds(row: dict) -> str:
 
 def to_csv(rows: list[dict]) -> str:
     """The rows in full precision."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return tables.csv({name: row[name] for name in COLUMNS} for row in rows)
 
 
 def main(args) -> None:

@@ -16,7 +16,7 @@ from kdjax import cli
 from kdjax.report import grid, records
 from kdjax.report.grid import tex, texts
 from kdjax.report.grid.columns import check, column
-from tests.fabricated import fabricate, set_top1
+from tests.fabricated import REGRESSION, fabricate, set_top1
 
 TOP1 = {"student": 0.90, "kd": 0.93, "dkd": 0.94}
 
@@ -129,8 +129,9 @@ def test_other_data_of_the_same_name_is_refused():
 def test_other_tasks_are_refused():
     lines = columns(2)
     for line in lines[1]:
-        line["config"]["task"] = "ranking"
-    with pytest.raises(ValueError, match=r"different tasks.*pair0.*: classification; pair1.*: ranking"):
+        line["result"]["task"] = REGRESSION | {"name": "ranking", "primary": "ndcg"}
+        line["result"]["last"]["ndcg"] = 0.5
+    with pytest.raises(ValueError, match=r"different tasks.*pair0.*: classification; pair1.*: ranking by ndcg"):
         check(made(lines))
 
 

@@ -17,6 +17,7 @@ from kdjax.report.plots.forest import forest
 from kdjax.report.plots.groups import groups
 from kdjax.report.plots.shots import sets, shots
 from kdjax.report.plots.terms import terms
+from kdjax.runs.task import TOP1
 from tests.fabricated import METHODS, by_method, diverge, fabricate, set_top1
 
 
@@ -64,7 +65,7 @@ def test_forest_is_sorted_and_shows_the_records_of_the_table():
     assert caps == pytest.approx(sorted(ends))
     assert any(line.get_xdata() == [0, 0] for line in axes.lines if len(line.get_xdata()) == 2)  # the line at 0
     assert axes.get_xlim()[0] < 0 < axes.get_xlim()[1]
-    assert f"{style.signed(records['better']['difference'])}  [" in " ".join(texts(axes.figure))
+    assert f"{TOP1.signed(records['better']['difference'])}  [" in " ".join(texts(axes.figure))
 
 
 def test_forest_fills_what_is_significant_over_the_whole_family():

@@ -42,12 +42,6 @@ def test_pairs_without_a_seed_in_common():
     assert ranks.pairs(np.zeros((2, 0))).n.tolist() == [[0, 0], [0, 0]]
 
 
-def test_holm_equals_that_of_lists():
-    p = [0.01, None, 0.04, 0.03, 0.9]
-    found = ranks.holm(np.array([np.nan if x is None else x for x in p]))
-    assert found.tolist() == pytest.approx([np.nan if x is None else x for x in statistics.holm(p)], nan_ok=True)
-
-
 def test_friedman_equals_scipy():
     found = ranks.friedman(VALUES)
     assert found.chi2 == pytest.approx(stats.friedmanchisquare(*VALUES.T).statistic)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdjax.report.statistics import holm, paired, summary
+from kdjax.report.statistics import holm, known, paired, summary
 
 OURS = {0: 0.93, 1: 0.95, 2: 0.91, 3: 0.96}
 BASE = {0: 0.90, 1: 0.94, 2: 0.915, 3: 0.92}
@@ -74,5 +74,10 @@ def test_nominal_rate_and_coverage_by_simulation():
 
 
 def test_holm_by_hand():
-    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    adjusted = [known(p) for p in holm([0.01, None, 0.04, 0.03])]
+    assert adjusted.pop(1) is None
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert holm([None, None]).shape == (2,)
+    table = np.array([[np.nan, 0.01], [0.04, 0.03]])
+    assert holm(table) == pytest.approx(holm(table.ravel()).reshape(2, 2), nan_ok=True)

@@ -70,7 +70,7 @@ def directory(tmp_path_factory):
 
 
 def test_an_experiment_on_numbers(directory):
-    result, history = Run(directory / "kd/seed0").result(), Run(directory / "kd/seed0").history()
+    result, history = Run(directory / "matched/seed0").result(), Run(directory / "matched/seed0").history()
     assert result["task"]["primary"] == "mae"
     assert (result["classes"], result["image_shape"], result["train_counts"]) == ([], None, None)
     assert result["last"]["mae"] < 1.0 < result["last"]["spread"]
@@ -81,13 +81,13 @@ def test_an_experiment_on_numbers(directory):
 
 
 def test_predictions_are_those_that_the_result_is_of(directory):
-    result, kept = Run(directory / "kd/seed0").result(), predictions.read(directory / "kd/seed0")
+    result, kept = Run(directory / "matched/seed0").result(), predictions.read(directory / "matched/seed0")
     assert kept["score/mae"].mean(dtype=np.float64) == pytest.approx(result["last"]["mae"], rel=1e-6)
     made_again = regression.report(kept["logits"].astype(np.float32), kept["target"])
     for name in ("mae", "rmse", "spearman"):
         assert made_again[name] == pytest.approx(result["last"][name], rel=2e-3)
     with pytest.raises(ValueError, match="so nothing is known of single examples"):
-        predictions.read(directory / "kd")
+        predictions.read(directory / "matched")
 
 
 def test_without_predictions(tmp_path):
@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_said(changes, message, tmp_path):
 def test_data_that_does_not_fit_is_said():
     made = config().data
     made.source = "tests.tasks.test_regression.classified"
-    with pytest.raises(ValueError, match="classified has classes; config.task='regression' is for data with a number"):
+    with pytest.raises(ValueError, match=r"classified has classes; .* is for data with a number"):
         load(made, task=regression.TASK)
     made = config().data
     made.shots = 3

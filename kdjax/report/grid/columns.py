@@ -9,8 +9,9 @@ from kdjax.report import records
 from kdjax.report.footnotes import shared_config
 from kdjax.report.wording import clean, listed, setting
 from kdjax.runs import gather, identity
-from kdjax.runs.gather import done
+from kdjax.runs import task as tasks
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import Task
 
 NAMES = ("data", "teacher", "student", "data.shots", "data.imbalance")
 """What papers name columns by, in the order of the lines of a head; shown wherever it differs."""
@@ -35,6 +36,7 @@ class Column:
     """One experiment of a grid."""
 
     name: str  # the experiment's
+    task: Task
     source: str  # where it was read
     lines: list[dict]  # of runs.jsonl
     records: dict[str, dict]  # row -> its record (kdjax.report.records), the teacher's as TEACHER
@@ -46,9 +48,9 @@ class Column:
         return shared_config(self.lines).get("baseline", "")
 
     def scores(self, row: str) -> dict[int, float]:
-        """Seed -> last-epoch top-1 of a row's finished runs."""
+        """Seed -> the task's primary score of a row's finished runs, at the last epoch."""
         own = [line for line in self.lines if _row(line) == row and line["config"].get("method") != TEACHER]
-        return {result["seed"]: result["last"]["top1"] for result in done(own)}
+        return records.scores(own, self.task)
 
 
 def read(paths) -> list[Column]:
@@ -73,7 +75,7 @@ def read(paths) -> list[Column]:
 
 def column(name: str, source: str, lines: list[dict]) -> Column:
     found = {record["row"]: record for record in records.records(lines)}
-    return Column(name, source, lines, found, _settings(lines))
+    return Column(name, tasks.common(lines), source, lines, found, _settings(lines))
 
 
 def _row(line: dict) -> str:
@@ -168,7 +170,11 @@ def _named(columns: list[Column]) -> list[str]:
 
 
 def _task(column: Column) -> str:
-    return shared_config(column.lines).get("task") or "classification"  # what all were before there were others
+    """In words: its name, and what it is scored by where that is not classification's."""
+    task = column.task
+    by = (task.primary, task.higher_is_better)
+    same = by == (tasks.CLASSIFICATION.primary, tasks.CLASSIFICATION.higher_is_better)
+    return task.name if same else f"{task.name} by {task.primary.header}"
 
 
 def _identity(column: Column) -> dict:

@@ -7,8 +7,10 @@ import numpy as np
 from kdjax.find import nearest
 from kdjax.report import ranks
 from kdjax.report.grid.columns import Column, heads
+from kdjax.report.statistics import holm, known
 from kdjax.report.wording import counted, listed
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import Task
 
 KD = "kd"
 TEST_COLUMNS = 5
@@ -17,7 +19,7 @@ TEST_COLUMNS = 5
 
 @dataclass
 class Cell:
-    """A method on an experiment; fractions. What is not known is None."""
+    """A method on an experiment; fractions where scores are shares. What is not known is None."""
 
     n: int
     expected: int
@@ -69,6 +71,11 @@ class Comparison:
     friedman: ranks.Friedman | None
     notes: list[str]
 
+    @property
+    def task(self) -> Task:
+        """That all columns share (`kdjax.report.grid.columns.check`)."""
+        return self.columns[0].task
+
     def label(self, column: int) -> str:
         """ "resnet56, resnet20"."""
         return ", ".join(texts[column] for _, texts in self.heads)
@@ -97,7 +104,7 @@ def compare(columns: list[Column], against: str = "") -> Comparison:
         for row, cell in _column(column, rows, reference).items():
             cells[row, position] = cell
     values = _values(cells, rows, len(columns))
-    averages, friedman = _over_columns(cells, rows, values, reference)
+    averages, friedman = _over_columns(cells, rows, values, reference, columns[0].task.sign)
     lines, rest = heads(columns)
     notes = _notes(columns, cells, rows, averages, rest)
     return Comparison(columns, lines, rows, cells, averages, reference, friedman, notes)
@@ -117,22 +124,23 @@ def _reference(columns: list[Column], rows: list[str], against: str) -> str:
 
 def _column(column: Column, rows: list[str], reference: str) -> dict[str, Cell]:
     own = [row for row in rows if row in column.records]
-    cells = {row: _cell(column.records[row]) for row in own}
+    cells = {row: _cell(column.records[row], column.task) for row in own}
     scores = {row: column.scores(row) for row in own}
     seeds = sorted({seed for of_row in scores.values() for seed in of_row})
     values = np.array([[scores[row].get(seed, np.nan) for seed in seeds] for row in own]).reshape(len(own), len(seeds))
     tests = ranks.pairs(values)
     if reference in own:
         _differences(cells, own, tests, own.index(reference))
-    _best(cells, own, tests)
+    _best(cells, own, tests, column.task.sign)
     if TEACHER in column.records:
-        cells[TEACHER] = _cell(column.records[TEACHER])
+        cells[TEACHER] = _cell(column.records[TEACHER], column.task)
     return cells
 
 
-def _cell(record: dict) -> Cell:
+def _cell(record: dict, task: Task) -> Cell:
     published = {key: value for key, value in record.items() if key.startswith("published")}
-    cell = Cell(record["n"], record["expected"], record["top1"], record["top1_std"], published=published)
+    mean, std = (record[f"{task.primary.key}{end}"] for end in ("", "_std"))
+    cell = Cell(record["n"], record["expected"], mean, std, published=published)
     if record["n"] < record["expected"] and record["method"] != TEACHER:
         diverged = f", {record['diverged']} diverged" if record["diverged"] else ""
         cell.notes.append(f"{record['n']} of {counted(record['expected'], 'run')} finished{diverged}.")
@@ -140,7 +148,7 @@ def _cell(record: dict) -> Cell:
 
 
 def _differences(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, reference: int) -> None:
-    adjusted = ranks.holm(tests.p[:, reference])
+    adjusted = holm(tests.p[:, reference])
     for i, row in enumerate(own):
         cell, difference, half = cells[row], tests.difference[i, reference], tests.half[i, reference]
         if i == reference or not np.isfinite(difference):
@@ -151,12 +159,8 @@ def _differences(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, ref
             cell.notes.append(f"Its difference is over the {counted(int(common), 'seed')} that both have finished.")
 
 
-def known(value) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _best(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs) -> None:
-    means = [-np.inf if cells[row].mean is None else cells[row].mean for row in own]
+def _best(cells: dict[str, Cell], own: list[str], tests: ranks.Pairs, sign: int) -> None:
+    means = [-np.inf if cells[row].mean is None else sign * cells[row].mean for row in own]
     if not means or not np.isfinite(max(means)):
         return
     first = int(np.argmax(means))
@@ -178,18 +182,18 @@ def _values(cells: dict, rows: list[str], columns: int) -> np.ndarray:
     return np.array([[np.nan if (v := mean(row, i)) is None else v for row in rows] for i in range(columns)])
 
 
-def _over_columns(cells, rows, values, reference) -> tuple[dict[str, Average], ranks.Friedman | None]:
-    count = len(values)
+def _over_columns(cells, rows, values, reference, sign: int) -> tuple[dict[str, Average], ranks.Friedman | None]:
+    count, better = len(values), sign * values
     complete = np.isfinite(values).all(axis=0) & (count > 1)
     ranked = np.full(len(rows), np.nan)
     test = None
     if complete.sum() > 1:
-        ranked[complete] = ranks.ranks(values[:, complete]).mean(axis=0)
-        test = ranks.friedman(values[:, complete]) if count >= TEST_COLUMNS else None
+        ranked[complete] = ranks.ranks(better[:, complete]).mean(axis=0)
+        test = ranks.friedman(better[:, complete]) if count >= TEST_COLUMNS else None
     averages = {}
     for j, row in enumerate(rows):
         differences = [cells[row, i].difference if (row, i) in cells else None for i in range(count)]
-        ari, over = _ari(values, rows, j, reference)
+        ari, over = _ari(better, rows, j, reference)
         averages[row] = Average(
             mean=float(values[:, j].mean()) if complete[j] else None,
             difference=float(np.mean(differences)) if count > 1 and None not in differences else None,

@@ -7,7 +7,7 @@ from kdjax.report import latex as page
 from kdjax.report.grid import texts
 from kdjax.report.grid.comparison import Comparison
 from kdjax.report.grid.texts import Shown
-from kdjax.report.wording import DASH, clean, percent, signed
+from kdjax.report.wording import DASH, MINUS, clean
 
 PACKAGES = (*page.PACKAGES, "xcolor")
 COLUMNS, LINES = 6, 44
@@ -78,18 +78,20 @@ def macros(comparison: Comparison) -> str:
     \gridAverageKdMean, Difference, Rank, Ari; \gridFriedman, FriedmanF, FriedmanP, CriticalDifference. Names have
     letters only: digits are spelled out, and of two that would be the same the second ends in B.
     """
-    found, sources = {}, _distinct([column.name for column in comparison.columns])
+    score, found = comparison.task.primary, {}
+    sources = _distinct([column.name for column in comparison.columns])
     for row, name in zip(texts.rows(comparison), _distinct(texts.rows(comparison)), strict=True):
         for i, source in enumerate(sources):
             if cell := comparison.cells.get((row, i)):
                 where = f"{comparison.columns[i].name}, {row}"
                 published = cell.published.get("published")
-                values = {"Mean": percent(cell.mean), "Std": percent(cell.std), "Difference": signed(cell.difference)}
-                values |= {"N": str(cell.n), "Published": percent(published)}
+                values = {"Mean": score.number(cell.mean), "Std": score.number(cell.std)}
+                values |= {"Difference": score.signed(cell.difference)}
+                values |= {"N": str(cell.n), "Published": score.number(published)}
                 found |= {f"{source}{name}{key}": (value, where) for key, value in values.items()}
         if average := comparison.averages.get(row):
-            ari = DASH if average.ari is None else f"{100 * average.ari:.1f}".replace("-", "\N{MINUS SIGN}")
-            values = {"Mean": percent(average.mean), "Difference": signed(average.difference), "Ari": ari}
+            ari = DASH if average.ari is None else f"{100 * average.ari:.1f}".replace("-", MINUS)
+            values = {"Mean": score.number(average.mean), "Difference": score.signed(average.difference), "Ari": ari}
             values |= {"Rank": DASH if average.rank is None else f"{average.rank:.2f}"}
             found |= {f"Average{name}{key}": (value, f"over all columns, {row}") for key, value in values.items()}
     if test := comparison.friedman:
@@ -100,7 +102,8 @@ def macros(comparison: Comparison) -> str:
         for name, (value, where) in found.items()
         if value != DASH
     ]
-    return "\n".join(["% of kdjax grid: in percent, differences in points", *lines]) + "\n"
+    unit = ": in percent, differences in points" if score.unit == "%" else f": {_ascii(score.measured)}"
+    return "\n".join([f"% of kdjax grid{unit}", *lines]) + "\n"
 
 
 def _distinct(names: list[str]) -> list[str]:

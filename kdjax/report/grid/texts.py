@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 
+from kdjax import tables
 from kdjax.report import forms
 from kdjax.report.grid.comparison import KD, Cell, Comparison, tested
 from kdjax.report.grids import superscript
-from kdjax.report.wording import DASH, clean, percent, signed, spread
+from kdjax.report.wording import DASH, MINUS, clean
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import Score
 
 OVER = ("average", "rank", "ARI")
 """Columns over all experiments."""
@@ -24,14 +26,14 @@ class Shown:
     tied: bool = False
 
 
-def shown(cell: Cell | None, numbers: dict[str, int]) -> Shown:
+def shown(cell: Cell | None, score: Score, numbers: dict[str, int]) -> Shown:
     if cell is None or (cell.mean is None and not cell.notes):
         return Shown(DASH)
     published = cell.published.get("published")
     return Shown(
-        spread(cell.mean, cell.std),
-        "" if cell.difference is None else signed(cell.difference),
-        "" if published is None else spread(published, cell.published["published_std"]),
+        score.spread(cell.mean, cell.std),
+        "" if cell.difference is None else score.signed(cell.difference),
+        "" if published is None else score.spread(published, cell.published["published_std"]),
         superscript([numbers[note] for note in cell.notes]),
         cell.best,
         cell.tied,
@@ -47,13 +49,13 @@ def over(comparison: Comparison) -> list[str]:
 
 def averaged(comparison: Comparison, row: str) -> list[Shown]:
     """The cells of a row below `over`."""
-    known = comparison.averages.get(row)
+    known, score = comparison.averages.get(row), comparison.task.primary
     if known is None:
         return [Shown(DASH) for _ in over(comparison)]
     rank = DASH if known.rank is None else f"{known.rank:.2f}"
-    ari = DASH if known.ari is None else f"{100 * known.ari:.1f} %".replace("-", "\N{MINUS SIGN}")
-    difference = "" if known.difference is None else signed(known.difference)
-    found = dict(zip(OVER, (Shown(percent(known.mean), difference), Shown(rank), Shown(ari)), strict=True))
+    ari = DASH if known.ari is None else f"{100 * known.ari:.1f} %".replace("-", MINUS)
+    difference = "" if known.difference is None else score.signed(known.difference)
+    found = dict(zip(OVER, (Shown(score.number(known.mean), difference), Shown(rank), Shown(ari)), strict=True))
     return [found[name] for name in over(comparison)]
 
 
@@ -66,9 +68,9 @@ def rows(comparison: Comparison) -> list[str]:
 def body(comparison: Comparison) -> list[tuple[str, list[Shown]]]:
     """The rows of the grid: a cell a column, then those over all of them."""
     notes = {note: number for number, note in enumerate(cell_notes(comparison), 1)}
-    columns = range(len(comparison.columns))
+    columns, score = range(len(comparison.columns)), comparison.task.primary
     return [
-        (row, [*(shown(comparison.cells.get((row, i)), notes) for i in columns), *averaged(comparison, row)])
+        (row, [*(shown(comparison.cells.get((row, i)), score, notes) for i in columns), *averaged(comparison, row)])
         for row in rows(comparison)
     ]
 
@@ -94,10 +96,13 @@ def below(comparison: Comparison) -> list[str]:
 
 def legend(comparison: Comparison) -> list[str]:
     """Only of what is there."""
-    every = comparison.cells.values()
-    found = ["Top-1 on the test split in %, last epoch, mean ± standard deviation over seeds."]
+    every, task, score = comparison.cells.values(), comparison.task, comparison.task.primary
+    unit = f" in {score.unit}" if score.unit else ""
+    direction = "" if task.higher_is_better else "; less is better"
+    found = [f"{score.sentence} on the test split{unit}, last epoch, mean ± standard deviation over seeds{direction}."]
     if any(cell.difference is not None for cell in every):
-        found.append(f"Signed: difference to {comparison.reference} over common seeds, in points.")
+        points = ", in points" if score.unit == "%" else unit and f",{unit}"
+        found.append(f"Signed: difference to {comparison.reference} over common seeds{points}.")
     if any(cell.published.get("published") is not None for cell in every):
         found.append("Published: the paper's number, see the CSV for its source.")
     if any(cell.p_best is not None for cell in every):
@@ -126,7 +131,7 @@ def markdown(comparison: Comparison) -> str:
         "<br>".join(filter(None, map(forms.escape, texts))) for texts in zip(*(t for _, t in lines), strict=True)
     ]
     rows_ = [[forms.escape(clean(row)), *map(_markdown, cells)] for row, cells in body(comparison)]
-    return forms.lined_up([header, *rows_]) + "\n\n" + "  \n".join(map(forms.escape, below(comparison))) + "\n"
+    return tables.markdown([header, *rows_]) + "\n\n" + "  \n".join(map(forms.escape, below(comparison))) + "\n"
 
 
 def _markdown(cell: Shown) -> str:
@@ -140,25 +145,25 @@ def _markdown(cell: Shown) -> str:
 
 def csv(comparison: Comparison) -> str:
     """A line a cell, full precision, then a line a row over all columns."""
-    found = []
+    found, key = [], comparison.task.primary.key
     for row in rows(comparison):
         for i, column in enumerate(comparison.columns):
             if cell := comparison.cells.get((row, i)):
-                found.append(_line(comparison.label(i), column.name, row, cell))
+                found.append(_line(comparison.label(i), column.name, row, cell, key))
     for row, average in comparison.averages.items():
         cell = Cell(0, 0, average.mean, None, average.difference, rank=average.rank)
-        line = {**_line("average", "", row, cell), "ari": average.ari, "ari_columns": average.ari_columns or None}
+        line = {**_line("average", "", row, cell, key), "ari": average.ari, "ari_columns": average.ari_columns or None}
         found.append({key: None if key in ("n", "expected", "best", "tied") else line[key] for key in line})
-    return forms.csv(found)
+    return tables.csv(found)
 
 
 PUBLISHED = ("published", "published_std", "published_n", "published_epoch", "published_difference", "published_source")
 
 
-def _line(label: str, experiment: str, row: str, cell: Cell) -> dict:
+def _line(label: str, experiment: str, row: str, cell: Cell, key: str) -> dict:
     own = {
         **{"column": label, "experiment": experiment, "row": row, "n": cell.n, "expected": cell.expected},
-        **{"top1": cell.mean, "top1_std": cell.std, "difference": cell.difference, "low": cell.low, "high": cell.high},
+        **{key: cell.mean, f"{key}_std": cell.std, "difference": cell.difference, "low": cell.low, "high": cell.high},
         **{"p": cell.p, "p_holm": cell.p_holm, "best": int(cell.best), "p_best_holm": cell.p_best},
         **{"tied": int(cell.tied), "rank": cell.rank, "ari": None, "ari_columns": None},
     }
@@ -193,17 +198,8 @@ class Terminal:
 
 def _rich(lines, rows_, columns):
     """Methods and some columns."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(Text("\n".join(title for title, _ in lines)), no_wrap=True)
-    for i in columns:
-        table.add_column(Text("\n".join(texts[i] for _, texts in lines)), justify="right", no_wrap=True)
-    for row, cells in rows_:
-        table.add_row(Text(clean(row)), *(_text(cells[i]) for i in columns))
-    return table
+    heads = ["\n".join(title for title, _ in lines), *("\n".join(texts[i] for _, texts in lines) for i in columns)]
+    return tables.terminal(heads, ([clean(row), *(_text(cells[i]) for i in columns)] for row, cells in rows_))
 
 
 def _text(cell: Shown):

@@ -1,4 +1,4 @@
-"""Top-1 against each hyperparameter that config.ablate changes."""
+"""The score against each hyperparameter that config.ablate changes."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,6 +7,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from kdjax.report.plots import canvas, style, subject
 from kdjax.report.plots.subject import Experiment
+from kdjax.runs.task import Task
 
 MOST_PANELS = 24
 """More hyperparameters than these are not drawn."""
@@ -26,7 +27,7 @@ def ablation(experiment: Experiment) -> Figure | None:
     for axes, ((base, paths), names) in zip(panels, kept.items(), strict=True):
         _panel(axes, experiment, base, paths, _points(experiment, base, paths, names))
     canvas.legend(figure, *panels, loc="outside lower center", ncols=3, fontsize=8)
-    figure.supylabel("top-1 on the test split (%)", fontsize=9)
+    figure.supylabel(style.on_test(experiment.score), fontsize=9)
     what = "ablation" + (f", {len(kept)} of {len(found)} panels" if len(kept) < len(found) else "")
     rows = {name: experiment.rows[name] for names in kept.values() for name in names}
     subject.wide(figure, subject.title(experiment, what, rows, "; mean ± standard deviation"))
@@ -67,32 +68,34 @@ def _panel(axes: Axes, experiment: Experiment, base: str, paths, points: dict) -
     texts = [f"{value:g}" if isinstance(value, float) else style.short(value, 24) for value in points]
     x = _positions(axes, list(points), texts)
     sums = [experiment.summary(name) for name in points.values()]
-    seeds = [subject.top1(experiment.rows[name]) for name in points.values()]
+    seeds = [experiment.values(name) for name in points.values()]
     at = {"mean": None, "std": None}
     if experiment.baseline in experiment.records:
         at = experiment.summary(experiment.baseline)
     everything = np.concatenate([*seeds, [] if at["mean"] is None else [at["mean"]]])
-    axes.set_ylim(*canvas.limits(everything, canvas.ends([*sums, at]), (experiment.teacher_top1,)))
-    canvas.reference(axes, at["mean"], experiment.baseline, style.GREY, upright=False, dash="-")
+    score, task = experiment.score, experiment.task
+    axes.set_ylim(*canvas.limits(task, everything, canvas.ends(score, [*sums, at]), (experiment.teacher,)))
+    canvas.reference(axes, score, at["mean"], experiment.baseline, style.GREY, upright=False, dash="-")
     if at["std"] is not None:
         axes.axhspan(at["mean"] - at["std"], at["mean"] + at["std"], color=style.GREY, alpha=0.15, linewidth=0)
-    canvas.reference(axes, experiment.teacher_top1, "teacher", style.TEACHER, upright=False)
-    _draw(axes, x, seeds, sums, [name == base for name in points.values()])
+    canvas.reference(axes, score, experiment.teacher, "teacher", style.TEACHER, upright=False)
+    _draw(axes, task, x, seeds, sums, [name == base for name in points.values()])
     if base in points.values():
         axes.plot([], [], "d", color=style.MAIN, markerfacecolor="white", label="the method's own value")
     axes.set_xlabel(style.short(", ".join(paths), 60))
     axes.set_title(style.short(base), fontsize=9)
 
 
-def _draw(axes: Axes, x: list[float], seeds: list[np.ndarray], sums: list[dict], own: list[bool]) -> None:
-    low = axes.get_ylim()[0]
-    means = [s["mean"] if s["mean"] >= low else np.nan for s in sums]
+def _draw(axes: Axes, task: Task, x: list[float], seeds: list[np.ndarray], sums: list[dict], own: list[bool]) -> None:
+    limits = axes.get_ylim()
+    means = [np.nan if canvas.cut(task, limits, s["mean"]) else s["mean"] for s in sums]
     axes.plot(x, means, color=style.MAIN, linewidth=1, alpha=0.6)
     for at, row, summary, mine in zip(x, seeds, sums, own, strict=True):
         axes.plot([at] * len(row), row, "o", color=style.MAIN, alpha=0.35, markersize=4, markeredgewidth=0)
-        if summary["mean"] < low:
-            text = f"{summary['mean']:.1f} ↓"
-            axes.annotate(text, (at, 0.02), xycoords=axes.get_xaxis_transform(), ha="center", fontsize=8)
+        if canvas.cut(task, limits, summary["mean"]):
+            arrow, y, end = ("↓", 0.02, "baseline") if task.higher_is_better else ("↑", 0.98, "top")
+            text, look = f"{style.rounded(summary['mean'], task.primary)} {arrow}", {"ha": "center", "va": end}
+            axes.annotate(text, (at, y), xycoords=axes.get_xaxis_transform(), fontsize=8, **look)
             continue
         if summary["std"] is not None:
             low_high = summary["mean"] - summary["std"], summary["mean"] + summary["std"]

@@ -1,4 +1,4 @@
-"""Last-epoch top-1 by method."""
+"""The last epoch's score by method."""
 
 from matplotlib.figure import Figure
 
@@ -9,21 +9,21 @@ from kdjax.report.plots.subject import Experiment
 def accuracy(experiment: Experiment) -> Figure | None:
     """A dot a seed, mean and standard deviation; teacher and baseline as lines."""
     rows = experiment.strongest()
-    values = [subject.top1(runs) for runs in rows.values()]
+    values, score = [experiment.values(name) for name in rows], experiment.score
     if not any(map(len, values)):
         return None
     figure = Figure(figsize=(8.5, 1.8 + 0.3 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    limits = canvas.strip_limits(values, (experiment.teacher_top1,))
-    canvas.strip(axes, values, colours(experiment, rows), limits)
+    limits = canvas.strip_limits(experiment.task, values, (experiment.teacher,))
+    canvas.strip(axes, experiment.task, values, colours(experiment, rows), limits)
     if experiment.baseline in experiment.records:
         mean = experiment.summary(experiment.baseline)["mean"]
-        canvas.reference(axes, mean, experiment.baseline, style.GREY, dash="-")
-    canvas.reference(axes, experiment.teacher_top1, "teacher", style.TEACHER)
+        canvas.reference(axes, score, mean, experiment.baseline, style.GREY, dash="-")
+    canvas.reference(axes, score, experiment.teacher, "teacher", style.TEACHER)
     canvas.row_names(axes, [experiment.label(name) for name in rows])
     canvas.beside(axes, [_text(experiment, name) for name in rows])
-    axes.set_xlabel("top-1 on the test split (%); dots: seeds, mark: mean ± standard deviation")
-    subject.wide(figure, subject.title(experiment, "top-1 by method", rows))
+    axes.set_xlabel(f"{style.on_test(score)}; dots: seeds, mark: mean ± standard deviation")
+    subject.wide(figure, subject.title(experiment, f"{score.title} by method", rows))
     canvas.legend(figure, axes, loc="outside lower center", ncols=2)
     return figure
 
@@ -36,5 +36,5 @@ def colours(experiment: Experiment, rows) -> list[str]:
 def _text(experiment: Experiment, name: str) -> str:
     """Mean and spread of a row, and what became of the runs that have none."""
     summary, lost = experiment.summary(name), subject.lost(experiment.rows[name])
-    parts = [] if summary["mean"] is None else [style.spread(summary)]
+    parts = [] if summary["mean"] is None else [style.spread(summary, experiment.score)]
     return "  ".join([*parts, lost] if lost else parts)

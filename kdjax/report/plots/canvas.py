@@ -9,46 +9,66 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from kdjax.report import statistics
 from kdjax.report.plots import style
+from kdjax.runs.task import Score, Task
 
 # ---- limits
 
 
-def floor(values: np.ndarray) -> float:
+def floor(values: np.ndarray, point: float = 1.0) -> float:
     """Where the axis may begin: above a minority of values that lie so far below the rest that they would squeeze it.
 
     Values are cut off where the gap above them is more than twice the span of all that lies above (3 points or more).
     """
     ordered = np.sort(values)
+    least = 3 * point
     cuts = [
-        (ordered[i] - ordered[i - 1]) / max(ordered[-1] - ordered[i], 3.0) for i in range(1, (len(ordered) + 1) // 2)
+        (ordered[i] - ordered[i - 1]) / max(ordered[-1] - ordered[i], least) for i in range(1, (len(ordered) + 1) // 2)
     ]
     return ordered[1 + int(np.argmax(cuts))] if cuts and max(cuts) > 2 else ordered[0]
 
 
-def limits(values, whiskers=(), lines=(), reach: float = 1.0) -> tuple[float, float]:
+def point(task: Task, values: np.ndarray) -> float:
+    """What is small on an axis: a percentage point, else a hundredth of the largest value."""
+    return 1.0 if task.primary.unit == "%" else float(np.abs(values).max()) / 100 or 1.0
+
+
+def cut(task: Task, low_high: tuple[float, float], value: float) -> bool:
+    """Whether an axis leaves a value out, at its worse end."""
+    return value < low_high[0] if task.higher_is_better else value > low_high[1]
+
+
+def limits(task: Task, values, whiskers=(), lines=(), reach: float = 1.0) -> tuple[float, float]:
     """Limits of an axis that the values fill.
 
     Args:
-      values: what must be seen, but for those that `floor` cuts off.
+      values: what must be seen, but for those that `floor` cuts off at the worse end.
       whiskers: ends of error bars, seen when they lie within `reach` times the values' own span of them.
       lines: numbers (or None) that are seen when they lie within half that span.
     """
-    values = np.asarray(values, float)
-    low, high = first, last = floor(values), values.max()
-    span = max(high - low, 1.0)
+    mirrored = lambda numbers: [None if number is None else task.sign * number for number in numbers]  # noqa: E731
+    values = task.sign * np.asarray(values, float)
+    low, high = _limits(values, mirrored(whiskers), mirrored(lines), reach, point(task, values))
+    return (low, high) if task.higher_is_better else (-high, -low)
+
+
+def _limits(values: np.ndarray, whiskers, lines, reach: float, least: float) -> tuple[float, float]:
+    """The same where more is better."""
+    low, high = first, last = floor(values, least), values.max()
+    span = max(high - low, least)
     for room, others in ((reach * span, whiskers), (span / 2, lines)):
         for other in others:
             if other is not None and first - room <= other <= last + room:
                 low, high = min(low, other), max(high, other)
-    room = 0.05 * max(high - low, 1.0)
+    room = 0.05 * max(high - low, least)
     below = 5 * room if values.min() < first else room  # the value of what is cut off is written there
     return low - below, high + room
 
 
-def ends(summaries) -> list[float]:
-    """Of the error bars of summaries in percent: an axis has no need to leave 0 to 100."""
+def ends(score: Score, summaries) -> list[float]:
+    """Of the error bars of summaries: an axis in percent has no need to leave 0 to 100."""
+    low, high = (0.0, 100.0) if score.unit == "%" else (-math.inf, math.inf)
     known = [s for s in summaries if s["std"] is not None]
-    return [end for s in known for end in (max(s["mean"] - s["std"], 0.0), min(s["mean"] + s["std"], 100.0))]
+    return [end for s in known for end in (max(s["mean"] - s["std"], low), min(s["mean"] + s["std"], high))]
 
 
 # ---- marks
@@ -82,12 +102,12 @@ def whisker(
         draw([end], marker=mark, markersize=6, clip_on=False)
 
 
-def strip_limits(values: list[np.ndarray], lines=()) -> tuple[float, float]:
+def strip_limits(task: Task, values: list[np.ndarray], lines=()) -> tuple[float, float]:
     """Limits for the dots of `strip` and its error bars."""
-    return limits(np.concatenate(values), ends(map(statistics.summary, values)), lines)
+    return limits(task, np.concatenate(values), ends(task.primary, map(statistics.summary, values)), lines)
 
 
-def strip(axes: Axes, values: list[np.ndarray], colours: list[str], low_high: tuple[float, float]) -> None:
+def strip(axes: Axes, task: Task, values: list[np.ndarray], colours: list[str], low_high: tuple[float, float]) -> None:
     """A line of dots a row, seeds side by side, with mean and standard deviation; the first row on top."""
     axes.set_xlim(*low_high)
     axes.set_ylim(len(values) - 0.4, -0.6)
@@ -98,29 +118,32 @@ def strip(axes: Axes, values: list[np.ndarray], colours: list[str], low_high: tu
             continue
         offsets = np.linspace(-0.22, 0.22, len(row)) if len(row) > 1 else np.zeros(1)
         axes.plot(row, y + offsets, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
-        if summary["mean"] >= low_high[0]:
+        if not cut(task, low_high, summary["mean"]):
             if summary["std"] is not None:
                 whisker(axes, y, summary["mean"] - summary["std"], summary["mean"] + summary["std"])
             axes.plot([summary["mean"]], [y], "d", color=style.INK, markersize=6)
-        point_out(axes, row, y)
+        point_out(axes, task, row, y)
 
 
-def point_out(axes: Axes, row: np.ndarray, y: float) -> None:
-    """An arrow to the left with the values that the axis leaves out."""
-    low = axes.get_xlim()[0]
-    outside = np.sort(row[row < low])
-    if not len(outside):
+def point_out(axes: Axes, task: Task, row: np.ndarray, y: float) -> None:
+    """An arrow to the side with the values that the axis leaves out, the worst first."""
+    outside = sorted((value for value in row if cut(task, axes.get_xlim(), value)), key=lambda value: task.sign * value)
+    if not outside:
         return
-    summary = statistics.summary(row)
-    text = style.spread(summary) if summary["mean"] < low else ", ".join(f"{value:.1f}" for value in outside[:3])
-    off_the_left(axes, y, text)
+    summary, score = statistics.summary(row), task.primary
+    apart = cut(task, axes.get_xlim(), summary["mean"])
+    text = style.spread(summary, score) if apart else ", ".join(style.rounded(value, score) for value in outside[:3])
+    off_the_side(axes, task, y, text)
 
 
-def off_the_left(axes: Axes, y: float, text: str) -> None:
+def off_the_side(axes: Axes, task: Task, y: float, text: str) -> None:
+    """An arrow to the worse side of a line of dots, and a text at it."""
+    left = task.higher_is_better
     axes.annotate(
         text,
-        xy=(0, y),
-        xytext=(16, 0),
+        xy=(0 if left else 1, y),
+        xytext=(16 if left else -16, 0),
+        ha="left" if left else "right",
         xycoords=axes.get_yaxis_transform(),
         textcoords="offset points",
         va="center",
@@ -129,17 +152,20 @@ def off_the_left(axes: Axes, y: float, text: str) -> None:
     )
 
 
-def reference(axes: Axes, value: float | None, name: str, colour: str, *, upright: bool = True, dash="--") -> None:
+def reference(
+    axes: Axes, score: Score, value: float | None, name: str, colour: str, *, upright: bool = True, dash="--"
+) -> None:
     """A line at `value`, its name in the legend; off the axis, the name says on which side."""
     if value is None:
         return
+    named = f"{name} {style.rounded(value, score)}"
     low, high = axes.get_xlim() if upright else axes.get_ylim()
     if low <= value <= high:
         line = axes.axvline if upright else axes.axhline
-        line(value, color=colour, linestyle=dash, linewidth=1.2, label=f"{name} {value:.1f}")
+        line(value, color=colour, linestyle=dash, linewidth=1.2, label=named)
     else:
         side = ("→" if upright else "↑") if value > high else ("←" if upright else "↓")
-        axes.plot([], [], color=colour, linestyle=dash, label=f"{name} {value:.1f} {side} off the axis")
+        axes.plot([], [], color=colour, linestyle=dash, label=f"{named} {side} off the axis")
 
 
 def legend(parent: Axes | Figure, *panels: Axes, **options) -> None:
@@ -187,19 +213,20 @@ def _ticks(axes: Axes, values: list[float], there) -> None:
 
 
 LOGARITHMIC = 80.0
-"""From a top-1 of so many percent on, a curve's axis is logarithmic in the error."""
+"""From so many percent on, a curve's axis is logarithmic in the error."""
 
 
-def accuracy_axis(axes: Axes, values: np.ndarray) -> str:
-    """A y axis that the top-1 values (%) fill; returns its name.
+def score_axis(axes: Axes, task: Task, values: np.ndarray) -> str:
+    """A y axis that the values of learning curves fill; returns its name.
 
-    Where they come near 100 it is logarithmic in 100.2 - top-1: 94 and 96 percent stand as far apart as 40 and 60.
+    Where percentages of which more is better come near 100 it is logarithmic in 100.2 - value: 94 and 96 percent stand
+    as far apart as 40 and 60.
     """
-    low, high = values.min(), values.max()
-    if high < LOGARITHMIC:
-        room = 0.04 * max(high - low, 1.0)
-        axes.set_ylim(max(low - room, 0.0), high + room)
-        return "top-1 on the test split (%)"
+    low, high, percent = values.min(), values.max(), task.primary.unit == "%"
+    if not percent or not task.higher_is_better or high < LOGARITHMIC:
+        room = 0.04 * max(high - low, point(task, values))
+        axes.set_ylim(max(low - room, 0.0) if percent else low - room, high + room)
+        return style.on_test(task.primary)
     there, back = (lambda p: -np.log10(np.maximum(100.2 - p, 1e-3)), lambda y: 100.2 - 10**-y)
     axes.set_yscale("function", functions=(there, back))
     room = 0.04 * max(there(high) - there(low), 0.1)
@@ -208,7 +235,7 @@ def accuracy_axis(axes: Axes, values: np.ndarray) -> str:
     round_numbers = [p for p in (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5, 100) if low <= p <= high]
     few = [p for p in MaxNLocator(5).tick_values(low, high) if low <= p <= high]
     _ticks(axes, round_numbers if len(round_numbers) > 2 else few, there)
-    return "top-1 on the test split (%), logarithmic in the error"
+    return f"{style.on_test(task.primary)}, logarithmic in the error"
 
 
 def loss_axis(axes: Axes, values: np.ndarray) -> None:

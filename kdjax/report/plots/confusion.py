@@ -14,7 +14,7 @@ NUMBERED = 20
 
 
 def confusion(experiment: Experiment) -> Figure | None:
-    """True against predicted class of the method with the best mean top-1, summed over seeds, rows as percentages."""
+    """True against predicted class of the method with the best mean score, summed over seeds, rows as percentages."""
     candidates = _candidates(experiment)
     best = _best(experiment, candidates)
     if best is None:
@@ -27,7 +27,7 @@ def confusion(experiment: Experiment) -> Figure | None:
     image = _matrix(axes, cells, members, cmap="Blues", norm=PowerNorm(0.5, 0, 100))
     _numbers(axes, image, "{:.0f}", dark=lambda value: value > 40)
     figure.colorbar(image, cax=bar, label="% of the true class")
-    what = f"confusion of {experiment.label(best)} (best mean top-1)" + _of(cells, members)
+    what = f"confusion of {experiment.label(best)} (best mean {experiment.score.title})" + _of(cells, members)
     subject.wide(figure, subject.title(experiment, what, {best: candidates[best]}))
     return figure
 
@@ -78,7 +78,7 @@ def _candidates(experiment: Experiment) -> dict[str, list[dict]]:
 
 
 def _best(experiment: Experiment, candidates: dict) -> str | None:
-    return max(candidates, key=lambda name: experiment.records[name]["top1"], default=None)
+    return max(candidates, key=experiment.better, default=None)
 
 
 def _names(cells: Cells, i: int) -> str:

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from kdjax.report import ranks
 from kdjax.report.grid.comparison import Cell, Comparison
-from kdjax.report.plots import style
+from kdjax.report.plots import canvas, style
 from kdjax.report.plots.pictures import save
+from kdjax.runs.task import Score
 
 MOST_ROWS, MOST_COLUMNS = 60, 40
 """The size of a picture is bounded: the rows of best average, or the first, and the first columns are drawn."""
@@ -30,12 +31,14 @@ def write(comparison: Comparison, out: Path, complain: Callable[[str], None] | N
 
 
 def grid(comparison: Comparison) -> Figure | None:
-    """Differences to the reference, blue above it and orange below; the number in each square."""
+    """Differences to the reference, blue where better and orange where worse; the number in each square."""
+    task, score = comparison.task, comparison.task.primary
     rows = [*comparison.ranked, *(row for row in comparison.rows if row not in set(comparison.ranked))]
     rows = [row for row in rows if row != comparison.reference][:MOST_ROWS]
     columns = range(len(comparison.columns))[:MOST_COLUMNS]
     cells = [[comparison.cells.get((row, i)) for i in columns] for row in rows]
-    values = np.array([[np.nan if c is None or c.difference is None else 100 * c.difference for c in r] for r in cells])
+    shown = lambda cell: np.nan if cell is None or cell.difference is None else score.scale * cell.difference  # noqa: E731
+    values = np.array([[shown(cell) for cell in of_row] for of_row in cells])
     if not np.isfinite(values).any():
         return None
     heads = ["\n".join(style.short(texts[i], 18) for _, texts in comparison.heads) for i in columns]
@@ -44,10 +47,12 @@ def grid(comparison: Comparison) -> Figure | None:
     each = min(max(0.75, 0.085 * longest), 1.4)
     figure = Figure(figsize=(2.6 + each * len(columns), 1.7 + tall + 0.27 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    most = max(float(np.nanquantile(np.abs(values), 0.9)), 0.1)  # a few that fail would make all others pale
-    image = axes.imshow(values, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
+    least = 0.1 * canvas.point(task, values[np.isfinite(values)])
+    most = max(float(np.nanquantile(np.abs(values), 0.9)), least)  # a few that fail would make all others pale
+    colours = "PuOr" if task.higher_is_better else "PuOr_r"
+    image = axes.imshow(values, cmap=colours, vmin=-most, vmax=most, aspect="auto")
     for (y, x), value in np.ndenumerate(values):
-        _square(axes, x, y, cells[y][x], dark=abs(value) > 0.65 * most)
+        _square(axes, score, x, y, cells[y][x], dark=abs(value) > 0.65 * most)
     axes.set_xticks(range(len(columns)), heads, fontsize=8)
     axes.set_yticks(range(len(rows)), [style.short(row) for row in rows])
     axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -56,22 +61,21 @@ def grid(comparison: Comparison) -> Figure | None:
     bar = figure.colorbar(image, ax=axes, location="bottom", fraction=0.05, pad=0.02, aspect=40, extend="both")
     tied = any(cell and cell.tied for row in cells for cell in row)
     marks = "\n* best of the column" + (", ~ cannot be told from it (Holm within the column, 5 %)" if tied else "")
-    bar.set_label(f"top-1 minus that of {style.short(comparison.reference)}, percentage points{marks}")
+    bar.set_label(f"{style.minus(score, style.short(comparison.reference))}{marks}")
     titles = ", ".join(title for title, _ in comparison.heads)
-    figure.suptitle(f"difference in top-1 to {style.short(comparison.reference)}, by {titles}", fontsize=10)
+    figure.suptitle(f"difference in {score.title} to {style.short(comparison.reference)}, by {titles}", fontsize=10)
     return figure
 
 
-def _square(axes: Axes, x: int, y: int, cell: Cell | None, dark: bool) -> None:
+def _square(axes: Axes, score: Score, x: int, y: int, cell: Cell | None, dark: bool) -> None:
     if cell is None or cell.difference is None:
         axes.text(x, y, "–", ha="center", va="center", fontsize=8, color=style.GREY)
         return
     mark = " *" if cell.best else " ~" if cell.tied else ""
     ink = "white" if dark else style.INK
     weight = "bold" if cell.best else "normal"
-    axes.text(
-        x, y, style.signed(cell.difference) + mark, ha="center", va="center", fontsize=8, color=ink, fontweight=weight
-    )
+    look = {"ha": "center", "va": "center", "fontsize": 8, "color": ink, "fontweight": weight}
+    axes.text(x, y, score.signed(cell.difference) + mark, **look)
 
 
 # ---- the critical-difference diagram

@@ -9,6 +9,7 @@ from kdjax.report import classes
 from kdjax.report.plots import canvas, subject
 from kdjax.report.plots.accuracy import colours
 from kdjax.report.plots.subject import Experiment
+from kdjax.runs.task import CLASSIFICATION
 
 
 def groups(experiment: Experiment) -> Figure | None:
@@ -24,9 +25,9 @@ def groups(experiment: Experiment) -> Figure | None:
     values = [[_accuracies(runs, number) for runs in rows.values()] for number in range(len(classes.GROUPS))]
     figure = Figure(figsize=(11, 1.7 + 0.3 * len(rows)), layout="constrained")
     panels = figure.subplots(1, len(classes.GROUPS), sharey=True)
-    limits = canvas.strip_limits(list(itertools.chain(*values)))
+    limits = canvas.strip_limits(CLASSIFICATION, list(itertools.chain(*values)))
     for number, (axes, name) in enumerate(zip(panels, classes.GROUPS, strict=True)):
-        canvas.strip(axes, values[number], colours(experiment, rows), limits)
+        canvas.strip(axes, CLASSIFICATION, values[number], colours(experiment, rows), limits)
         axes.set_title(f"{name}: {classes.group_sizes(results, number)}", fontsize=9)
     canvas.row_names(panels[0], [experiment.label(name) for name in rows])
     figure.supxlabel(

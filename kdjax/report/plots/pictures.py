@@ -70,7 +70,6 @@ def save(
     with matplotlib.style.context(["default", style.RC]):
         for stem, draw, drawn in pictures:
             for form, content in _rendered(stem, draw, drawn, complain).items():
-                out.mkdir(parents=True, exist_ok=True)
                 written.append(out / f"{stem}.{form}")
                 write_bytes(written[-1], content)
     _remove_others(out, set(written), stems)

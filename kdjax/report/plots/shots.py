@@ -1,4 +1,4 @@
-"""Top-1 against labelled images a class, over experiments that differ in data.shots."""
+"""The score against labelled images a class, over experiments that differ in data.shots."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ def sets(experiments: list[Experiment]) -> list[dict[float, Experiment]]:
     for experiment in experiments:
         number = images(experiment) if subject.finished(experiment.runs) else None
         if number is not None:
-            same = found.setdefault(_task(experiment), [])
+            same = found.setdefault(_shared(experiment), [])
             free = next((members for members in same if number not in members), None)
             if free is None:
                 same.append(free := {})
@@ -36,7 +36,7 @@ def shots(together: dict[float, Experiment]) -> Figure | None:
         return None
     figure = _overlaid(together, rows) if len(rows) <= ONE_AXES else _apart(together, rows)
     figure.supxlabel("labelled training images a class", fontsize=9)
-    figure.supylabel("top-1 on the test split (%)", fontsize=9)
+    figure.supylabel(style.on_test(_first(together).score), fontsize=9)
     subject.wide(figure, _title(together, rows))
     return figure
 
@@ -54,11 +54,16 @@ def _few(experiment: Experiment) -> int:
     return (experiment.runs[0]["config"].get("data") or {}).get("shots") or 0
 
 
-def _task(experiment: Experiment) -> tuple[str, str, str]:
-    """What experiments must share to stand on one axes: data set, teacher and student, the teacher's accuracy aside."""
+def _first(together: dict[float, Experiment]) -> Experiment:
+    return next(iter(together.values()))
+
+
+def _shared(experiment: Experiment) -> tuple:
+    """What experiments must share to stand on one axes: score, data set, teacher and student, not how good this is."""
     run = subject.finished(experiment.runs)[0]
     teacher, student = (run["config"].get("teacher") or {}), (run["result"].get("student") or {})
-    return str(run["result"].get("dataset")), str(teacher.get("model")), str(student.get("model"))
+    scored = experiment.score, experiment.task.higher_is_better
+    return *scored, str(run["result"].get("dataset")), str(teacher.get("model")), str(student.get("model"))
 
 
 def _rows(together: dict[float, Experiment]) -> dict[str, list[tuple[float, dict]]]:
@@ -73,15 +78,16 @@ def _rows(together: dict[float, Experiment]) -> dict[str, list[tuple[float, dict
 
 
 def _teacher(together: dict[float, Experiment]) -> float | None:
-    """In percent; None where experiments have different ones, as there is no one line then."""
-    tops = {experiment.teacher_top1 for experiment in together.values()}
+    """As drawn; None where experiments have different ones, as there is no one line then."""
+    tops = {experiment.teacher for experiment in together.values()}
     return tops.pop() if len(tops) == 1 else None
 
 
 def _axes(axes: Axes, together: dict[float, Experiment], rows: dict) -> None:
     """Limits that the rows fill, ticks at the experiments."""
     points = [summary for pairs in rows.values() for _, summary in pairs]
-    axes.set_ylim(*canvas.limits([summary["mean"] for summary in points], canvas.ends(points), (_teacher(together),)))
+    task, means = _first(together).task, [summary["mean"] for summary in points]
+    axes.set_ylim(*canvas.limits(task, means, canvas.ends(task.primary, points), (_teacher(together),)))
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     ticks = [f"{number:g}" if _few(experiment) else f"all ({number:g})" for number, experiment in together.items()]
@@ -109,16 +115,16 @@ def _overlaid(together: dict[float, Experiment], rows: dict) -> Figure:
     axes = figure.subplots()
     _axes(axes, together, rows)
     names = dict.fromkeys(name for experiment in together.values() for name in experiment.rows)
-    looks = style.looks(names, next(iter(together.values())).baseline)
+    looks = style.looks(names, _first(together).baseline)
     _draw(axes, rows, looks, {name: style.short(name) for name in rows})
-    canvas.reference(axes, _teacher(together), "teacher", style.TEACHER, upright=False)
+    canvas.reference(axes, _first(together).score, _teacher(together), "teacher", style.TEACHER, upright=False)
     canvas.legend(figure, axes, loc="outside right center", fontsize=8)
     return figure
 
 
 def _apart(together: dict[float, Experiment], rows: dict) -> Figure:
     """A panel a method, the baseline in grey beside it."""
-    baseline = next(iter(together.values())).baseline
+    baseline = _first(together).baseline
     behind = {baseline: rows[baseline]} if baseline in rows else {}
     others = [name for name in rows if name != baseline][: subject.MOST_ROWS]
     figure, panels = canvas.panels(len(others), 4, (2.4, 2.0), sharex=True, sharey=True)
@@ -132,8 +138,8 @@ def _apart(together: dict[float, Experiment], rows: dict) -> Figure:
 
 def _title(together: dict[float, Experiment], rows: dict) -> str:
     """As of one experiment, with the names of all."""
-    first = next(iter(together.values()))
+    first = _first(together)
     names = [style.short(experiment.name, 30) for experiment in together.values()]
     named = ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
     done = [subject.finished(e.rows[name]) for e in together.values() for name in rows if name in e.rows]
-    return subject.heading(named, "top-1 by labelled images", first, done, "; mean ± standard deviation")
+    return subject.heading(named, f"{first.score.title} by labelled images", first, done, "; mean ± standard deviation")

@@ -3,6 +3,8 @@
 import itertools
 from typing import NamedTuple
 
+from kdjax.runs.task import Score
+
 INK, GREY, LIGHT = "#222222", "#888888", "#dddddd"
 TEACHER = "#D55E00"
 """Okabe and Ito's vermilion: the teacher's alone, no method has it."""
@@ -53,11 +55,22 @@ def short(text: str, most: int = 40) -> str:
     return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
-def signed(value: float) -> str:
-    """ "+1.25", with a true minus sign, from a fraction to percentage points."""
-    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+def rounded(value: float, score: Score) -> str:
+    """ "94.2" of a number as it is drawn: with a digit less than in tables."""
+    return f"{value:.{score.digits - 1}f}"
 
 
-def spread(summary: dict) -> str:
-    """ "94.2 ± 0.4" of {"mean", "std"} in percent; without a spread if there is none."""
-    return f"{summary['mean']:.1f}" + ("" if summary["std"] is None else f" ± {summary['std']:.1f}")
+def spread(summary: dict, score: Score) -> str:
+    """ "94.2 ± 0.4" of {"mean", "std"} as they are drawn; without a spread if there is none."""
+    mean, std = (None if value is None else rounded(value, score) for value in (summary["mean"], summary["std"]))
+    return mean if std is None else f"{mean} ± {std}"
+
+
+def on_test(score: Score) -> str:
+    """Of an axis: "top-1 on the test split (%)"."""
+    return f"{score.title} on the test split" + (f" ({score.unit})" if score.unit else "")
+
+
+def minus(score: Score, other: str) -> str:
+    """The same of differences: "top-1 minus that of student, percentage points"."""
+    return f"{score.title} minus that of {other}" + (f",{score.difference_unit}" if score.unit else "")

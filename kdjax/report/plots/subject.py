@@ -9,7 +9,9 @@ from matplotlib.figure import Figure
 from kdjax.report import table
 from kdjax.report.classes import between
 from kdjax.report.plots import style
+from kdjax.runs import task as tasks
 from kdjax.runs.schema import TEACHER
+from kdjax.runs.task import Score, Task
 
 MOST_ROWS = 60
 """A picture with a line a method shows so many: its size is bounded."""
@@ -21,12 +23,14 @@ class Experiment:
 
     Attributes:
       name: the experiment's.
+      task: what its runs are scored by.
       rows: {method: its lines, by seed}, in the order of the table; those shown.
       records: {method: its record}, of all rows, shown or not: Holm's family is the whole experiment.
       looks: {method: how its line looks}, of all rows.
     """
 
     name: str
+    task: Task
     rows: dict[str, list[dict]]
     records: dict[str, dict]
     looks: dict[str, style.Look]
@@ -41,37 +45,50 @@ class Experiment:
         return [run for runs in self.rows.values() for run in runs]
 
     @property
-    def teacher_top1(self) -> float | None:
-        """In percent, as measured by these runs."""
-        top1 = self.records.get(TEACHER, {}).get("top1")
-        return None if top1 is None else 100 * top1
+    def score(self) -> Score:
+        """What is drawn, `score.scale` times the stored number."""
+        return self.task.primary
+
+    @property
+    def teacher(self) -> float | None:
+        """The teacher's score as it is drawn, as measured by these runs."""
+        value = self.records.get(TEACHER, {}).get(self.score.key)
+        return None if value is None else self.score.scale * value
 
     def label(self, method: str) -> str:
         return style.short(self.records[method]["row"])
 
     def summary(self, method: str) -> dict:
-        """{"mean", "std"} of last-epoch top-1 in percent, as the table has them; None where unknown."""
-        record = self.records[method]
-        return {name: None if record[key] is None else 100 * record[key] for name, key in SUMMARY.items()}
+        """{"mean", "std"} of the last epoch's score as drawn, those of the table; None where unknown."""
+        record, score = self.records[method], self.score
+        found = {"mean": record[score.key], "std": record[f"{score.key}_std"]}
+        return {name: None if value is None else score.scale * value for name, value in found.items()}
+
+    def values(self, method: str) -> np.ndarray:
+        """[n] the last epoch's score of a row's finished runs, as drawn."""
+        score = self.score
+        return np.array([score.scale * run["result"]["last"][score.key] for run in finished(self.rows[method])])
+
+    def better(self, method: str) -> float:
+        """By which rows are ordered: the higher the better; the last are those without a number."""
+        value = self.records[method][self.score.key]
+        return -np.inf if value is None else self.task.sign * value
 
     def strongest(self) -> dict[str, list[dict]]:
-        """`rows`, or the MOST_ROWS of highest top-1 with the baseline among them, in the order of the table."""
+        """`rows`, or the MOST_ROWS of best score with the baseline among them, in the order of the table."""
         if len(self.rows) <= MOST_ROWS:
             return self.rows
-        rank = lambda name: (name != self.baseline, -(self.records[name]["top1"] or 0.0))  # noqa: E731
+        rank = lambda name: (name != self.baseline, -self.better(name))  # noqa: E731
         kept = set(sorted(self.rows, key=rank)[:MOST_ROWS])
         return {name: runs for name, runs in self.rows.items() if name in kept}
 
 
-SUMMARY = {"mean": "top1", "std": "top1_std"}
-
-
 def experiments(runs: list[dict], shown: list[dict]) -> list[Experiment]:
     """The experiments of the lines in `shown`, with records of all `runs`."""
-    records = {}
+    grouped, found = table.experiments(runs), []
+    records = {name: {} for name in grouped}
     for record in table.records(runs):
-        records.setdefault(record["experiment"], {})[record["method"]] = record
-    found = []
+        records[record["experiment"]][record["method"]] = record
     for name, lines in table.experiments(shown).items():
         rows = {}
         for line in sorted(lines, key=lambda line: line["config"].get("seed", 0)):
@@ -80,7 +97,8 @@ def experiments(runs: list[dict], shown: list[dict]) -> list[Experiment]:
         if order:
             baseline = lines[0]["config"].get("baseline")
             looks = style.looks([method for method in records[name] if method != TEACHER], baseline)
-            found.append(Experiment(name, {method: rows[method] for method in order}, records[name], looks))
+            task = tasks.common(grouped[name])
+            found.append(Experiment(name, task, {method: rows[method] for method in order}, records[name], looks))
     return found
 
 
@@ -91,11 +109,6 @@ def finished(runs: list[dict]) -> list[dict]:
 
 def diverged(runs: list[dict]) -> list[dict]:
     return [run for run in runs if run["result"] and run["result"]["status"] == "diverged"]
-
-
-def top1(runs: list[dict]) -> np.ndarray:
-    """[n] last-epoch top-1 of the finished runs, in percent."""
-    return np.array([100 * run["result"]["last"]["top1"] for run in finished(runs)])
 
 
 def lost(runs: list[dict]) -> str:
