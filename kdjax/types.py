@@ -1,6 +1,6 @@
 """The pytrees that travel between models, losses and steps, each field with its shape.
 
-Sizes: B examples of a batch, K classes, H x W pixels or positions, C channels, D embedding width.
+Sizes: B examples of a batch, K classes, H x W pixels or positions, T tokens, C channels, D embedding width.
 """
 
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ class Outputs(struct.PyTreeNode):
     """What a model returns, teacher or student. A model that fills only `logits` works with losses on logits."""
 
     logits: jax.Array  # [B, K] before softmax
-    features: tuple[jax.Array, ...] = ()  # ([B, H, W, C], ...) end of each stage, shallow to deep, after activation
+    features: tuple[jax.Array, ...] = ()  # end of each stage, shallow to deep, activated: [B, H, W, C] or [B, T, C]
     preacts: tuple[jax.Array, ...] = ()  # the same before the activation
     embedding: jax.Array | None = None  # [B, D] input of the classifier
     peers: tuple["Outputs", ...] = ()  # of networks that train together with this one (kdjax.models.peers)

@@ -1,7 +1,11 @@
 """What losses share: checked access to Outputs in float32, pooling, and norms with finite gradients everywhere.
 
-Sizes: B examples, K classes, H x W positions, C channels, D embedding width.
+Sizes: B examples, K classes, H x W positions of a map, T tokens, C channels, D embedding width.
+
+Tokens [B, T, C] are maps of one column, [B, T, 1, C], to every loss that takes them: `maps` makes them so.
 """
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -35,13 +39,53 @@ def wide(x: jax.Array) -> jax.Array:
     return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
 
 
+MAPS, TOKENS = "maps [B, H, W, C]", "tokens [B, T, C]"
+
+FORMS = {
+    "logits": {2: "[B, K]"},
+    "embedding": {2: "[B, D]"},
+    "features": {4: MAPS, 3: TOKENS},
+    "preacts": {4: MAPS, 3: TOKENS},
+}
+"""Field of Outputs -> {rank: what an array of that rank is}: what a loss can take."""
+
+
+def checked(loss: str, who: str, field: str, x, forms: Mapping[int, str], layer: int | None = None) -> jax.Array:
+    """x in float32.
+
+    Args:
+      forms: {rank: what it is} of those that the loss takes, for one that takes less than FORMS[field].
+      layer: where x stands in the field, if that is a tuple.
+
+    Raises:
+      ValueError: x has another rank.
+    """
+    if x.ndim not in forms:
+        place = field if layer is None else f"{field}[{layer}]"
+        known = FORMS[field].get(x.ndim)
+        raise ValueError(
+            f"{loss}: the {who}'s {place} has shape {tuple(x.shape)}, rank {x.ndim}{f', {known}' if known else ''}; "
+            f"this loss takes {' or '.join(forms.values())}"
+        )
+    return wide(x)
+
+
+def logits_of(loss: str, who: str, outputs) -> jax.Array:
+    """[B, K] of one network, `who` in messages.
+
+    Raises:
+      ValueError: another rank.
+    """
+    return checked(loss, who, "logits", outputs.logits, FORMS["logits"])
+
+
 def logits(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
     """([B, K], [B, K]) of the student and the teacher.
 
     Raises:
-      ValueError: their shapes differ.
+      ValueError: another rank, or their shapes differ.
     """
-    s, t = wide(student.logits), wide(teacher.logits)
+    s, t = logits_of(loss, "student", student), logits_of(loss, "teacher", teacher)
     if s.shape != t.shape:
         raise ValueError(f"{loss}: logits of student and teacher must have one shape, got {s.shape} and {t.shape}")
     return s, t
@@ -51,25 +95,36 @@ def embeddings(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
     """([B, D], [B, D']) of the student and the teacher.
 
     Raises:
-      ValueError: a model that gives no embedding.
+      ValueError: a model that gives no embedding, or one of another rank.
     """
     for who, outputs in (("student", student), ("teacher", teacher)):
         if outputs.embedding is None:
             raise ValueError(f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D])")
-    return wide(student.embedding), wide(teacher.embedding)
+    return tuple(
+        checked(loss, who, "embedding", outputs.embedding, FORMS["embedding"])
+        for who, outputs in (("student", student), ("teacher", teacher))
+    )
 
 
-def maps(loss: str, student, teacher, layers, field="features", name="layers") -> list[tuple[jax.Array, jax.Array]]:
+def maps(
+    loss: str, student, teacher, layers, field="features", name="layers", *, forms=FORMS["features"], aligned=True
+) -> list[tuple[jax.Array, jax.Array]]:
     """[([B, H, W, C] of the student, [B, H', W', C'] of the teacher), ...] for the layers, shallow to deep.
+
+    Tokens [B, T, C] come as maps of one column, [B, T, 1, C].
 
     Args:
       layers: indices into `field`, each an int or a pair (student's, teacher's); None: every map but the first, which
         is the stem of the networks that have one; the only one where there is only one.
       field: "features" or "preacts", or a pair of them (student's, teacher's).
       name: of the hyperparameter, for messages.
+      forms: {rank: what it is} of those that the loss takes; {4: MAPS} if it looks at height and width.
+      aligned: the loss compares positions of the student's with positions of the teacher's, maps of different sizes
+        being pooled. Tokens are not pooled: a mean of neighbours in a sequence stands for neither.
 
     Raises:
-      ValueError: no maps, an index out of range, or None for models that have different numbers of maps.
+      ValueError: no maps, an index out of range, or None for models that have different numbers of maps; another rank;
+        if aligned, a map beside tokens, or tokens of different numbers.
     """
     fields = (field, field) if isinstance(field, str) else field
     ours, theirs = _maps_of(loss, "student", student, fields[0]), _maps_of(loss, "teacher", teacher, fields[1])
@@ -82,22 +137,31 @@ def maps(loss: str, student, teacher, layers, field="features", name="layers") -
         layers = range(min(1, len(ours) - 1), len(ours))
     if len(tuple(layers)) == 0:
         raise ValueError(f"{loss}: {name} is empty; name at least one of the student's {len(ours)} {fields[0]}")
-    pairs = [layer if isinstance(layer, tuple | list) else (layer, layer) for layer in layers]
-    return [
-        (_pick(loss, "student", ours, s, fields[0], name), _pick(loss, "teacher", theirs, t, fields[1], name))
-        for s, t in (_pair(loss, pair) for pair in pairs)
-    ]
+    pairs = []
+    for ours_at, theirs_at in (_pair(loss, layer) for layer in layers):
+        s = _pick(loss, "student", ours, ours_at, fields[0], name, forms)
+        t = _pick(loss, "teacher", theirs, theirs_at, fields[1], name, forms)
+        if aligned:
+            _check_aligned(loss, s, t)
+        pairs.append((_as_map(s), _as_map(t)))
+    return pairs
 
 
-def map_pair(loss: str, student, teacher, layer, field="features") -> tuple[jax.Array, jax.Array]:
+def map_pair(loss: str, student, teacher, layer, field="features", *, aligned=True) -> tuple[jax.Array, jax.Array]:
     """One pair of `maps`; `layer` is an int or a pair (student's, teacher's)."""
-    return maps(loss, student, teacher, (layer,), field, "layer")[0]
+    return maps(loss, student, teacher, (layer,), field, "layer", aligned=aligned)[0]
 
 
 def teacher_map(loss: str, teacher, layer, field: str = "features") -> jax.Array:
     """The teacher's map of `map_pair`, for a loss that looks at no student."""
-    layer = _pair(loss, layer)[1] if isinstance(layer, tuple | list) else layer
-    return _pick(loss, "teacher", _maps_of(loss, "teacher", teacher, field), layer, field, "layer")
+    found = _maps_of(loss, "teacher", teacher, field)
+    return _as_map(_pick(loss, "teacher", found, _pair(loss, layer)[1], field, "layer", FORMS[field]))
+
+
+def student_maps(loss: str, student, field: str = "features") -> list[jax.Array]:
+    """All of the student's maps as `maps` gives them, for a loss that looks at no teacher."""
+    found = _maps_of(loss, "student", student, field)
+    return [_as_map(_pick(loss, "student", found, i, field, "layer", FORMS[field])) for i in range(len(found))]
 
 
 def same_channels(loss: str, pairs) -> None:
@@ -111,27 +175,45 @@ def same_channels(loss: str, pairs) -> None:
 
 
 def _maps_of(loss, who, outputs, field):
-    found = getattr(outputs, field)
+    found, valid = getattr(outputs, field), f"Outputs({field}=([B, H, W, C], ...)), or tokens [B, T, C]"
+    if not isinstance(found, tuple | list):
+        told = f"one array of shape {tuple(found.shape)}" if hasattr(found, "shape") else type(found).__name__
+        raise ValueError(f"{loss}: the {who}'s {field} is {told}, not a tuple; its model must return {valid}")
     if len(found) == 0:
-        raise ValueError(
-            f"{loss}: the {who} gives no {field}; its model must return Outputs({field}=([B, H, W, C], ...))"
-        )
+        raise ValueError(f"{loss}: the {who} gives no {field}; its model must return {valid}")
     return found
 
 
-def _pair(loss, pair):
+def _pair(loss, layer):
+    pair = layer if isinstance(layer, tuple | list) else (layer, layer)
     if len(pair) != 2:
-        raise ValueError(f"{loss}: a layer is an int or a pair (student's, teacher's), got {pair!r}")
+        raise ValueError(f"{loss}: a layer is an int or a pair (student's, teacher's), got {layer!r}")
     return pair
 
 
-def _pick(loss, who, found, layer, field, name):
+def _check_aligned(loss, s, t):
+    """Raises a ValueError if positions of s do not stand for positions of t, and pooling cannot make them so."""
+    if s.ndim == t.ndim and (s.ndim != 3 or s.shape[1] == t.shape[1]):
+        return
+    told = [f"{FORMS['features'][x.ndim].split()[0]} of shape {tuple(x.shape)}" for x in (s, t)]
+    raise ValueError(
+        f"{loss}: compares the student with the teacher position by position, and was given {told[0]} and {told[1]}; "
+        "valid are two maps, or equally many tokens: name such layers, or choose a loss that compares examples, such "
+        "as similarity"
+    )
+
+
+def _as_map(x):
+    return x if x.ndim == 4 else x[:, :, None, :]
+
+
+def _pick(loss, who, found, layer, field, name, forms):
     if not -len(found) <= layer < len(found):
         raise ValueError(
             f"{loss}: {name}: {layer} is out of range; the {who} has {len(found)} {field}, valid are "
             f"{-len(found)} to {len(found) - 1}"
         )
-    return wide(found[layer])
+    return checked(loss, who, field, found[layer], forms, layer)
 
 
 def classes(loss: str, labels, num_classes: int) -> tuple[jax.Array, jax.Array]:
@@ -216,7 +298,7 @@ def convolution(x, width: int, kernel: int, name: str, *, stride=1, padding="SAM
 
 
 def positions(x) -> jax.Array:
-    """[B, H, W, C] -> [B, H*W, C]."""
+    """[B, *positions, C] -> [B, N, C], N positions in all."""
     return x.reshape(x.shape[0], -1, x.shape[-1])
 
 

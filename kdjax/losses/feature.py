@@ -1,4 +1,7 @@
-"""Losses on feature maps, one at a time. Where resolutions differ, the larger map is average-pooled."""
+"""Losses on feature maps, one at a time. Where resolutions differ, the larger map is average-pooled.
+
+All take tokens [B, T, C] too, as maps of one column: a convolution then looks at neighbours in the sequence.
+"""
 
 import itertools
 import math
@@ -14,6 +17,7 @@ from kdjax.losses.common import (
     convolution,
     dot,
     embeddings,
+    logits_of,
     map_pair,
     maps,
     pool_to_smaller,
@@ -23,7 +27,6 @@ from kdjax.losses.common import (
     subtree,
     torch_default,
     unit,
-    wide,
 )
 
 
@@ -96,7 +99,7 @@ def fsp(student, teacher, labels, *, layers=None):
     """
     if layers is None and len(student.features) == len(teacher.features):
         layers = range(len(student.features))
-    pairs = maps("fsp", student, teacher, layers)
+    pairs = maps("fsp", student, teacher, layers, aligned=False)
     if len(pairs) < 2:
         raise ValueError(f"fsp: needs at least two maps, between which it looks; got {len(pairs)}")
     same_channels("fsp", pairs)
@@ -148,13 +151,14 @@ def srrl(student, teacher, labels, *, teacher_params, classifier="classifier"):
       ValueError: no layer there that takes the teacher's embedding.
     """
     s, t = embeddings("srrl", student, teacher)
+    scores = logits_of("srrl", "teacher", teacher)
     layer = subtree("srrl", teacher_params, f"params/{classifier}")
     if not {"kernel", "bias"} <= layer.keys() or layer["kernel"].shape[0] != t.shape[-1]:
         raise ValueError(f"srrl: {classifier!r} is no linear layer on the teacher's embedding of width {t.shape[-1]}")
     s = nn.Dense(t.shape[-1], use_bias=False, kernel_init=torch_default, name="regressor")(s)
     s = nn.relu(nn.BatchNorm(**batch_norm, name="norm")(s))
     predicted = dot("bd,dk->bk", s, layer["kernel"].astype(s.dtype)) + layer["bias"].astype(s.dtype)[None]
-    return jnp.mean(optax.squared_error(s, t)) + jnp.mean(optax.squared_error(predicted, wide(teacher.logits)))
+    return jnp.mean(optax.squared_error(s, t)) + jnp.mean(optax.squared_error(predicted, scores))
 
 
 def simkd(student, teacher, labels):

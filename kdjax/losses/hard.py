@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import classes, logits, wide
+from kdjax.losses.common import classes, logits, logits_of
 
 
 def cross_entropy(student, teacher, labels, *, label_smoothing=0.0):
@@ -17,7 +17,7 @@ def cross_entropy(student, teacher, labels, *, label_smoothing=0.0):
         example counting as much as its probabilities add up to (0 where it is unlabelled).
       label_smoothing: how much of each target is spread evenly over the K classes.
     """
-    scores = wide(student.logits)  # [B, K]
+    scores = logits_of("cross_entropy", "student", student)  # [B, K]
     if labels.ndim == 2 and labels.shape != scores.shape:
         raise ValueError(f"cross_entropy: labels have shape {labels.shape}, the logits {scores.shape}")
     found = labels if labels.ndim == 2 else classes("cross_entropy", labels, scores.shape[-1])[0]

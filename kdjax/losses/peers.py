@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses.common import linear, wide
+from kdjax.losses.common import linear, logits_of, student_maps
 from kdjax.losses.hard import cross_entropy
 from kdjax.losses.soft import _kl
 from kdjax.types import Outputs
@@ -22,7 +22,8 @@ def mutual(student, teacher, labels, *, temperature=1.0):
     if not student.peers:
         raise ValueError("mutual: the student is one network; student.model must be 'peers', of two members or more")
     networks = (student, *student.peers)
-    scores = [wide(network.logits) for network in networks]
+    names = ("student", *(f"student's peers[{i}]" for i in range(len(student.peers))))
+    scores = [logits_of("mutual", *named) for named in zip(names, networks, strict=True)]
     fixed = [jax.lax.stop_gradient(s) for s in scores]
     total = sum(cross_entropy(peer, None, labels) for peer in student.peers)
     for i, own in enumerate(scores):
@@ -35,17 +36,17 @@ def self_distillation(student, teacher, labels, *, alpha=0.3, temperature=3.0):
     """The network teaches classifiers on its own shallower stages. Zhang et al. 2019 (BYOT), arXiv:1905.08094.
 
     Sum over all feature maps but the last of (1 - alpha) cross-entropy + alpha T^2 KL(network || classifier), where
-    the classifier is linear on the map's mean. The paper's bottleneck layers before the classifiers and its third
-    term, a hint on the maps, are left out. Needs no teacher.
+    the classifier is linear on the mean over a map's positions, or over tokens. The paper's bottleneck layers before
+    the classifiers and its third term, a hint on the maps, are left out. Needs no teacher.
 
     Raises:
       ValueError: fewer than two feature maps.
     """
     if len(student.features) < 2:
         raise ValueError(f"self_distillation: needs two feature maps or more, the student has {len(student.features)}")
-    final, total = jax.lax.stop_gradient(wide(student.logits)), 0.0
-    for i, x in enumerate(student.features[:-1]):
-        scores = linear(wide(x).mean((1, 2)), final.shape[-1], f"classifier{i}")
+    final, total = jax.lax.stop_gradient(logits_of("self_distillation", "student", student)), 0.0
+    for i, x in enumerate(student_maps("self_distillation", student)[:-1]):
+        scores = linear(x.mean((1, 2)), final.shape[-1], f"classifier{i}")
         total += (1 - alpha) * cross_entropy(Outputs(scores), None, labels)
         total += alpha * jnp.mean(_kl(scores, final, temperature))
     return total

@@ -14,7 +14,7 @@ def similarity(student, teacher, labels, *, layer=-1):
     Args:
       layer: the map, an int or a pair (student's, teacher's).
     """
-    s, t = map_pair("similarity", student, teacher, layer)
+    s, t = map_pair("similarity", student, teacher, layer, aligned=False)
     return jnp.mean(optax.squared_error(_similarities(s), _similarities(t)))
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax.linen import initializers
 
-from kdjax.losses.common import batch_norm, convolution, embeddings, maps, pool
+from kdjax.losses.common import MAPS, batch_norm, convolution, embeddings, maps, pool
 
 _kaiming_uniform = initializers.variance_scaling(1.0, "fan_in", "uniform")
 
@@ -17,7 +17,7 @@ def reviewkd(student, teacher, labels, *, layers=None, student_preacts=False, le
     by the next deeper one, brought to the resolution of the teacher's map, compared with it through a 3x3 convolution,
     and handed on at that resolution. The teacher's maps are those before the activation; embeddings come last, as maps
     of one position. All shapes are inferred; mean squared differences, summed over maps, as in mdistiller's
-    ReviewKD.py.
+    ReviewKD.py. Takes maps alone: tokens have no height and width to be pooled and resized.
 
     Args:
       layers: maps, ints or pairs (student's, teacher's); None: all but the first.
@@ -26,7 +26,7 @@ def reviewkd(student, teacher, labels, *, layers=None, student_preacts=False, le
     """
     fields = "preacts" if student_preacts else "features", "preacts"
     embedded = (x[:, None, None, :] for x in embeddings("reviewkd", student, teacher))
-    pairs = [*maps("reviewkd", student, teacher, layers, fields), tuple(embedded)]
+    pairs = [*maps("reviewkd", student, teacher, layers, fields, forms={4: MAPS}), tuple(embedded)]
     middle = min(512, pairs[-1][0].shape[-1])
     total, fused = 0.0, None
     for i, (s, t) in reversed(list(enumerate(pairs))):

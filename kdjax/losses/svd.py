@@ -34,7 +34,7 @@ def kdsvd(student, teacher, labels, *, layers=None, rank=1):
     Raises:
       ValueError: one map, or maps of student and teacher that differ in channels.
     """
-    pairs = maps("kdsvd", student, teacher, layers)
+    pairs = maps("kdsvd", student, teacher, layers, aligned=False)
     if len(pairs) < 2:
         raise ValueError(f"kdsvd: needs at least two maps, between which it looks; got {len(pairs)}")
     same_channels("kdsvd", pairs)
