@@ -41,7 +41,7 @@ def squared_error(student, teacher, target):
     Args:
       target: numbers [B]; the student has one logit an example, which is its prediction.
     """
-    scores = wide(student.logits)
+    scores = logits_of("squared_error", "student", student)
     if scores.shape != (*target.shape, 1) or not jnp.issubdtype(target.dtype, jnp.floating):
         raise ValueError(
             f"squared_error: targets are {target.dtype} {target.shape}, logits {scores.shape}; it is for regression, "
