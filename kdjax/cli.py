@@ -93,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", nargs="?", help="methods, losses, models, datasets, or the name of one; all when left out")
     sub = command("check", _check, "tell whether a loss keeps the contract")
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
+    sub.add_argument("--task", choices=("classification", "regression"), default="classification")
     sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
     sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
     sub.add_argument("--teacher", help="the model that compression ratios refer to")
@@ -313,7 +314,7 @@ def _check(args, _) -> int:
     parallel.setup()
     from kdjax.losses import check
 
-    return check.main(args.loss)
+    return check.main(args.loss, args.task)
 
 
 def _cost(args, _) -> None:

@@ -18,18 +18,18 @@ once = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_le
 """jit for a program that runs one time: unoptimized, XLA makes it in half the seconds."""
 
 
-def examples(seed: int, dtype=jnp.float32) -> Outputs:
+def examples(seed: int, dtype=jnp.float32, outputs: int = CLASSES) -> Outputs:
     """Outputs as a model returns them, of random numbers: four feature maps, preacts, an embedding and logits."""
     rng = np.random.default_rng(seed)  # numpy's: every function of JAX would be compiled first
     maps = tuple(rng.standard_normal((BATCH, s, s, c)) for s, c in SIZES)
-    outputs = Outputs(
-        logits=3 * rng.standard_normal((BATCH, CLASSES)),
+    made = Outputs(
+        logits=3 * rng.standard_normal((BATCH, outputs)),
         features=tuple(np.maximum(x, 0) for x in maps),
         preacts=maps,
         embedding=rng.standard_normal((BATCH, WIDTH)),
-        peers=(Outputs(rng.standard_normal((BATCH, CLASSES))),),
+        peers=(Outputs(rng.standard_normal((BATCH, outputs))),),
     )
-    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype)), outputs)
+    return jax.tree.map(lambda x: jax.device_put(x.astype(dtype)), made)
 
 
 def teacher_params() -> dict:
@@ -57,17 +57,20 @@ def step_context() -> dict:
 CALLED, TRACED = "can be called on student, teacher, labels", "works under jit"
 
 
-def verify(fn) -> tuple[list[tuple[str, str]], dict]:
+def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dict]:
     """([(what is checked, what is wrong or "")], the loss's own parameters and statistics).
 
-    The checks run on random Outputs with float32 and bfloat16 numbers; hyperparameters have their defaults.
+    The checks run on random Outputs with float32 and bfloat16 numbers; hyperparameters have their defaults. Targets are
+    classes, or for a task of "regression" numbers, of which one logit is the prediction.
     """
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
         return [("asks only for what the step has", f"{unknown[0]!r}{nearest(unknown[0], CONTEXT)}")], {}
     module, context = lift(fn), step_context()
-    labels = jax.device_put(np.arange(BATCH, dtype=np.int32) % CLASSES)
-    given = jax.random.key(3), examples(0), examples(1), labels
+    numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
+    labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
+    student, teacher = (examples(seed, outputs=1 if numbers else CLASSES) for seed in (0, 1))
+    given = jax.random.key(3), student, teacher, labels
     init = functools.partial(module.init_with_output, **context)
     try:
         shape, _ = jax.eval_shape(init, *given)
@@ -155,10 +158,10 @@ def _bfloat16(result) -> str:
     return "" if np.isfinite(result) else f"is {result}"
 
 
-def main(name: str) -> int:
+def main(name: str, task: str = "classification") -> int:
     """Prints the findings of `kdjax check`; the exit status is 1 if the contract is broken."""
     fn = find(name, kdjax.losses, "loss")
-    results, variables = verify(fn)
+    results, variables = verify(fn, task)
     print(f"{name}: the contract of a loss")
     for what, wrong in results:
         print(f"  {'NO' if wrong else 'ok'}  {what}{f': {wrong}' if wrong else ''}")

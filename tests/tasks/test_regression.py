@@ -51,7 +51,7 @@ def test_squared_error(predicted):
 
 def config(**changes):
     made = load_config("configs/diabetes.py", [])
-    made.seeds, made.epochs, made.teacher.epochs = (0, 1), 4, 6
+    made.seeds, made.epochs, made.teacher.epochs, made.eval_every_epochs = (0, 1), 4, 6, 1
     with made.unlocked():
         made.update(changes)
     return resolve(made)

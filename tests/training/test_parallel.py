@@ -145,7 +145,7 @@ def test_split_batches_stopped_and_continued(tmp_path):
 
 
 def test_a_batch_that_does_not_divide(tmp_path):
-    with pytest.raises(ValueError, match=r"config.batch_size: 30 images do not divide by the 8 devices.*24 or 32 do"):
+    with pytest.raises(ValueError, match=r"config.batch_size: 30 examples do not divide by the 8 devices.*24 or 32 do"):
         run(tmp_path, "batch", batch_size=30)
     assert not list(tmp_path.rglob("*.json"))
 
@@ -178,7 +178,10 @@ def test_augmentation_of_a_split_batch_is_that_of_the_whole():
     rng = np.random.default_rng(0)
     images, labels = jnp.asarray(rng.integers(0, 256, (40, 8, 8, 3)), jnp.uint8), jnp.arange(40) % K
     mixed = augment.compose({"flip": {}, "mixup": {}}, (0.5,), (0.5,), K)
-    for indices, steps in ((rng.permutation(40)[:16], 3), (rng.integers(0, 40, (2, 16)), np.array([3, 4]))):
+    for indices, steps in (
+        (rng.permutation(40)[None, :16], np.array([3])),
+        (rng.integers(0, 40, (2, 16)), np.array([3, 4])),
+    ):
         whole = parallel.compile_prepare(mixed, place(1))(images, labels, indices, jax.random.key(1), steps)
         several = place(4)
         prepare = parallel.compile_prepare(mixed, several)
