@@ -56,7 +56,7 @@ AIMS = {
 def kill(process: subprocess.Popen, out: Path, aim: str, seconds: float, rng: random.Random) -> bool:
     """Kills the process at a moment of the kind `aim`; False if it ended before."""
     watched = AIMS[aim]
-    deadline = time.monotonic() + (rng.uniform(0, seconds) if watched is None else 60)
+    deadline = time.monotonic() + (rng.uniform(0, seconds) if watched is None else 600)
     before, left = watched and watched(out), rng.randint(1, 8 if aim == "writing a checkpoint" else 2)
     while process.poll() is None:
         if watched is not None and (now := watched(out)) != before:

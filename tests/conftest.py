@@ -1,5 +1,15 @@
-"""Strict settings for every test: warnings are errors, no silent promotion, eight virtual CPU devices."""
+"""Strict settings for every test: warnings are errors, no silent promotion.
 
+What a file may say of itself, in a variable of its module:
+  OPTIMIZED = True   its programs are compiled as users' are. Elsewhere LLVM optimizes nothing, in this process and in
+                     those that it starts: XLA's own passes, and so the order of a sum, stay, and compiling, which is
+                     most of what tests do, takes a third of the time. JAX_DISABLE_MOST_OPTIMIZATIONS=0 scripts/test
+                     optimizes all of them.
+  DEVICES = 8        it sees so many devices. Elsewhere it is two: each device more has programs compiled for it, and
+                     takes a thread that compiles beside the others, with hundreds of megabytes for a large program.
+"""
+
+import ctypes
 import faulthandler
 import gc
 import os
@@ -15,6 +25,8 @@ from kdjax import cli
 from kdjax.training import parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
+PLAIN = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+"""Of the files that do not say OPTIMIZED, for the processes that they start too."""
 PEAKS = pytest.StashKey[dict]()
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -26,13 +38,30 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(autouse=True, scope="module")
+def _settings_of_one_file(request):
+    """OPTIMIZED and DEVICES."""
+    every, count = jax.local_devices, getattr(request.module, "DEVICES", 2)
+    plain = "0" if getattr(request.module, "OPTIMIZED", False) else PLAIN
+    jax.config.update("jax_disable_most_optimizations", plain == "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", plain)
+        patch.setattr(jax, "local_devices", lambda *args, **kwargs: every(*args, **kwargs)[:count])
+        patch.setattr(jax, "device_count", lambda *args: len(jax.local_devices(*args)))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
 def _memory_of_one_file():
     """Lets go of what a file has compiled, after its own fixtures: a program holds megabytes and some of the memory
     mappings of which Linux gives a process 65,530; without them the next load of a program is a segmentation fault.
+    glibc keeps what is freed for the thread that asked for it, a gigabyte and more of what compiling has taken, unless
+    it is told to give it back.
     """
     yield
     jax.clear_caches()
     gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def pytest_sessionfinish(session):

@@ -151,15 +151,17 @@ class FourClasses(nn.Module):
         return nn.Dense(4)(image.reshape(len(image), -1))
 
 
-def in_pieces(config, root, calls: int):
-    """Runs an experiment that is stopped whenever it has taken `calls` calls of the step: (directory, stops)."""
+def in_pieces(config, root, calls: int, **chosen):
+    """Runs an experiment, or what is chosen of it as for `experiment.run`, that is stopped whenever it has taken
+    `calls` calls of the step: (directory, stops).
+    """
     for stops in range(1000):
         with Display(Console(file=io.StringIO())) as display:
             taken = []
             display.advance = taken.append
             try:
                 stop = lambda: 15 * (len(taken) >= calls)  # noqa: B023, E731
-                return experiment.run(config, root, display=display, stop_signal=stop), stops
+                return experiment.run(config, root, display=display, stop_signal=stop, **chosen), stops
             except cohort.Stopped:
                 pass
     raise AssertionError("it never ends")

@@ -185,10 +185,10 @@ def test_odd_names_are_read(tree):
 
 
 def test_grocery_store(shared_data):
-    """2,640 + 296 + 2,485 photographs of 96 pixels: 2.3 s on two cores, 0.4 ms an image."""
-    start = time.monotonic()
+    """2,640 + 296 + 2,485 photographs of 96 pixels: 0.4 ms of a core an image."""
+    start = time.process_time()
     dataset = load(shared_data / "grocery_store", image_size=64, mean=(0.5,) * 3, std=(0.5,) * 3)
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     assert [len(split) for split in dataset.splits.values()] == [2640, 296, 2485]
     assert len(dataset.classes) == 81
     assert dataset.warnings[0].startswith("validation has no image of 21 of 81 classes: 'Alpro-Fresh-Soy-Milk'")
@@ -345,8 +345,8 @@ def test_many_empty_files_fail_fast(files, tree):
     for number in range(files):
         os.close(os.open(f"{number:06}\n.png", os.O_CREAT | os.O_WRONLY, dir_fd=folder))
     os.close(folder)
-    start = time.monotonic()
+    start = time.process_time()
     message = rf"{files:,} image files in .*/train' are empty: 'train/cat/000000\\n.png'.* and {files - 5:,} more"
     with pytest.raises(ValueError, match=message):
         load(tree)
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 20  # seconds of a core, which others' work does not lengthen; 3 of them

@@ -76,6 +76,7 @@ def cluster(tmp_path_factory):
     settings = SETTINGS.format(folder=folder, host=socket.gethostname(), ports=free_ports(3))
     (folder / "slurm.conf").write_text(settings)
     environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+    environment |= {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     munge = ("munged", "--foreground", "--force", f"--key-file={folder}/key", f"--socket={folder}/munge.socket")
     munge += (f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/seed")
     daemons = [munge, ("slurmctld", "-D"), ("slurmd", "-D", "-N", "one"), ("slurmd", "-D", "-N", "two")]
@@ -94,14 +95,14 @@ def cluster(tmp_path_factory):
         ask(environment, "scancel", f"--user={os.getuid()}")
         for process in reversed(started):
             process.terminate()
-            process.wait(30)
+            process.wait(300)
 
 
 def ask(environment, *command) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True).stdout
 
 
-def until(holds, folder: Path, seconds: float = 60.0) -> None:
+def until(holds, folder: Path, seconds: float = 600.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -122,15 +123,15 @@ def start(cluster, out: Path, *more, config="tests/tiny_config.py:epochs=1", pre
         "--launcher=slurm",
     ]
     options = ["--launcher.gpus_per_node=0", "--launcher.cpus_per_task=1", "--launcher.time=10", *more]
-    quiet = {"JAX_NUM_CPU_DEVICES": "1", "JAX_COMPILATION_CACHE_DIR": str(out.parent / "cache")}
+    environment = cluster | {"JAX_NUM_CPU_DEVICES": "1"}
     return subprocess.Popen(
-        [*command, *options], env=cluster | quiet, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, *options], env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 def launch(cluster, out: Path, *more, **options) -> tuple[int, str, str]:
     process = start(cluster, out, *more, **options)
-    printed, complained = process.communicate(timeout=300)
+    printed, complained = process.communicate(timeout=900)
     return process.returncode, printed, complained
 
 
@@ -157,7 +158,7 @@ def test_a_teacher_that_is_cancelled(cluster, tmp_path):
     assert f"job {number}  teacher (submitted earlier)" in again[1]
     assert len(ask(cluster, "squeue", "--noheader").splitlines()) == 2
     ask(cluster, "scancel", number)
-    _, complained = process.communicate(timeout=120)
+    _, complained = process.communicate(timeout=900)
     assert process.returncode == 1
     assert f"job {number} (teacher) failed: CANCELLED" in complained
     assert "not started: the teacher's job failed" in complained

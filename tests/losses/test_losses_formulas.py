@@ -21,6 +21,7 @@ from kdjax.losses.lift import context_names, lift
 from kdjax.types import Outputs
 from tests.losses.test_losses import B, K, N, context, labels, outputs
 
+OPTIMIZED = True
 FIELDS = ("logits", "features", "preacts", "embedding")
 
 

@@ -12,6 +12,7 @@ import pytest
 from kdjax import losses
 from kdjax.types import Outputs
 
+OPTIMIZED = True
 FOLDER = Path(__file__).parents[1] / "goldens"
 ALL_MAPS = ("attention", "nst", "fsp")  # these were computed on f0 too
 

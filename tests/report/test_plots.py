@@ -68,7 +68,7 @@ def test_same_lines_same_bytes_in_another_process(written, tmp_path):
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nlines.linewidth: 9\n")
     changed = {"PYTHONHASHSEED": "77", "MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "86400"}
     command = [sys.executable, "-c", SAME, str(tmp_path / "b")]
-    subprocess.run(command, check=True, env={**os.environ, **changed}, timeout=240)
+    subprocess.run(command, check=True, env={**os.environ, **changed}, timeout=900)
     for path in written[1]:
         assert (tmp_path / "b" / path.name).read_bytes() == path.read_bytes(), path.name
 

@@ -13,6 +13,7 @@ from kdjax.types import as_outputs
 from tests import tiny
 from tests.training.test_cohort import assert_same, results
 
+OPTIMIZED = True
 FLOATS = {jnp.dtype(jnp.float32)}
 OFTEN = ("kd", "vid", "factor_transfer", "reviewkd", "simkd", "crd", "mutual", "self_distillation")
 """Recipes with layers, stages, other students or memories; the rest are traced among the slow tests."""

@@ -98,12 +98,14 @@ def test_methods_and_seeds_added_later(undisturbed, tmp_path):
     assert_same(undisturbed, results(directory))
 
 
-@pytest.mark.parametrize("calls", [2, 7, 11])
-def test_stopped_and_continued(undisturbed, tmp_path, calls):
+@pytest.mark.parametrize(("calls", "chosen"), [(2, dict(only=("remembered",), seeds=(1,))), (7, {})])
+def test_stopped_and_continued(undisturbed, tmp_path, calls, chosen):
     """Stopped again and again after so many calls of the step, from the first batch of the teacher on."""
-    directory, stops = tiny.in_pieces(tiny.config(), tmp_path, calls)
-    assert stops > 1
-    assert_same(undisturbed, results(directory))
+    directory, stops = tiny.in_pieces(tiny.config(), tmp_path, calls, **chosen)
+    assert stops > (1 if not chosen else 8)  # at every second of the teacher's 8 steps and the 12 of the method
+    continued = results(directory)
+    assert len(continued) == (2 if chosen else len(undisturbed))
+    assert_same(continued, undisturbed)
 
 
 def test_checkpoint_at_every_step_changes_nothing(undisturbed, tmp_path):

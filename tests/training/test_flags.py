@@ -14,6 +14,7 @@ from kdjax.runs.directory import Run
 from kdjax.training import parallel
 from tests import tiny
 
+OPTIMIZED = True
 GRADIENT = """
 import os, sys
 from kdjax.training import parallel

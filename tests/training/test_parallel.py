@@ -23,6 +23,7 @@ from tests.losses.test_losses import STUDENT, WIDTH, K
 from tests.training.test_cohort import assert_same, results
 
 BATCH, STEPS = 16, 4
+DEVICES = 8
 
 
 class Net(nn.Module):
@@ -62,14 +63,6 @@ def batches(alike: bool):
         yield {"input": image, "target": label, "index": jnp.asarray(rng.permutation(24)[:BATCH])}, teacher
 
 
-@pytest.fixture
-def compiled_fast():
-    """Without most of XLA's optimizations: compiling is what takes the time here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @functools.cache
 def trained(group: int, devices: int):
     """(parameters, statistics, value of every loss at each step) after some steps on so many devices."""
@@ -93,7 +86,7 @@ def trained(group: int, devices: int):
 
 @pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize("group", range(len(groups())))
-def test_every_loss_on_several_devices_as_on_one(group, devices, compiled_fast):
+def test_every_loss_on_several_devices_as_on_one(group, devices):
     """Parameters, BatchNorm's statistics, memory banks, and the value of each loss at each step."""
     one, several = trained(group, 1), trained(group, devices)
     assert one[2][0].keys() == {"loss", *(f"loss/{test_losses.name(case)}" for case in groups()[group])}

@@ -65,7 +65,7 @@ def both_fail(directory: Path, where: str) -> list[tuple[int, str]]:
         for number in (0, 1)
     ]
     try:
-        printed = [process.communicate(timeout=300)[0] for process in started]
+        printed = [process.communicate(timeout=900)[0] for process in started]
     finally:
         for process in started:
             process.kill()
@@ -102,7 +102,7 @@ def test_errors_are_told_as_they_are():
 
 
 def finish(process: subprocess.Popen) -> str:
-    printed = process.communicate(timeout=300)[0]
+    printed = process.communicate(timeout=900)[0]
     assert process.returncode == 0, printed
     return printed
 
