@@ -12,6 +12,7 @@ from kdjax import data
 from kdjax.files import replacing
 from kdjax.find import nearest
 from kdjax.models import convolve, weights
+from kdjax.runs import task
 from kdjax.runs.directory import Run
 from kdjax.ship import inference, serve
 from kdjax.training import checkpoint
@@ -55,6 +56,8 @@ def export(run, target="", format: str = "", say=lambda message: None) -> dict:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
     run = Run(run)
     config, result = run.finished()
+    if result.get("image_shape", ()) is None or task.of(result).name != task.CLASSIFICATION.name:
+        raise ValueError(f"{run.path}: only classifiers of images are exported so far; this is {task.of(result).name}")
     try:
         target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
         description = {**_description(config, result), "weights": target.name}

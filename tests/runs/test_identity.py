@@ -157,6 +157,19 @@ def test_a_changed_loss_is_told(root):
     assert "student/seed0: tests.tiny has changed since this run began" in run(small(), root, seeds=(0,))
 
 
+def test_all_code_of_ones_own_is_known():
+    named = {
+        "spec": {"mine": {"fn": "tests.tiny.noisy"}, "kd": {"weight": 1.0}},
+        "data": {"source": "tests.tiny.blackened", "augment": {"mine": {"fn": "tests.fabricated.x"}}},
+        "student": {"model": "resnet8"},
+        "teacher": {"model": "tests.training.test_parallel.Net"},
+        "task": "kdjax.tasks.regression.TASK",
+        "metrics": {"spread": "tests.tasks.test_regression.spread"},
+    }
+    modules = ("tests.fabricated", "tests.tasks.test_regression", "tests.tiny", "tests.training.test_parallel")
+    assert tuple(identity.of_code(named)) == modules
+
+
 @pytest.mark.parametrize("known", ["teacher", "data"])
 def test_half_a_run_of_another_teacher_is_not_continued(root, known):
     run_ = Run(root / "tiny/stateless/seed0")

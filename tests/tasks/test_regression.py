@@ -13,6 +13,7 @@ from kdjax.config.overrides import load_config
 from kdjax.data import Arrays, Dataset, load
 from kdjax.experiment import predictions
 from kdjax.runs.directory import Run
+from kdjax.ship.export import export
 from kdjax.tasks import named, own_metrics, regression
 from kdjax.tasks.task import Task
 from kdjax.types import Outputs
@@ -88,6 +89,11 @@ def test_predictions_are_those_that_the_result_is_of(directory):
         assert made_again[name] == pytest.approx(result["last"][name], rel=2e-3)
     with pytest.raises(ValueError, match="so nothing is known of single examples"):
         predictions.read(directory / "matched")
+
+
+def test_only_images_are_exported(directory, tmp_path):
+    with pytest.raises(ValueError, match="only classifiers of images are exported so far; this is regression"):
+        export(directory / "matched/seed0", tmp_path / "student.safetensors")
 
 
 def test_without_predictions(tmp_path):
