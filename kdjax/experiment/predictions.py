@@ -1,10 +1,11 @@
 """What a student predicts of each test example, kept beside its result: for bootstraps, and tables made again."""
 
-import os
+import io
 from pathlib import Path
 
 import numpy as np
 
+from kdjax.files import write_bytes
 from kdjax.training.evaluate import Evaluation
 
 NAME = "predictions.npz"
@@ -18,13 +19,9 @@ def write(run: Path, evaluation: Evaluation, target: np.ndarray) -> None:
     arrays = {"logits": np.clip(evaluation.logits, -65504, 65504).astype(np.float16), "target": target}
     arrays |= {"index": np.arange(len(target), dtype=np.int32)}
     arrays |= {f"score/{name}": values for name, values in evaluation.scores.items()}
-    temporary = run / f".{NAME}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(temporary, run / NAME)
-    finally:
-        temporary.unlink(missing_ok=True)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(run / NAME, content.getvalue())
 
 
 def read(run: Path) -> dict[str, np.ndarray]:
