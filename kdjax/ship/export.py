@@ -170,7 +170,7 @@ def _images(config: dict, image_shape, say) -> tuple[list, str]:
     except (ValueError, OSError) as error:
         say(f"not checked on the test split: {error}")
         return images, "18 random images"
-    chosen = split.image[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
+    chosen = split.input[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
     return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
 
 

@@ -102,7 +102,7 @@ def _export(path: Path, config: dict, train, images: int) -> list[Path]:
     plain, small = path / "student.onnx", path / "student-int8.onnx"
     export.export(path, plain, "onnx")
     chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
-    image = train.image[chosen]
+    image = train.input[chosen]
     int8.quantize(plain, small, image.decode() if isinstance(image, Encoded) else image)
     if config["spec"].get("quantize"):
         plain.unlink()
@@ -141,10 +141,10 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
 
 def _top1(served, test, batch_size: int) -> float:
     hits = 0
-    for start in range(0, len(test.label), batch_size):
-        image = test.image[start : start + batch_size]
-        hits += int((served.predict(image).argmax(axis=1) == test.label[start : start + batch_size]).sum())
-    return hits / len(test.label)
+    for start in range(0, len(test), batch_size):
+        image = test.input[start : start + batch_size]
+        hits += int((served.predict(image).argmax(axis=1) == test.target[start : start + batch_size]).sum())
+    return hits / len(test)
 
 
 def _summary(rows: list[dict]) -> dict:
