@@ -77,3 +77,13 @@ def test_tables_are_made_without_jax():
         "bad = {'jax', 'flax', 'optax', 'orbax'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_table_needs_no_slow_import():
+    """scipy.stats and scipy.optimize take longer to import than a table takes to make."""
+    code = (
+        "import sys; from kdjax import cli; from kdjax.report import table; runs = table.read('results/digits'); "
+        "from rich.console import Console; Console(quiet=True).print(table.terminal(runs)); table.markdown(runs); "
+        "bad = {'scipy.stats', 'scipy.optimize', 'sklearn', 'matplotlib'} & set(sys.modules); assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

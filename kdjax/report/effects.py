@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import special
 
 from kdjax.report.statistics import CONFIDENCE
 from kdjax.runs.task import Task
@@ -42,10 +42,12 @@ def cohen(n: int, difference: float | None, std: float | None) -> dict:
 
 def _noncentrality(t: float, freedom: int, quantile: float) -> float:
     """The noncentrality for which t >= 0 is this quantile, between 0.01 and 0.99, of the distribution."""
-    if t > 1e4:  # scipy.stats.nct ends at some 1e5; here the mean's own error has no part in the interval any more
-        return t * math.sqrt(stats.chi2.isf(quantile, freedom) / freedom)
-    least, most = np.sqrt(stats.chi2.ppf([0.001, 0.999], freedom) / freedom) * t + [-5, 5]
-    return float(optimize.brentq(lambda value: stats.nct.cdf(t, freedom, value) - quantile, least, most))
+    from scipy import optimize  # slow to import, and only table.csv has intervals
+
+    if t > 1e4:  # special.nctdtr ends at some 1e5; here the mean's own error has no part in the interval any more
+        return t * math.sqrt(special.chdtri(freedom, quantile) / freedom)
+    least, most = np.sqrt(2 * special.gammaincinv(freedom / 2, [0.001, 0.999]) / freedom) * t + [-5, 5]
+    return float(optimize.brentq(lambda value: special.nctdtr(freedom, value, t) - quantile, least, most))
 
 
 def posterior(n: int, difference: float | None, std: float | None, rope: float | None) -> dict:
@@ -64,6 +66,7 @@ def posterior(n: int, difference: float | None, std: float | None, rope: float |
     """
     if std is None or rope is None:
         return dict.fromkeys(("rope", "better", "equal", "worse"))
-    mean = stats.t(n - 1, difference, std / math.sqrt(n))
-    better, worse = float(mean.sf(rope)), float(mean.cdf(-rope))
+    scale = std / math.sqrt(n)
+    above, below = (difference - rope) / scale, (-rope - difference) / scale
+    better, worse = (float(special.stdtr(n - 1, value)) for value in (above, below))
     return {"rope": rope, "better": better, "equal": max(0.0, 1 - better - worse), "worse": worse}

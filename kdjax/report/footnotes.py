@@ -81,10 +81,10 @@ def _divergence(told: dict) -> str:
 
 def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
     """Rows of another budget or data: an experiment's directory may hold runs that its config no longer has."""
-    shared, found = shared_config(lines), []
+    shared, found = _budget(shared_config(lines)), []
     for line in students_of(own):
         if line["result"] and "spec" in line["config"]:
-            one, other = ({k: c[k] for k in BUDGET if k in c} for c in map(completed, (shared, line["config"])))
+            one, other = shared, _budget(line["config"])
             view = spec_of(line).get("data") or {}  # what a row has for itself is told as such
             if isinstance(other.get("data"), dict):
                 other["data"] = {**other["data"], **{k: (one.get("data") or {}).get(k) for k in view}}
@@ -92,6 +92,12 @@ def _other_config(own: list[dict], lines: list[dict]) -> list[str]:
     if not found:
         return []
     return [f"Trained with another config than the first row: {', '.join(dict.fromkeys(found))}."]
+
+
+def _budget(config: dict) -> dict:
+    """The fields of BUDGET, as a config of today has them."""
+    config = completed(config)
+    return {key: config[key] for key in BUDGET if key in config}
 
 
 # ---- what a row does otherwise than the others

@@ -31,7 +31,7 @@ class Experiment:
     name: str
     task: Task
     lines: list[dict]  # of runs.jsonl, of the rows that are shown
-    records: list[dict]  # the rows that are shown, the teacher's first
+    records: list[dict]  # the rows that are shown, the teacher's first; without what `sized` adds
     compared: int  # rows with a p value, shown or not: the family of Holm's method
     spread: power.Spread | None  # of paired differences, over all rows
     rope: float | None  # the region of practical equivalence, where the table shows the probabilities
@@ -78,7 +78,14 @@ def records(runs: list[dict], shown: list[dict] | None = None) -> list[dict]:
     seconds_share is the wall time in which a cohort (the methods of one seed, trained together) was trained, divided
     by its methods: no method's own time; `published...` is of the paper.
     """
-    return [record for experiment in selected(runs, shown) for record in experiment.records]
+    return [sized(record) for experiment in selected(runs, shown) for record in experiment.records]
+
+
+def sized(record: dict) -> dict:
+    """`record` with d_z and its interval, which take longest to compute and which only the CSV has."""
+    if record["pairs"] is None:
+        return record
+    return record | effects.cohen(record["pairs"], record["difference"], record["difference_std"])
 
 
 def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | None) -> Experiment:
@@ -125,12 +132,12 @@ def _student(lines: list[dict], task: Task, baseline: dict, rope: float | None) 
 
 
 def _compared(values: dict, baseline: dict, task: Task, rope: float | None) -> dict:
-    """The COMPARISON of a row, but for p_holm, which takes them all."""
+    """The COMPARISON of a row, but for p_holm, which takes them all, and what `sized` adds."""
     test = statistics.paired(values, baseline)
     pairs, difference, std = test.pop("n"), test["difference"], test["difference_std"]
     seen = {"pairs": pairs, **test, "detectable": power.detectable(pairs, std)}
     gained = None if difference is None else task.sign * difference
-    return seen | effects.cohen(pairs, difference, std) | effects.posterior(pairs, gained, std, rope)
+    return seen | effects.posterior(pairs, gained, std, rope)
 
 
 def _teacher(own: list[dict], task: Task, others: list[dict]) -> list[dict]:

@@ -14,7 +14,7 @@ from kdjax.files import write_text
 from kdjax.report import footnotes, forms, grids, protocol
 from kdjax.report import latex as tex
 from kdjax.report.grids import Grid
-from kdjax.report.records import Experiment, class_records, selected
+from kdjax.report.records import Experiment, class_records, selected, sized
 from kdjax.report.records import experiments as experiments
 from kdjax.report.records import records as records
 from kdjax.report.wording import clean
@@ -38,7 +38,7 @@ def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = 
     """`records` as CSV: a line a row, full precision, empty where something is unknown."""
     found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
-    rows = [record for experiment in found for record in experiment.records]
+    rows = [sized(record) for experiment in found for record in experiment.records]
     return tables.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
 
 

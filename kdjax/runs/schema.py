@@ -85,8 +85,10 @@ def misfit(value, schema, path: str = "") -> str:
     if isinstance(schema, dict):
         if not isinstance(value, dict):
             return f"has no object at {path or 'its top'}"
-        keys = value if EVERY in schema else (key for key in schema if key in value)
-        found = (misfit(value[key], schema.get(key, schema.get(EVERY)), f"{path}.{key}".lstrip(".")) for key in keys)
+        keys = [key for key in schema if key in value]
+        if OTHERS in schema:
+            keys += [key for key in value if key not in schema and type(value[key]) not in _PLAIN]
+        found = (misfit(value[key], schema.get(key, NUMBER), f"{path}.{key}".lstrip(".")) for key in keys)
         return next(filter(None, found), "")
     if isinstance(schema, list):
         if not isinstance(value, list):
@@ -106,10 +108,11 @@ def _is(value, kind) -> bool:
 NUMBER = int | float
 
 
-EVERY = "every other key"
+OTHERS = "every other key: a number or null"
+_PLAIN = {int, float, type(None)}
 
 
-HISTORY = {"epoch": int, EVERY: (None, NUMBER)}
+HISTORY = {"epoch": int, OTHERS: NUMBER}
 """Types of the fields of a row of metrics.jsonl: losses, and scores of the splits, whatever the task."""
 
 

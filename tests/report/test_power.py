@@ -202,3 +202,14 @@ def test_probabilities_are_shown_on_request(kdjax, tmp_path):
         status, out, _ = kdjax("table", tmp_path, option)
         assert status == 0
         assert f"more than {said}above that of student" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 30])
+def test_the_effects_that_are_written_down_are_those_that_are_computed(n):
+    assert power.EFFECTS[n - 2] == pytest.approx(power.solved(n), rel=1e-9)
+    assert len(power.EFFECTS) == 29
+    assert sorted(power.EFFECTS, reverse=True) == list(power.EFFECTS)
+
+
+def test_more_seeds_than_are_written_down():
+    assert power.effect(31) == power.solved(31) < power.effect(30)
