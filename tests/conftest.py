@@ -27,6 +27,7 @@ from kdjax.training import parallel
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
 PLAIN = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 """Of the files that do not say OPTIMIZED, for the processes that they start too."""
+ROOM = {"bytes": 1.2e9}
 PEAKS = pytest.StashKey[dict]()
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -52,16 +53,41 @@ def _settings_of_one_file(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def _memory_of_one_file():
-    """Lets go of what a file has compiled, after its own fixtures: a program holds megabytes and some of the memory
-    mappings of which Linux gives a process 65,530; without them the next load of a program is a segmentation fault.
-    glibc keeps what is freed for the thread that asked for it, a gigabyte and more of what compiling has taken, unless
-    it is told to give it back.
-    """
+    """Lets go of what a file has compiled, after its own fixtures."""
     yield
+    let_go()
+
+
+@pytest.fixture(autouse=True)
+def _memory_of_one_test():
+    """Lets go of it earlier in a file that compiles gigabytes; what is called again is read from the cache on disk."""
+    yield
+    if resident() > ROOM["bytes"]:
+        let_go()
+        ROOM["bytes"] = max(1.2e9, 1.2 * resident())  # what a file's own arrays hold is not looked for at every test
+
+
+def let_go() -> None:
+    """A program holds megabytes, and some of the memory mappings of which Linux gives a process 65,530; without them
+    the next load of a program is a segmentation fault. glibc keeps what is freed for the thread that asked for it, a
+    gigabyte and more of what compiling has taken, unless it is told to give it back.
+    """
     jax.clear_caches()
     gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
+
+
+def resident() -> int:
+    """Bytes of memory that the process holds; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: one that a worker begins last is one that the others wait for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_sessionfinish(session):

@@ -131,6 +131,7 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     assert "my_models.Small" in kdjax(*own)
 
 
+@pytest.mark.slow
 def test_the_other_commands(kdjax):
     for command in HERE:  # in this order: some read what others have written
         if "my_" not in command:
