@@ -4,21 +4,19 @@ A stage is traced as it is trained, model, losses, gradients and optimizer, with
 Arrays are never made, so a second or less is enough for a large network.
 """
 
-import functools
 import os
 import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from kdjax.losses.lift import Lift
 from kdjax.training.method import Method, Stage
+from kdjax.training.reads import outputs_of
 from kdjax.training.step import make_train_step, named
-from kdjax.types import Outputs, as_outputs
 
 LABEL = jax.ShapeDtypeStruct((2,), jnp.int32)
 """The shape of two labels that no augmentation mixes."""
@@ -43,11 +41,11 @@ def check(
     name = method.model_config["model"]
     for train, mode in ((False, "evaluated"), (True, "trained")):
         what = f"{where}: {name}, {mode} on images {image_shape}"
-        outputs = trace(what, outputs_of, method.model, image_shape, train)
+        outputs = trace(what, outputs_of, method.model, (2, *image_shape), train)
         if outputs.logits.shape != (2, classes):
             found = outputs.logits.shape[1:]
             raise ValueError(f"{what}: logits have shape {found} an image, the data has {classes} classes")
-    taught = outputs_of(teacher[0], image_shape) if teacher else None
+    taught = outputs_of(teacher[0], (2, *image_shape)) if teacher else None
     if teacher and taught.logits.shape != (2, classes):
         told = taught.logits.shape[-1]
         raise ValueError(f"{where}: the teacher tells {told} classes apart, the student {classes}")
@@ -74,14 +72,6 @@ def _written(tree) -> dict[str, str]:
     """Path -> "float32[3]" of every leaf."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
-
-
-@functools.lru_cache
-def outputs_of(model: nn.Module, image_shape: tuple[int, int, int], train: bool = False) -> Outputs:
-    """The shapes of what a model returns for two images."""
-    image = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), image)
-    return as_outputs(out)
 
 
 def _check_term(term, given, where):

@@ -1,13 +1,9 @@
 """Everything that can be wrong with an experiment, found on shapes before a teacher is trained for hours."""
 
-import json
 from pathlib import Path
 
 import flax.linen as nn
-import jax
-import numpy as np
 
-from kdjax import config as configs
 from kdjax.config import rows, trace
 from kdjax.experiment.lab import Lab, keeps_last, teacher_config
 from kdjax.runs import identity
@@ -87,21 +83,10 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
 
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
-    label = _augmented_label(lab, rows.with_view(config, row))
+    label = lab.label(rows.with_view(config, row))
     given = lab.image_shape, teacher, len(lab.dataset.classes), len(arrays.label), label
     for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
         trace.check(where, row, stage, *given)
-
-
-def _augmented_label(lab: Lab, config):
-    """The shape of two labels after augmentation."""
-    image = jax.ShapeDtypeStruct((2, *lab.image_shape), np.uint8)
-
-    def make():
-        given = (lab.augmentation(config), jax.random.key(0), image, trace.LABEL)
-        return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
-
-    return lab.once(make, "label", json.dumps(configs.plain(config.data.augment)))
 
 
 def _teacher_shapes(lab: Lab):

@@ -2,8 +2,10 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from kdjax import streams
@@ -18,9 +20,10 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
-from kdjax.training.cohort import Cohort, Feed, Learner, compile_program
+from kdjax.training.cohort import Cohort, Feed, Learner, Program, compile_program
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
+from kdjax.training.reads import outputs_of, read
 
 
 class Cohorts:
@@ -104,7 +107,7 @@ class Cohorts:
         lab.display.start(what, _steps(learners, feed, config))
         cohort = Cohort(
             feed=feed,
-            teach=lab.teach(teacher.model, place) if teacher else lambda variables, image: None,
+            teach=self._teach(config, learners, arrays, teacher, place),
             teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
@@ -116,6 +119,29 @@ class Cohorts:
         )
         with contextlib.closing(images) if isinstance(images, Reader) else contextlib.nullcontext():
             cohort.train(learners)
+
+    def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
+        """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""
+        if not teacher:
+            return lambda variables, image: None
+        found = [self._reads(config, learner.program, arrays, teacher) for learner in learners]
+        return self.lab.teach(teacher.model, place, frozenset().union(*found))
+
+    def _reads(self, config, program: Program, arrays, teacher) -> frozenset:
+        """The paths of what a method's losses read of its teacher's Outputs, in every batch of an epoch."""
+        lab, examples = self.lab, len(arrays.label)
+        sizes = [config.batch_size, *([examples % config.batch_size] if keeps_last(config, arrays) else [])]
+        label, constants = lab.label(config), (teacher.variables, jax.ShapeDtypeStruct((examples,), jnp.int32))
+
+        def of(stage, size):
+            image, labels = (size, *lab.image_shape), jax.ShapeDtypeStruct((size, *label.shape[1:]), label.dtype)
+            student = outputs_of(program.method.model, image, train=True)
+            return read(stage.objective.terms, student, outputs_of(teacher.model, image), labels, *constants)
+
+        def make():
+            return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))
+
+        return lab.once(make, "reads", program.method.name, teacher.model, examples)
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
         lab = self.lab

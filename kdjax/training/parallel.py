@@ -36,7 +36,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from kdjax.cores import cores
 from kdjax.models import convolve
-from kdjax.training import crash
+from kdjax.training import crash, reads
 from kdjax.training.objective import Objective
 from kdjax.training.step import make_train_step
 
@@ -260,8 +260,12 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
     return place.pmap(call, (None, 0, 0, None, None), None, donate_argnums=0)
 
 
-def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ()) -> Callable:
+def compile_teach(
+    teach: Callable, place: Place, places: tuple[Place, ...] = (), paths: frozenset | None = None
+) -> Callable:
     """teach(variables, image [B, ...] or [S, B, ...]) -> Outputs with the same leading axes.
+
+    Of these, what `paths` names (`reads.read`); None: all.
 
     S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
     splits batches images have another axis before these, its devices; [B, ...] is computed whole on each.
@@ -273,9 +277,10 @@ def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ())
 
     @convolve.fast()
     def call(variables, image):
+        outputs = teach(variables, image.reshape(-1, *image.shape[-3:]))
+        outputs = outputs if paths is None else reads.keep(outputs, paths)
         if image.ndim == 4:
-            return teach(variables, image)
-        outputs = teach(variables, image.reshape(-1, *image.shape[2:]))
+            return outputs
         return jax.tree.map(lambda x: x.reshape(*image.shape[:2], *x.shape[1:]), outputs)
 
     whole = jax.jit(call)
@@ -299,7 +304,7 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
 
     def large(variables, image):
         if image.shape not in enough:
-            enough[image.shape] = whole.lower(variables, image).cost_analysis()["flops"] > SPREAD_FLOPS
+            enough[image.shape] = whole.lower(variables, image).cost_analysis().get("flops", 0) > SPREAD_FLOPS
         return enough[image.shape]
 
     def spread(variables, image):
