@@ -55,6 +55,22 @@ class Memory(nn.Module):
         return SimpleNamespace(value=variable.value) if self.is_initializing() else variable
 
 
+class Absent(struct.PyTreeNode):
+    """Stands in Outputs for an array [B, *shape] that no loss reads (kdjax.training.reads)."""
+
+    first: jax.Array  # [B], or with axes before, as the array would have
+    shape: tuple[int, ...] = struct.field(pytree_node=False)  # of one example
+
+
+def restored(tree):
+    """With an array for every `Absent`, of its shape: NaN, for should something read it after all it shall be seen."""
+
+    def fill(x):
+        return jnp.full((*x.first.shape, *x.shape), jnp.nan, x.first.dtype) if isinstance(x, Absent) else x
+
+    return jax.tree.map(fill, tree, is_leaf=lambda x: isinstance(x, Absent))
+
+
 def as_outputs(out) -> Outputs:
     """A model's result as Outputs; a bare array is taken for logits."""
     return out if isinstance(out, Outputs) else Outputs(logits=out)

@@ -20,7 +20,7 @@ def run(script: str, *arguments: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses", "convolve"])
+@pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses", "convolve", "teach"])
 def test_quick(name, tmp_path):
     if name in ("table", "digits"):
         pytest.importorskip("torch")
@@ -29,6 +29,7 @@ def test_quick(name, tmp_path):
     assert {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")} == before
     expected = {"table": "'side': 'torch'", "step": "'teacher': 0.0", "growth": "'batch': 8", "digits": "'warm'"}
     expected["convolve"] = "'what': 'gradient'"
+    expected["teach"] = "'network': 'resnet8x4'"
     assert expected.get(name, "'name': 'rkd'") in out
 
 

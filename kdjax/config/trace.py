@@ -4,21 +4,20 @@ A stage is traced as it is trained, model, losses, gradients and optimizer, with
 Arrays are never made, so a second or less is enough for a large network.
 """
 
-import functools
 import os
 import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from kdjax.losses.lift import Lift
 from kdjax.training.method import Method, Stage
+from kdjax.training.reads import outputs_of
 from kdjax.training.step import make_train_step, named
-from kdjax.types import Outputs, as_outputs, batch_of
+from kdjax.types import batch_of
 
 
 def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int, dtype, examples: int, target) -> None:
@@ -38,11 +37,11 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
     name = method.model_config["model"]
     for train, mode in ((False, "evaluated"), (True, "trained")):
         what = f"{where}: {name}, {mode} on {shown(spec)}"
-        student = trace(what, outputs_of, method.model, spec, train)
+        student = trace(what, outputs_of, method.model, batch_of(spec, 2), train)
         if student.logits.shape != (2, outputs):
             found = student.logits.shape[1:]
             raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {outputs}")
-    taught = outputs_of(teacher[0], spec) if teacher else None
+    taught = outputs_of(teacher[0], batch_of(spec, 2)) if teacher else None
     if teacher and taught.logits.shape != (2, outputs):
         told = taught.logits.shape[-1]
         raise ValueError(f"{where}: the teacher has {told} logits, the student {outputs}")
@@ -69,19 +68,6 @@ def _written(tree) -> dict[str, str]:
     """Path -> "float32[3]" of every leaf."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
-
-
-def outputs_of(model: nn.Module, spec, train: bool = False) -> Outputs:
-    """The shapes of what a model returns for two examples."""
-    leaves, tree = jax.tree.flatten(batch_of(spec, 2))
-    return _outputs_of(model, tuple(leaves), tree, train)
-
-
-@functools.lru_cache
-def _outputs_of(model: nn.Module, leaves: tuple, tree, train: bool) -> Outputs:
-    inputs = jax.tree.unflatten(tree, leaves)
-    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), inputs)
-    return as_outputs(out)
 
 
 def shown(spec) -> str:

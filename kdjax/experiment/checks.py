@@ -1,12 +1,9 @@
 """Everything that can be wrong with an experiment, found on shapes before a teacher is trained for hours."""
 
-import json
 from pathlib import Path
 
 import flax.linen as nn
-import jax
 
-from kdjax import config as configs
 from kdjax.config import rows, trace
 from kdjax.experiment.lab import Lab, keeps_last, teacher_config
 from kdjax.runs import identity
@@ -86,27 +83,10 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
 
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
-    target = _augmented_target(lab, rows.with_view(config, row))
+    target = lab.target(rows.with_view(config, row))
     given = lab.spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
     for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
         trace.check(where, row, stage, *given)
-
-
-def _augmented_target(lab: Lab, config):
-    """The shape of two targets after augmentation."""
-    train = lab.dataset.train
-    stored, target = (_two(tree) for tree in (train.input, train.target))
-
-    def make():
-        given = (lab.augmentation(config), jax.random.key(0), stored, target)
-        return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
-
-    return lab.once(make, "target", json.dumps(configs.plain(config.data.augment)))
-
-
-def _two(tree):
-    """The shapes of two examples of a split."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype), tree)
 
 
 def _teacher_shapes(lab: Lab):

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 
+import jax
 from ml_collections import ConfigDict
 
 from kdjax import streams
@@ -17,9 +19,11 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
-from kdjax.training.cohort import Cohort, Feed, Learner, compile_program
+from kdjax.training.cohort import Cohort, Feed, Learner, Program, compile_program
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
+from kdjax.training.reads import outputs_of, read
+from kdjax.types import batch_of
 
 
 class Cohorts:
@@ -103,8 +107,8 @@ class Cohorts:
         lab.display.start(what, _steps(learners, feed, config))
         cohort = Cohort(
             feed=feed,
-            teach=lab.teach(teacher.model, place) if teacher else _nothing,
-            teach_whole=lab.teach(teacher.model, place.whole) if teacher else _nothing,
+            teach=self._teach(config, learners, arrays, teacher, place),
+            teach_whole=self._teach(config, learners, arrays, teacher, place.whole),
             teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
@@ -116,6 +120,30 @@ class Cohorts:
         )
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
             cohort.train(learners)
+
+    def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
+        """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""
+        if not teacher:
+            return _nothing
+        found = [self._reads(config, learner.program, arrays, teacher) for learner in learners]
+        return self.lab.teach(teacher.model, place, frozenset().union(*found))
+
+    def _reads(self, config, program: Program, arrays, teacher) -> frozenset:
+        """The paths of what a method's losses read of its teacher's Outputs, in every batch of an epoch."""
+        lab, examples = self.lab, len(arrays)
+        sizes = [config.batch_size, *([examples % config.batch_size] if keeps_last(config, arrays) else [])]
+        two, stored = lab.target(config), arrays.target.dtype
+        constants = teacher.variables, jax.ShapeDtypeStruct((examples,), stored)
+
+        def of(stage, size):
+            inputs, targets = batch_of(lab.spec, size), jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
+            student = outputs_of(program.method.model, inputs, train=True)
+            return read(stage.objective.terms, student, outputs_of(teacher.model, inputs), targets, *constants)
+
+        def make():
+            return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))
+
+        return lab.once(make, "reads", program.method.name, teacher.model, examples)
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
         lab = self.lab

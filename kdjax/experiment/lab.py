@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from kdjax import config as configs
 from kdjax import data, tasks
-from kdjax.config import rows
+from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
 from kdjax.experiment.plan import rows_of
@@ -80,11 +80,23 @@ class Lab:
             gc.collect()
         return processes.from_first(lambda: mappings.room(len(self.layout)))
 
-    def teach(self, model, place: Place):
-        """The compiled forward pass of a teacher, made once for all seeds."""
+    def teach(self, model, place: Place, paths: frozenset):
+        """The compiled forward pass of a teacher, made once for all seeds; of its Outputs what `paths` names."""
         places = self.layout[0] if len(self.layout) == 1 else ()
-        make = functools.partial(parallel.compile_teach, make_teach(model), place, places)
-        return self.once(make, "teach", model, place.compiled_for)
+        make = functools.partial(parallel.compile_teach, make_teach(model), place, places, paths)
+        return self.once(make, "teach", model, place.compiled_for, paths)
+
+    def target(self, config) -> jax.ShapeDtypeStruct:
+        """The shape of two targets after augmentation: [2], or [2, K] where it mixes labels."""
+        train = self.dataset.train
+        two = lambda leaf: jax.ShapeDtypeStruct((2, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
+        stored, target = jax.tree.map(two, train.input), two(train.target)
+
+        def make():
+            given = (self.augmentation(config), jax.random.key(0), stored, target)
+            return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
+
+        return self.once(make, "target", json.dumps(configs.plain(config.data.augment)))
 
     def evaluate(self, model):
         """The compiled evaluation of a model, made once for all methods and seeds that share it."""

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from kdjax.types import Outputs
+from kdjax.types import Outputs, restored
 
 CONTEXT = ("step", "key", "index", "teacher_params", "train_labels")
 """What a loss may ask of the step, as keyword-only arguments without a default:
@@ -36,7 +36,8 @@ class Lift(nn.Module):
     """Turns a loss function into an (init, apply) pair: layers that it calls become this module's parameters.
 
     Inputs are cast to float32, so a loss is computed in float32 whatever the models compute in, and no gradient
-    reaches the teacher: its Outputs and teacher_params are constants here.
+    reaches the teacher: its Outputs and teacher_params are constants here. What its pass has left out of its Outputs
+    comes back as an array of the same shape, which the loss does not read.
     """
 
     fn: Callable
@@ -47,7 +48,7 @@ class Lift(nn.Module):
         asked = {name: context[name] for name in context_names(self.fn)}
         if "teacher_params" in asked:
             asked["teacher_params"] = jax.lax.stop_gradient(asked["teacher_params"])
-        student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(teacher)))
+        student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(restored(teacher))))
         return self.fn(student, teacher, labels, **self.hyper, **asked)
 
 

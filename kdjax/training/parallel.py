@@ -36,7 +36,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from kdjax.cores import cores
 from kdjax.models import convolve
-from kdjax.training import crash
+from kdjax.training import crash, reads
 from kdjax.training.objective import Objective
 from kdjax.training.step import make_train_step
 
@@ -271,8 +271,12 @@ def compile_train_step(objective: Objective, optimizer: optax.GradientTransforma
     return place.pmap(call, (None, 0, 0, None, None), None, donate_argnums=0)
 
 
-def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ()) -> Callable:
+def compile_teach(
+    teach: Callable, place: Place, places: tuple[Place, ...] = (), paths: frozenset | None = None
+) -> Callable:
     """teach(variables, input [S, B, ...]) -> Outputs with the same leading axes.
+
+    Of these, what `paths` names (`reads.read`); None: all.
 
     S batches go through the teacher as one: it is in evaluation mode, so the result is the same. At a place that
     splits batches inputs have another axis before these, its devices.
@@ -286,6 +290,7 @@ def compile_teach(teach: Callable, place: Place, places: tuple[Place, ...] = ())
     def call(variables, inputs):
         steps, size = jax.tree.leaves(inputs)[0].shape[:2]
         outputs = teach(variables, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs))
+        outputs = outputs if paths is None else reads.keep(outputs, paths)
         return jax.tree.map(lambda x: x.reshape(steps, size, *x.shape[1:]), outputs)
 
     whole = jax.jit(call)
@@ -313,7 +318,7 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
     def large(variables, inputs):
         shapes = tuple(leaf.shape for leaf in jax.tree.leaves(inputs))
         if shapes not in enough:
-            enough[shapes] = whole.lower(variables, inputs).cost_analysis()["flops"] > SPREAD_FLOPS
+            enough[shapes] = whole.lower(variables, inputs).cost_analysis().get("flops", 0) > SPREAD_FLOPS
         return enough[shapes]
 
     def spread(variables, inputs):
