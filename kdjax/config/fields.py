@@ -1,5 +1,6 @@
 """Every field of an experiment with its default and unit, and the check that says what is wrong with one."""
 
+import functools
 import math
 from collections.abc import Mapping
 
@@ -264,11 +265,17 @@ def plain(config):
     return [plain(value) for value in config] if isinstance(config, tuple | list) else config
 
 
+@functools.cache
+def _defaults() -> dict:
+    """The defaults as dictionaries, made once: a table asks for them with every run. Not to be changed."""
+    return plain(default())
+
+
 def completed(stored: dict) -> dict:
     """A run's config.json with the defaults of fields that did not exist when it was written."""
     groups = {
         key: {**value, **stored[key]}
-        for key, value in plain(default()).items()
+        for key, value in _defaults().items()
         if key != "student" and isinstance(value, dict) and isinstance(stored.get(key), dict)
     }
     added = {"task": "classification", "metrics": {}}  # fields of no group
