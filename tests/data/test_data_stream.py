@@ -161,11 +161,12 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
         Feed(
             seed=3,
             place=place,
-            images=images,
-            labels=place.put(whole.target),
+            inputs=images,
+            targets=place.put(whole.target),
             steps=4,
             batch_size=16,
             prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, stream.Reader)),
+            prepare_whole=parallel.compile_prepare(flip, place.whole, streamed=isinstance(images, stream.Reader)),
             keep_last_batch=True,
             steps_per_call=steps_per_call,
         )
