@@ -41,12 +41,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 @pytest.fixture(autouse=True, scope="module")
 def _settings_of_one_file(request):
     """OPTIMIZED and DEVICES."""
-    every, count = jax.local_devices, getattr(request.module, "DEVICES", 2)
+    every, all_of, count = jax.local_devices, jax.devices, getattr(request.module, "DEVICES", 2)
     plain = "0" if getattr(request.module, "OPTIMIZED", False) else PLAIN
     jax.config.update("jax_disable_most_optimizations", plain == "1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", plain)
         patch.setattr(jax, "local_devices", lambda *args, **kwargs: every(*args, **kwargs)[:count])
+        patch.setattr(jax, "devices", lambda *args, **kwargs: all_of(*args, **kwargs)[:count])
         patch.setattr(jax, "device_count", lambda *args: len(jax.local_devices(*args)))
         yield
 
