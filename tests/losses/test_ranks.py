@@ -62,7 +62,8 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    assert {case.fn for case in ALL} == {fn for family in losses.FAMILIES.values() for fn in family}
+    every = {fn for name, family in losses.FAMILIES.items() if name != "regression" for fn in family}
+    assert {case.fn for case in ALL} == every  # that of a regression takes numbers: tests/tasks/test_regression.py
 
 
 @every_case
