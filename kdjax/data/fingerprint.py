@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.cores import cores
+from kdjax.data.images.encoded import Encoded
 
 LARGE = 4 * 2**30
 """Bytes of image files above which only the ends of each, and its size, are read: hours otherwise."""
@@ -37,7 +38,7 @@ def _digest_split(split) -> str:
     target = np.asarray(split.target)
     whole = np.issubdtype(target.dtype, np.integer)
     digest = hashlib.sha256(np.ascontiguousarray(target, np.int64 if whole else target.dtype).tobytes())
-    if not hasattr(split.input, "items") or isinstance(split.input, dict):
+    if not isinstance(split.input, Encoded):
         for leaf in jax.tree.leaves(split.input):
             digest.update(f"{leaf.dtype} {leaf.shape}".encode())
             digest.update(np.ascontiguousarray(leaf))

@@ -11,7 +11,7 @@ from kdjax import streams
 from kdjax.config import rows as configured
 from kdjax.data import fingerprint
 from kdjax.data.stream import Batches, Reader
-from kdjax.experiment.lab import Lab, keeps_last
+from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
 from kdjax.models import pytorch
@@ -71,7 +71,7 @@ class Cohorts:
         if row.start:
             start = (Run(run_path(lab.directory, row.start, seed)).result() or {}).get("student_sha256", "")
         elif row.name == TEACHER and lab.config.teacher.start:
-            with _start_named():
+            with named("config.teacher.start"):
                 start = lab.once(lambda: fingerprint.of_file(lab.config.teacher.start), "start")
         return identity.of_run(config, lab.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
@@ -156,7 +156,7 @@ class Cohorts:
         learner.prefix = streams.TEACHER if row.name == TEACHER else ""
         generations = [teacher.generation] if teacher else []
         if row.name == TEACHER and config.teacher.start:
-            with _start_named():
+            with named("config.teacher.start"):
                 learner.start = pytorch.load_body(config.teacher.start, row.model, lab.spec)
         if row.start:
             source = Run(run_path(lab.directory, row.start, seed))
@@ -200,15 +200,6 @@ class Cohorts:
 
 def _nothing(variables, inputs) -> None:
     """What teaches where there is no teacher."""
-
-
-@contextlib.contextmanager
-def _start_named():
-    """What is wrong with the weights that the teacher begins from, with the field that names them."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"config.teacher.start: {error}") from error
 
 
 def _steps(learners: list[Learner], feed: Feed, config) -> int:

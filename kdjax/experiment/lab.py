@@ -1,5 +1,6 @@
 """What all runs of an experiment share while they run: data, evaluation, compiled programs, measured costs."""
 
+import contextlib
 import functools
 import gc
 import json
@@ -198,3 +199,12 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
 def keeps_last(config, arrays) -> bool:
     """Whether an epoch ends with a smaller batch."""
     return config.keep_last_batch and not config.steps_per_epoch and len(arrays) % config.batch_size > 0
+
+
+@contextlib.contextmanager
+def named(field: str):
+    """What is wrong with a file, with the field that names it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from error

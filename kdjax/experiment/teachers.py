@@ -1,6 +1,5 @@
 """What teaches: the experiment's teacher, students of other rows, ensembles; each measured here and not believed."""
 
-import contextlib
 import functools
 import itertools
 import time
@@ -14,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from kdjax import config as configs
 from kdjax.experiment.cohorts import Cohorts
-from kdjax.experiment.lab import Lab, teacher_config
+from kdjax.experiment.lab import Lab, named, teacher_config
 from kdjax.experiment.plan import finished, run_config, run_path
 from kdjax.models import compose, pytorch, weights
 from kdjax.runs import identity
@@ -100,8 +99,10 @@ class Teachers:
           kdjax.training.cohort.Stopped: a signal came while waiting.
         """
         lab, said = self.lab, ""
-        run = Run(run_path(lab.directory, row.name, seed))
+        run, held = Run(run_path(lab.directory, row.name, seed)), True
         while not processes.from_first(lambda: finished(run, run_config(config, row, seed), teaches=True)):
+            if not held:
+                raise RuntimeError(f"{run.path} was trained, and what it left is not accepted: {damage(run.result())}")
             held = self.cohorts.train(config, arrays, [row], seed, teacher(), places, quiet=True)
             if held.get(run.path, said) != said:
                 said = held[run.path]
@@ -109,8 +110,6 @@ class Teachers:
             lab.stop_if_asked()
             if held:
                 time.sleep(1.0)
-            elif not processes.from_first(lambda: finished(run, run_config(config, row, seed), teaches=True)):
-                raise RuntimeError(f"{run.path} was trained, and what it left is not accepted: {damage(run.result())}")
 
     def _from_runs(self, paths: list[Path], where: str) -> Teacher:
         """The students of finished runs as a teacher: one, or the ensemble of several."""
@@ -191,12 +190,3 @@ def _described(path: str) -> dict:
         return {}
     said = weights.describe(path)
     return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
-
-
-@contextlib.contextmanager
-def named(field: str):
-    """What is wrong with a file, with the field that names it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from error

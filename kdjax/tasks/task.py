@@ -31,10 +31,6 @@ class Task:
         own = {"name": self.name, "primary": self.primary, "unit": self.unit}
         return {**own, "higher_is_better": self.higher_is_better, "columns": columns}
 
-    def better(self, value: float, than: float) -> bool:
-        """Whether a primary score beats another."""
-        return value > than if self.higher_is_better else value < than
-
     def shown(self, value: float, digits: int = 2) -> str:
         """A primary score in words, "93.41 %" or "0.8731"."""
         return (
