@@ -1,15 +1,15 @@
 """Compare knowledge-distillation methods in JAX. The public names are found when they are asked for."""
 
-import importlib
+import pkgutil
 
 PUBLIC = {
-    "run": "kdjax.experiment.run",
-    "load_config": "kdjax.config.overrides.load_config",
-    "methods": "kdjax.config.recipes",
-    "losses": "kdjax.losses",
-    "models": "kdjax.models",
-    "Outputs": "kdjax.types.Outputs",
-    "Memory": "kdjax.types.Memory",
+    "run": "kdjax.experiment:run",
+    "load_config": "kdjax.config.overrides:load_config",
+    "methods": "kdjax.config.recipes:",
+    "losses": "kdjax.losses:",
+    "models": "kdjax.models:",
+    "Outputs": "kdjax.types:Outputs",
+    "Memory": "kdjax.types:Memory",
 }
 """Name -> where it stands: nothing is imported before it is used, so that `kdjax table` starts without JAX."""
 
@@ -17,7 +17,4 @@ PUBLIC = {
 def __getattr__(name: str):
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, attribute = PUBLIC[name].rpartition(".")
-    if module == __name__ or name == "methods":
-        return importlib.import_module(PUBLIC[name])
-    return getattr(importlib.import_module(module), attribute)
+    return pkgutil.resolve_name(PUBLIC[name])
