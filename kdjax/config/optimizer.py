@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from kdjax.config.decay import decay_kind as decay_kind
 from kdjax.find import nearest
 from kdjax.training.step import named
 from kdjax.typed import typed
