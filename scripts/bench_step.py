@@ -81,7 +81,7 @@ def row(pair: str, bench, args) -> dict:
     times["student"] = times.pop("step") - times["optimizer"]
     parts = ("teacher", "augmentation", "student", "optimizer")
     times["waiting"] = times["whole"] - sum(times[part] for part in parts)
-    flops = count(step, held["state"], batch, taught, variables, feed.labels)
+    flops = count(step, held["state"], batch, taught, variables, feed.targets)
     flops += count(cohort.teach, variables, batch["input"]) if with_teacher else 0.0
     return {"pair": pair, "method": method, **times, "gflop": flops, "gflops": 1e3 * flops / times["whole"]}
 
