@@ -5,7 +5,6 @@ import time
 import flax.linen as nn
 import jax
 import jax.extend.core
-import jax.numpy as jnp
 import numpy as np
 
 import kdjax.models
@@ -102,17 +101,19 @@ def _random(shapes):
     return {**variables, "params": jax.tree.map(normal, shapes["params"])}
 
 
+def _drawn(generator: np.random.Generator, leaf) -> np.ndarray:
+    """Numbers of a shape; where they are whole zeros, and where something is or is not ones: tokens, no padding."""
+    if leaf.dtype == bool:
+        return np.ones(leaf.shape, bool)
+    if np.issubdtype(leaf.dtype, np.integer):
+        return np.zeros(leaf.shape, leaf.dtype)
+    return generator.standard_normal(leaf.shape).astype(leaf.dtype)
+
+
 def _measure(model, variables, shapes, seconds: float = 0.5) -> list[float]:
     """Milliseconds of single forward passes, compilation and two first ones left out: 5 to 50, for about `seconds`."""
     generator = np.random.default_rng(1)
-
-    def draw(leaf):
-        """Numbers; whole ones and truths are 1: tokens that stand in any vocabulary, and no padding."""
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return np.ones(leaf.shape, leaf.dtype)
-        return generator.standard_normal(leaf.shape).astype(leaf.dtype)
-
-    drawn = jax.tree.map(draw, shapes)
+    drawn = jax.tree.map(lambda leaf: _drawn(generator, leaf), shapes)
     inputs = jax.device_put(drawn)
     with convolve.fast():
         forward = _forward(model).lower(variables, inputs).compile()
