@@ -15,7 +15,7 @@ from kdjax.data.stream import Batches, Reader
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
-from kdjax.models import pytorch
+from kdjax.models import pytorch, weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
@@ -74,7 +74,7 @@ class Cohorts:
             start = (Run(run_path(lab.directory, row.start, seed)).result() or {}).get("student_sha256", "")
         elif row.name == TEACHER and lab.config.teacher.start:
             with named("config.teacher.start"):
-                start = lab.once(lambda: fingerprint.of_file(lab.config.teacher.start), "start")
+                start = lab.once(lambda: fingerprint.of_file(weights.file_of(lab.config.teacher.start)), "start")
         return identity.of_run(config, lab.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
