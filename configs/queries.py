@@ -23,7 +23,7 @@ SIZES = {
 }
 """Student -> its arguments."""
 
-METHODS = ("student", "hard_target", "kd", "logit_mse", "dist")
+METHODS = ("student", "kd", "logit_mse")
 
 
 def get_config(arg=""):
