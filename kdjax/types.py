@@ -76,6 +76,11 @@ def as_outputs(out) -> Outputs:
     return out if isinstance(out, Outputs) else Outputs(logits=out)
 
 
+def leaf_name(path) -> str:
+    """The path of a leaf among parameters as `freeze` writes it, "student/conv/kernel"."""
+    return "/".join(str(entry.key) for entry in path)
+
+
 def image_spec(height: int, width: int, channels: int) -> jax.ShapeDtypeStruct:
     """The shapes of one example, where it is an image as networks take it."""
     return jax.ShapeDtypeStruct((height, width, channels), jnp.float32)

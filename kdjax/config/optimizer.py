@@ -10,8 +10,8 @@ import optax
 from ml_collections import ConfigDict
 
 from kdjax.find import nearest
-from kdjax.training.step import named
 from kdjax.typed import typed
+from kdjax.types import leaf_name
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> optax.Schedule:
@@ -86,7 +86,7 @@ def only_reached() -> optax.GradientTransformationExtraArgs:
             return updates, state
 
         def kept(path, change):
-            return change if named(path) in reached else jnp.zeros_like(change)
+            return change if leaf_name(path) in reached else jnp.zeros_like(change)
 
         return jax.tree_util.tree_map_with_path(kept, updates), state
 
@@ -159,7 +159,7 @@ def _labels(params, freeze):
     frozen = set()
 
     def label(path, _):
-        name = named(path)
+        name = leaf_name(path)
         hits = [prefix for prefix in freeze if f"{name}/".startswith(f"{prefix}/")]
         frozen.update(hits)
         return "freeze" if hits else "train"
