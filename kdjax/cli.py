@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | grid | plan | status | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | grid | plan | doctor | status | list | check | cost | ..., see `_parser`."""
 
 import argparse
 import os
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--against", default="", help="the row that differences are to (default: the baseline)")
     sub.add_argument("--out", help="write grid.md, grid.csv, grid.tex, macros.tex and pictures here")
+    _add_studies(command)
     sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
     sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
@@ -115,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
     return parser
+
+
+def _add_studies(command) -> None:
+    sub = command("doctor", _doctor, "tell why distillation did not help: what explains it, and what to try")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--out", help="write doctor.md here")
 
 
 def _add_run(command) -> None:
@@ -293,6 +300,12 @@ def _grid(args, _) -> None:
     if args.out:
         grid.write(comparison, args.out)
     Console(highlight=False).print(Terminal(comparison))
+
+
+def _doctor(args, _) -> None:
+    from kdjax.report import doctor
+
+    doctor.main(args)
 
 
 def _status(args, _) -> None:
