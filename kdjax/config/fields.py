@@ -48,6 +48,7 @@ def default() -> ConfigDict:
     # Set them one by one: ml_collections sorts the keys of a dictionary that is assigned as a whole.
     config.methods = ConfigDict(sort_keys=False)
     config.ablate = ConfigDict(allow_dotted_keys=True, sort_keys=False)  # "kd.kd.temperature" -> values, a row each
+    config.pairs = ConfigDict(sort_keys=False)  # several experiments: name -> fields that differ; kdjax.config.pairs
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
     config.execution = _execution()
@@ -126,7 +127,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     if not isinstance(config, ConfigDict | Mapping):
         raise ValueError(f"a config is a ConfigDict, kdjax.config.default() with some fields changed; got {config!r}")
     resolved = default()
-    _merge(resolved, config, "config")
+    merge(resolved, config, "config")
     sgd_has_momentum(resolved.optimizer)
     _check_json(plain(resolved), "config")
     _check_values(resolved)
@@ -139,12 +140,17 @@ def sgd_has_momentum(optimizer: ConfigDict) -> None:
         optimizer.kwargs.momentum = 0.9
 
 
-def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
+def merge(base: ConfigDict, given: Mapping, path: str, top: str = "config") -> None:
+    """Puts the fields of `given`, at `path` below what messages call `top`, into `base`.
+
+    Raises:
+      ValueError: a field that there is not, or of the wrong type.
+    """
     for key in given:
         field, value = f"{path}.{key}", given[key]
         if key not in base:
             raise ValueError(f"unknown config field {field}{nearest(key, base.keys())}")
-        if field.removeprefix("config.") in (*FREE, "methods", "ablate"):
+        if field.removeprefix(f"{top}.") in (*FREE, "methods", "ablate", "pairs"):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
             with base[key].ignore_type():  # whoever uses a field checks its type
@@ -153,7 +159,7 @@ def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
         elif isinstance(base[key], ConfigDict):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
-            _merge(base[key], value, field)
+            merge(base[key], value, field, top)
         else:
             base[key] = typed(value, base[key], field)
 

@@ -48,19 +48,20 @@ class Results:
         processes.from_first(lambda: self._finish(learner))
 
     def _gradients(self, learners: list[Learner], batch, taught) -> None:
-        """Writes how large the gradients of each method's terms are, and says where they are far apart."""
+        """Writes how gradients of each method's terms stand to cross-entropy's, and says where they are far apart."""
         lab, feed = self.lab, self.feed
         for learner in learners:
             method, stage = learner.program.method, learner.program.stages[-1]
             if not gradients.measures(stage):
                 continue
-            norm = lab.once(functools.partial(gradients.compile_norm, method.model), "norm", method.model)
+            make = functools.partial(gradients.compile_gradient, method.model)
+            gradient = lab.once(make, "gradient", method.model)
             make = functools.partial(gradients.compile_cotangents, stage)
             cotangents = lab.once(make, "cotangents", method.name)
             given = (feed.place.put(learner.state), batch, taught, self.teacher_variables, feed.targets)
-            found = gradients.ratios(stage, stage.epochs * feed.steps, norm, cotangents, *given)
-            write_json(learner.run.path / "gradients.json", {"ratios": found})
-            for said in caution.gradients([found]):
+            found = gradients.measured(stage, stage.epochs * feed.steps, gradient, cotangents, *given)
+            write_json(learner.run.path / "gradients.json", {"ratios": {}, **found})
+            for said in caution.gradients([found.get("ratios")]):
                 lab.display.message(f"{method.row} seed {learner.seed}: {said}")
 
     def _epoch(self, learner: Learner, losses: dict) -> dict | None:
@@ -122,7 +123,8 @@ class Results:
             "classes": list(lab.dataset.classes),
             "train_examples": len(self.arrays),
             "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),
-            "gradients": learner.run.gradients(),
+            "gradients": learner.run.gradients("ratios"),
+            "cosines": learner.run.gradients("cosines"),
             "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
             "versions": versions(),
             "device": parallel.describe(),
