@@ -14,7 +14,8 @@ from flax import struct
 
 Batch = dict[str, Any]
 """{"input": a pytree of [B, ...], "target": [B] int32 (-1 is unlabelled), or what else the task predicts, "index": [B]
-int32 position in the training set}; what prepares batches makes S of them at once, [S, B, ...] each."""
+int32 position in the training set}, and "teacher" where a teacher sees "input" at another size or normalised otherwise;
+what prepares batches makes S of them at once, [S, B, ...] each."""
 
 
 class Outputs(struct.PyTreeNode):

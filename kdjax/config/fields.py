@@ -14,6 +14,7 @@ FREE = (
     "teacher.kwargs",
     "teacher.optimizer",
     "optimizer.kwargs",
+    "optimizer.rates",
     "data.augment",
     "data.kwargs",
     "metrics",
@@ -40,6 +41,7 @@ def default() -> ConfigDict:
     config.student = ConfigDict()
     config.student.model = ""  # a name in kdjax.models or the import path of a Linen module
     config.student.kwargs = ConfigDict()
+    config.student.start = ""  # a .safetensors file that students begin from, all but the classifier; "": afresh
 
     config.teacher = _teacher()
     config.optimizer = _optimizer()
@@ -83,6 +85,9 @@ def _teacher() -> ConfigDict:
     teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
     teacher.start = ""  # a .safetensors file that its training begins from, all but the classifier; "": afresh
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
+    teacher.image_size = 0  # pixels a side that it sees; 0: as config.data. The view is one, at the larger of the two
+    teacher.mean = ()  # normalisation of what it sees; (): as config.data
+    teacher.std = ()
     teacher.seed = 0  # one teacher for all cohorts
     teacher.epochs = 0  # 0: as the students
     teacher.batch_size = 0  # 0: as the students
@@ -102,6 +107,8 @@ def _optimizer() -> ConfigDict:
     optimizer.factor = 0.1
     optimizer.warmup_epochs = 0.0  # linear from 0
     optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: none
+    optimizer.rates = ConfigDict()  # path, as "student/classifier" or "student/blocks_*" -> times the learning rate
+    optimizer.frozen_batch_norm = False  # the network's BatchNorms keep statistics, scale and shift as they begin
     return optimizer
 
 
@@ -192,6 +199,7 @@ def _check_values(config: ConfigDict) -> None:
         "execution.checkpoint_seconds": 0,
         "teacher.epochs": 0,
         "teacher.batch_size": 0,
+        "teacher.image_size": 0,
         "data.image_size": 0,
         "data.train_examples": 0,
         "data.shots": 0,
@@ -215,6 +223,10 @@ def _check_values(config: ConfigDict) -> None:
     _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
+    if config.teacher.image_size and not config.data.image_size:
+        raise ValueError(
+            "config.teacher.image_size is set, and config.data.image_size, what students see, is not; set both"
+        )
     for name in ("weights", "start"):
         if config.teacher[name] and not config.teacher.model:
             raise ValueError(f"config.teacher.{name} is set, but config.teacher.model does not say whose it is")

@@ -26,7 +26,7 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
     Args:
       where: the field that describes the method, "config.methods.kd".
       spec: the shapes of one example, see `kdjax.types.batch_of`.
-      teacher: (model, shapes of its variables) or None.
+      teacher: (model, shapes of its variables, spec of what it sees) or None.
       outputs: K, the number of logits that the task asks for.
       dtype: of the targets as they are stored; examples: of the training set.
       target: the shape of two targets as their examples are augmented: [2], or [2, K] mixed.
@@ -41,7 +41,7 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
         if student.logits.shape != (2, outputs):
             found = student.logits.shape[1:]
             raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {outputs}")
-    taught = outputs_of(teacher[0], batch_of(spec, 2)) if teacher else None
+    taught = outputs_of(teacher[0], batch_of(teacher[2], 2)) if teacher else None
     if teacher and taught.logits.shape != (2, outputs):
         told = taught.logits.shape[-1]
         raise ValueError(f"{where}: the teacher has {told} logits, the student {outputs}")

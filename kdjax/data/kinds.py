@@ -30,14 +30,14 @@ KINDS = {
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
-        augment=lambda config, classes: compose(config.augment, config.mean, config.std, classes),
+        augment=lambda config, classes, seen: compose(config.augment, seen, classes),
     ),
     "numbers": Kind(
         noun="examples",
         prepare=_checked_numbers,
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
-        augment=lambda config, classes: lambda key, numbers, target: (numbers, target),
+        augment=lambda config, classes, seen: lambda key, numbers, target: (dict.fromkeys(seen, numbers), target),
     ),
 }
 

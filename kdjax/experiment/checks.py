@@ -37,19 +37,22 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
         lab.stop_if_asked()
         _check_view(lab, row, arrays, place)
         if place.parts > 1:
-            parallel.check_synchronises(row.model, lab.spec, f"config.methods.{row.name}.student")
+            parallel.check_synchronises(row.model, lab.sight.spec, f"config.methods.{row.name}.student")
+        lab.start(row)
         models = [lab.row(name).model for name in row.teachers]
-        teacher = lab.shapes(*models) if models else taught
+        teacher = lab.shapes(lab.sight, *models) if models else taught
         _check(lab, row, lab.config, teacher, arrays, f"config.methods.{row.name}")
 
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     """What a teacher that is trained here needs."""
-    config, arrays = teacher_config(lab.config), lab.dataset.train
+    config, arrays = teacher_config(lab.config), lab.taught.dataset.train
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
-        parallel.check_synchronises(model, lab.spec, "config.teacher")
-    _check(lab, lab.teacher_row(model), config, None, arrays, "config.teacher")
+        parallel.check_synchronises(model, lab.taught.spec, "config.teacher")
+    row = lab.teacher_row(model)
+    lab.start(row)
+    _check(lab, row, config, None, arrays, "config.teacher")
 
 
 def _with_sources(lab: Lab, missing: dict[str, Method]) -> list[Method]:
@@ -73,7 +76,7 @@ def _check_divides(config, arrays, place: Place, field: str) -> None:
 def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
     """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
-    lab.prepare(config, place)
+    lab.prepare(config, place, lab.sight)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
         raise ValueError(
@@ -84,7 +87,7 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     target = lab.target(rows.with_view(config, row))
-    given = lab.spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
+    given = lab.seen_by(row).spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
     for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
         trace.check(where, row, stage, *given)
 
@@ -99,4 +102,4 @@ def _teacher_shapes(lab: Lab):
         models.append(lab.stored_model(stored, path))
     if not spec.run and spec.model:
         models = [lab.model(spec, "config.teacher")]
-    return lab.shapes(*models) if models else None
+    return lab.shapes(lab.taught, *models) if models else None

@@ -71,7 +71,7 @@ class Results:
         last = learner.epoch == config.epochs
         diverged = learner.diverged
         if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
-            for split in self.lab.evaluator.splits:
+            for split in self.lab.sight.evaluator.splits:
                 found = _evaluate(learner, split)
                 row |= {f"{split}_{name}": value for name, value in found.means.items()}
                 diverged = diverged or (_lost(learner, split, found.logits) if last else None)
@@ -86,7 +86,7 @@ class Results:
     def _finish(self, learner: Learner) -> None:
         """Writes result.json."""
         if not learner.diverged and learner.evaluation is None:  # stopped between its last epoch and its result
-            for split in self.lab.evaluator.splits:
+            for split in self.lab.sight.evaluator.splits:
                 learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split).logits)
         result = self._result(learner)
         if self.config.execution.keep_predictions and not learner.diverged:
@@ -104,6 +104,7 @@ class Results:
     def _result(self, learner: Learner) -> dict:
         lab, config, teacher = self.lab, self.config, self.teacher
         method, history, task = learner.program.method, learner.run.history(), lab.task
+        sight = lab.seen_by(method)
         result = {
             "status": "diverged" if learner.diverged else "done",
             "experiment": config.experiment,
@@ -117,9 +118,9 @@ class Results:
             "best": best_epoch(history, task),
             "peak": peak_epoch(history, task),
             "teacher": teacher.measured if teacher else None,
-            "student": {"model": method.model_config["model"], **lab.cost(method.model)},
+            "student": {"model": method.model_config["model"], **lab.cost(method.model, sight)},
             "dataset": lab.dataset.name,
-            "image_shape": list(lab.image_shape) if lab.image_shape else None,
+            "image_shape": list(sight.image_shape) if sight.image_shape else None,
             "classes": list(lab.dataset.classes),
             "train_examples": len(self.arrays),
             "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),

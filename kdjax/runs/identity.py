@@ -173,7 +173,7 @@ def check_teaches(known: dict, classes, image_shape, mean, std, where: str) -> l
         if there and not np.array_equal(*np.broadcast_arrays(*(np.ravel(np.float64(v)) for v in (there, here)))):
             found.append(
                 f"The teacher was trained on images normalised with {name} {_numbers(there)}, here it is "
-                f"{_numbers(here)}: unless that is meant, set config.data.{name} to the teacher's"
+                f"{_numbers(here)}: unless that is meant, set config.teacher.{name} to the teacher's"
             )
     return found
 

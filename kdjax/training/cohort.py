@@ -194,7 +194,8 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = self.feed.example()
-        return _first((batch, self.teach_whole(self.teacher_variables, batch["input"])))
+        batch, seen = _shown(batch)
+        return _first((batch, self.teach_whole(self.teacher_variables, seen)))
 
     def _begin(self, learner, batch, taught) -> None:
         """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
@@ -247,7 +248,8 @@ class Cohort:
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
-                outputs = self.teach(self.teacher_variables, batch["input"])
+                batch, seen = _shown(batch)
+                outputs = self.teach(self.teacher_variables, seen)
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
@@ -332,6 +334,12 @@ class Cohort:
 
 
 _first = jax.jit(parallel.first)
+
+
+def _shown(batch: dict) -> tuple[dict, Any]:
+    """(what students take of a batch, what a teacher sees of it)."""
+    batch = dict(batch)
+    return batch, batch.pop("teacher", batch["input"])
 
 
 def _threads(places: set[Place]) -> int:

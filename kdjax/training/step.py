@@ -98,8 +98,11 @@ def make_train_step(
         reached = set()
 
         def loss_fn(params):
+            params = watched(params, reached)
+            if objective.frozen_norms:
+                params = norms_stopped(params, state.stats.get("batch_stats", {}))
             (total, values, _), stats = objective.apply(
-                {"params": watched(params, reached), **state.stats},
+                {"params": params, **state.stats},
                 batch["input"],
                 teacher,
                 batch["target"],
@@ -145,6 +148,18 @@ def watched(params, reached: set[str]):
         return same(leaf)
 
     return jax.tree_util.tree_map_with_path(watch, params)
+
+
+def norms_stopped(params: dict, statistics: dict) -> dict:
+    """The same; no gradient reaches the student's parameters that stand beside batch statistics: scale and shift."""
+    norms = {named(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
+
+    def stop(path, leaf):
+        name = named(path)
+        own = name.startswith("student/") and name.rpartition("/")[0] in norms
+        return jax.lax.stop_gradient(leaf) if own else leaf
+
+    return jax.tree_util.tree_map_with_path(stop, params)
 
 
 def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:

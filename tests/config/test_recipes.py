@@ -16,9 +16,10 @@ PAIRS = sorted({pair for pairs in recipes.PAIRS.values() for pair in pairs})
 
 @pytest.fixture(scope="module")
 def teacher():
-    """A teacher and its variables, as shapes."""
+    """A teacher, its variables and what it sees, as shapes."""
     model = models.resnet14(num_classes=5)
-    return model, jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))
+    image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), image), image_spec(16, 16, 3)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,19 +23,46 @@ def normalise(image, mean, std):
     return (image.astype(jnp.float32) / 255 - mean) / std
 
 
-def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
-    """A function that augments a batch by every entry of `spec` in its order and normalises it.
+def resized(image, size: int):
+    """Pixels [B, H, W, C] float32 as [B, size, size, C], bilinear and without aliasing; 0: as they are."""
+    if not size or image.shape[1:3] == (size, size):
+        return image
+    shape = (image.shape[0], size, size, image.shape[3])
+    return jax.image.resize(image, shape, "linear", antialias=True)
+
+
+def compose(spec: Mapping[str, Mapping], seen: Mapping[str, Any], classes: int = 0):
+    """A function that augments a batch as `augmented`, and shows it to each of `seen` at its size, normalised.
+
+    Args:
+      seen: name -> config.data as one kind of networks has it: image_size, mean and std.
+
+    Returns:
+      fn(key, image [B, H, W, C] uint8, label [B] int32) -> ({name: image [B, size, size, C] float32}, label).
+    """
+    augment = augmented(spec, classes)
+
+    def prepared(key, image, label):
+        image, label = augment(key, image, label)
+        return {
+            name: normalise(resized(image, data.image_size), data.mean, data.std) for name, data in seen.items()
+        }, label
+
+    return prepared
+
+
+def augmented(spec: Mapping[str, Mapping], classes: int = 0):
+    """A function that augments a batch by every entry of `spec` in its order.
 
     Args:
       spec: name -> hyperparameters. The name is a function in `kdjax.data.images.augmentations`, unless an import path,
         fn="my_file.my_function", stands among the hyperparameters. The function is
         fn(key, image [B, H, W, C] float32 0..255, *, hyperparameters) -> image, or, when it changes labels too,
         fn(key, image, label [B, K] float32, *, hyperparameters) -> (image, label).
-      mean, std: see `normalise`.
       classes: K, needed by functions that change labels.
 
     Returns:
-      fn(key, image [B, H, W, C] uint8, label [B] int32) -> (image [B, H, W, C] float32, label). Each entry has a
+      fn(key, image [B, H, W, C] uint8, label [B] int32) -> (pixels [B, H, W, C] float32, label). Each entry has a
       key of its own. Labels come back as they were; if an entry changes labels, as probabilities [B, K] float32,
       in which an unlabelled example is a row of zeros.
 
@@ -56,7 +84,7 @@ def compose(spec: Mapping[str, Mapping], mean, std, classes: int = 0):
                 image, label = fn(step_key, image, label, **hyper)
             else:
                 image = fn(step_key, image, **hyper)
-        return normalise(image, mean, std), label
+        return image, label
 
     return augment
 
