@@ -93,12 +93,12 @@ def rated(rates: Mapping[str, float]) -> optax.GradientTransformation:
         raise ValueError(f"{where} multiply the learning rate, so they are at least 0; got {wrong}")
 
     def found(path) -> str:
-        fits = [rate for rate in rates if fnmatch.fnmatchcase(f"{named(path)}/", f"{rate}/*")]
+        fits = [rate for rate in rates if fnmatch.fnmatchcase(f"{leaf_name(path)}/", f"{rate}/*")]
         return max(fits, key=lambda fit: len(fit.replace("*", "")), default="")
 
     def init(params):
         paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        names = [f"{named(path)}/" for path in paths]
+        names = [f"{leaf_name(path)}/" for path in paths]
         if missing := [r for r in rates if not fnmatch.filter(names, f"{r}/*")]:
             raise ValueError(f"{where}: no parameters at {missing}; the first are {names[:3]}")
         return optax.EmptyState()

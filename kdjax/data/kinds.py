@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.text import prepare as text
 
 
 def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
@@ -31,6 +32,14 @@ KINDS = {
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
         augment=lambda config, classes, seen: compose(config.augment, seen, classes),
+    ),
+    "text": Kind(
+        noun="texts",
+        prepare=text.prepare,
+        remarks=lambda dataset: [],  # said while there still are texts
+        transform=lambda config: lambda tokens: tokens,
+        augment=lambda config, classes, seen: lambda key, tokens, target: (dict.fromkeys(seen, tokens), target),
+        shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
     "numbers": Kind(
         noun="examples",

@@ -12,13 +12,14 @@ from kdjax.data import Arrays
 from kdjax.experiment import predictions
 from kdjax.experiment.lab import Lab
 from kdjax.experiment.provenance import revision, versions
-from kdjax.files import write_json
+from kdjax.files import write_json, write_text
 from kdjax.runs import caution
 from kdjax.runs import task as described
 from kdjax.tasks.task import Task
 from kdjax.training import checkpoint, gradients, parallel, processes
-from kdjax.training.cohort import Feed, Learner
+from kdjax.training.cohort import Learner
 from kdjax.training.evaluate import Evaluation, first_not_finite
+from kdjax.training.feed import Feed
 from kdjax.training.step import student_variables
 
 
@@ -34,8 +35,9 @@ class Results:
     feed: Feed
 
     def on_step(self, ready: list[Learner], steps: int) -> None:
-        self.lab.display.advance(steps * len(ready))
         epoch, step = ready[0].epoch + 1, ready[0].step
+        tokens = self.feed.tokens(ready[0].epoch, step - steps, steps)
+        self.lab.display.advance(steps * len(ready), tokens * len(ready))
         self.lab.display.status(f"{len(ready)} students, epoch {epoch}/{self.config.epochs}, step {step}")
 
     def on_main(self, learners: list[Learner], batch, taught) -> None:
@@ -91,6 +93,8 @@ class Results:
         result = self._result(learner)
         if self.config.execution.keep_predictions and not learner.diverged:
             predictions.write(learner.run.path, learner.evaluation, self.lab.dataset.test.target)
+        if (tokenizer := self.lab.dataset.tokenizer) is not None:
+            write_text(learner.run.path / "tokenizer.json", tokenizer.text())
         learner.run.finish(result)
         say, method, teacher = self.lab.display.message, learner.program.method, self.teacher
         how = ", ".join(f"{name} {value}" for name, value in (learner.diverged or {}).items())

@@ -163,7 +163,7 @@ _DIGEST = {"sha256": str}
 
 
 IDENTITY = {
-    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}]},
+    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}], "tokenizer": str},
     **dict.fromkeys(("teacher", "start"), _DIGEST),
     "code": {},
 }

@@ -152,10 +152,10 @@ def watched(params, reached: set[str]):
 
 def norms_stopped(params: dict, statistics: dict) -> dict:
     """The same; no gradient reaches the student's parameters that stand beside batch statistics: scale and shift."""
-    norms = {named(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
+    norms = {leaf_name(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
 
     def stop(path, leaf):
-        name = named(path)
+        name = leaf_name(path)
         own = name.startswith("student/") and name.rpartition("/")[0] in norms
         return jax.lax.stop_gradient(leaf) if own else leaf
 

@@ -217,7 +217,7 @@ def mistake_no_split(tree):
 
 def mistake_empty_class(tree):
     (tree / "train/emu").mkdir()
-    return tree, r"1 class folder without an image \(JPEG or PNG\) in '.*/train': 'emu'"
+    return tree, r"1 class folder with no image \(JPEG or PNG\) in '.*/train': 'emu'"
 
 
 def mistake_empty_split(tree):
