@@ -69,8 +69,6 @@ def _check_arguments(factory: Callable, name: str, classes: int, kwargs: dict, f
     defaults = _defaults(factory, classes)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     for key in needed:
-        if key == "vocabulary" and key not in kwargs:
-            raise ValueError(f"{field}.model: {name} is a network for texts, and the data has none")
         if key not in ("num_classes", *kwargs):
             raise ValueError(f"{field}.kwargs: {name} needs a value for {key!r}")
     for key, value in kwargs.items():

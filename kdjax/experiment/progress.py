@@ -58,9 +58,8 @@ class Display:
         self.logged = time.monotonic()
         self.samples.clear()
 
-    def advance(self, steps: int, tokens: int = 0) -> None:
+    def advance(self, steps: int) -> None:
         self.done += steps
-        self.tokens += tokens
         self.progress.advance(self.task, steps)
         now = time.monotonic()
         if len(self.samples) > 1 and now - self.samples[-2][0] < 0.1:

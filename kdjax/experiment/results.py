@@ -36,8 +36,8 @@ class Results:
 
     def on_step(self, ready: list[Learner], steps: int) -> None:
         epoch, step = ready[0].epoch + 1, ready[0].step
-        tokens = self.feed.tokens(ready[0].epoch, step - steps, steps)
-        self.lab.display.advance(steps * len(ready), tokens * len(ready))
+        self.lab.display.tokens += self.feed.tokens(ready[0].epoch, step - steps, steps) * len(ready)
+        self.lab.display.advance(steps * len(ready))
         self.lab.display.status(f"{len(ready)} students, epoch {epoch}/{self.config.epochs}, step {step}")
 
     def on_main(self, learners: list[Learner], batch, taught) -> None:

@@ -93,7 +93,7 @@ def other_data(old: dict, new: dict) -> list[str]:
         if then["examples"] != now["examples"]:
             lines.append(f"{name}: {then['examples']:,} -> {now['examples']:,} examples")
         elif then["sha256"] != now["sha256"]:
-            lines.append(f"{name}: {now['examples']:,} examples with other images or labels, or in another order")
+            lines.append(f"{name}: {now['examples']:,} examples with other inputs or labels, or in another order")
     if (then := old.get("tokenizer")) != (now := new.get("tokenizer")):
         lines.append(f"tokenizer: {(then or 'none')[:SHORT]} -> {(now or 'none')[:SHORT]}")
     return lines
@@ -189,8 +189,8 @@ def check_tokenizer(known: str | None, here: str | None, where: str) -> None:
     if known is None:
         raise ValueError(f"{where}: it was not trained on texts, which the data has")
     raise ValueError(
-        f"{where}: it was trained with another vocabulary, {known[:SHORT]} and not {here[:SHORT]}, so that numbers "
-        "mean other words to it: train it with the same config.data.tokenizer, min_count, vocabulary and training split"
+        f"{where}: it was trained with another vocabulary, {known[:SHORT]} and not {here[:SHORT]}: numbers mean "
+        "other words to it; train it with the same config.data.tokenizer, min_count, vocabulary and training split"
     )
 
 

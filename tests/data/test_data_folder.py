@@ -313,7 +313,7 @@ def mistake_circular_link(tree):
 
 
 def mistake_too_many_shots(tree):
-    return tree, "shots=3, but class 'cat' has 2 labelled training images"
+    return tree, "shots=3, but class 'cat' has 2 labelled training examples"
 
 
 MISTAKES = {name.removeprefix("mistake_"): fn for name, fn in globals().items() if name.startswith("mistake_")}

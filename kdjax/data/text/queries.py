@@ -70,10 +70,9 @@ def category(describes: str, bought: str) -> str:
 
 def _query(rng: np.random.Generator, misspelt: float) -> tuple[str, str]:
     """(a query, its category)."""
-    kinds = [str(kind) for kind in rng.choice(list(PRODUCTS), 2, replace=False)]
-    describes, bought = (str(rng.choice(PRODUCTS[kind])) for kind in kinds)
-    told = [str(rng.choice(words)) for words in (BRANDS, COLOURS, MATERIALS, SIZES, OTHERS, OTHERS)]
-    told = [word for word in told if rng.random() < 0.55]
+    kinds = [tuple(PRODUCTS)[number] for number in rng.permutation(len(PRODUCTS))[:2]]
+    describes, bought = (_one(rng, PRODUCTS[kind]) for kind in kinds)
+    told = [_one(rng, words) for words in (BRANDS, COLOURS, MATERIALS, SIZES, OTHERS, OTHERS) if rng.random() < 0.55]
     rng.shuffle(told)
     before, after = sorted(rng.integers(0, len(told) + 1, 2))
     if rng.random() < 0.5:
@@ -82,6 +81,10 @@ def _query(rng: np.random.Generator, misspelt: float) -> tuple[str, str]:
         words = [*told[:before], bought, *told[before:after], "for", describes, *told[after:]]
     words = " ".join(words).split()
     return " ".join(_slip(rng, word) if rng.random() < misspelt else word for word in words), category(*kinds)
+
+
+def _one(rng: np.random.Generator, words: tuple[str, ...]) -> str:
+    return words[int(rng.integers(len(words)))]
 
 
 def _slip(rng: np.random.Generator, word: str) -> str:

@@ -166,6 +166,8 @@ def loaded(text: str) -> Learned | Folder:
     """
     try:
         said = json.loads(text)
+        if not isinstance(said, dict):
+            raise ValueError(f"but {text[:40]!r}")
         if "kdjax" not in said:
             return Folder(text)
         if said["kdjax"] not in KINDS or said["tokens"][: len(SPECIAL)] != list(SPECIAL):

@@ -141,7 +141,7 @@ class Bert(nn.Module):
 
 
 def bert(num_classes: int, **fields) -> Bert:
-    """BERT in any size, 2 layers of 128 unless `layers`, `width`, `heads`, `hidden` say otherwise; Hugging Face's too.
+    """BERT in any size, 2 layers of 128 unless told otherwise; afresh or with the weights of a Hugging Face folder.
 
     Turc et al.: tiny 2 x 128, mini 4 x 256, small 4 x 512, medium 8 x 512; BERT-base is 12 x 768. The sizes of a
     Hugging Face folder: `kdjax.models.text.huggingface.sizes(folder)`.
