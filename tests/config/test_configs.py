@@ -32,6 +32,7 @@ CASES = {  # file and argument -> (shape of an input, number of logits)
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
     "products.py:path=images": ((64, 64, 3), 5),
     "products.py:path=images,size=96,teacher=resnet20,student=squeezenet,assistant=resnet14": ((96, 96, 3), 5),
+    "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
