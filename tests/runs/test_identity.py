@@ -134,7 +134,7 @@ def test_other_data_in_one_experiment_is_refused(root, monkeypatch):
     assert stored["teacher"]["sha256"] == Run(root / "tiny/teacher/seed0").result()["student_sha256"]
     assert set(stored["code"]) == {"tests.tiny"}
     with_other_pixels(monkeypatch)
-    message = r"stateless/seed0 was trained on other data \(then -> now\):\n  train: 64 examples with other images"
+    message = r"stateless/seed0 was trained on other data \(then -> now\):\n  train: 64 examples with other inputs"
     with pytest.raises(ValueError, match=message):
         experiment.run(small(), root)
     assert not (root / "tiny/student/seed1").exists()
