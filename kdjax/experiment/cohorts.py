@@ -21,7 +21,7 @@ from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.cohort import Cohort, Feed, Learner, Program, compile_program
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
-from kdjax.training.reads import outputs_of, read
+from kdjax.training.reads import outputs_of, params_of, read
 from kdjax.types import batch_of
 
 
@@ -137,9 +137,10 @@ class Cohorts:
 
         def of(stage, size):
             targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
-            student = outputs_of(program.method.model, batch_of(lab.sight.spec, size), train=True)
+            model, seen = program.method.model, batch_of(lab.sight.spec, size)
+            student, own = outputs_of(model, seen, train=True), params_of(model, seen)
             taught = outputs_of(teacher.model, batch_of(teacher.sight.spec, size))
-            return read(stage.objective.terms, student, taught, targets, *constants)
+            return read(stage.objective.terms, student, taught, targets, *constants, own)
 
         def make():
             return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))

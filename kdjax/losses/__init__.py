@@ -6,12 +6,14 @@ one with layers or memory through `kdjax.losses.lift.lift(loss)`.
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
+from kdjax.losses.channels import ickd, mgd
 from kdjax.losses.contrast import crd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target, squared_error
-from kdjax.losses.peers import mutual, self_distillation
-from kdjax.losses.relation import correlation, pkt, rkd, similarity
+from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
+from kdjax.losses.regions import cat_kd, sdd
+from kdjax.losses.relation import correlation, itrd, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
 from kdjax.losses.soft import (
     binary_kd,
@@ -36,10 +38,10 @@ FAMILIES = {
     "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized, mlkd, ctkd, ttm, wttm, rld),
     "feature": (
         *(fitnet, attention, nst, vid, fsp, kdsvd, paraphraser, factor_transfer, activation_boundary, overhaul),
-        *(reviewkd, srrl, simkd),
+        *(reviewkd, srrl, simkd, cat_kd, sdd, ickd, mgd),
     ),
-    "relation": (rkd, similarity, correlation, pkt, crd),
-    "without a teacher": (mutual, self_distillation),
+    "relation": (rkd, similarity, correlation, pkt, crd, itrd),
+    "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
@@ -58,6 +60,10 @@ NEEDS = (
         similarity: ("features",),
         mutual: ("logits", "peers"),
         self_distillation: ("logits", "features"),
+        virtual_teacher: ("logits",),
     }
 )
 """Loss -> the fields of Outputs that it looks at."""
+
+CLASSIFIED = (cat_kd, sdd)
+"""Losses on what the classifier makes of positions of the last map, of whose mean it has to be the classifier."""

@@ -38,9 +38,12 @@ def teacher_params() -> dict:
         f"layer{i}_0": {"bn2": {"scale": np.ones(channels), "bias": np.zeros(channels)}}
         for i, (_, channels) in enumerate(SIZES[1:], start=1)
     }
-    classifier = {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}
-    params = {"params": {**stages, "classifier": classifier}}
+    params = {"params": {**stages, **classifier()}}
     return jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), params)
+
+
+def classifier() -> dict:
+    return {"classifier": {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}}
 
 
 def step_context() -> dict:
@@ -49,6 +52,7 @@ def step_context() -> dict:
         "step": jax.device_put(np.int32(0)),
         "key": jax.random.key(2),
         "index": jax.device_put(np.arange(BATCH, dtype=np.int32)),
+        "student_params": jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), {"params": classifier()}),
         "teacher_params": teacher_params(),
         "train_labels": jax.device_put(np.arange(EXAMPLES, dtype=np.int32) % CLASSES),
     }

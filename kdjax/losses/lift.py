@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 from kdjax.types import Outputs, restored
 
-CONTEXT = ("step", "key", "index", "teacher_params", "train_labels")
+CONTEXT = ("step", "key", "index", "student_params", "teacher_params", "train_labels")
 """What a loss may ask of the step, as keyword-only arguments without a default:
 
-step [] int32; key, a PRNG key of this step and term; index [B] positions in the training set; teacher_params, the
-teacher's variables {"params": ..., "batch_stats": ...}; train_labels [N], every label of the training set.
+step [] int32; key, a PRNG key of this step and term; index [B] positions in the training set; student_params, the
+student's parameters {"params": ...}, which the loss may train; teacher_params, the teacher's variables {"params": ...,
+"batch_stats": ...}; train_labels [N], every label of the training set.
 """
 
 

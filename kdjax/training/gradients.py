@@ -55,6 +55,7 @@ def compile_cotangents(stage: Stage) -> Callable:
         context = dict(step=jnp.zeros((), jnp.int32), key=key, index=batch["index"])
         context |= dict(teacher_params=teacher_params, train_labels=train_labels)
         variables = _of(state, "student")
+        context["student_params"] = {"params": variables["params"]}
         mutable = [name for name in variables if name != "params"]
         student, _ = model.apply(variables, batch["input"], train=True, rngs=key, mutable=mutable)
 

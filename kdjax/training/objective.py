@@ -38,6 +38,7 @@ class Objective(nn.Module):
         with nn.intercept_methods(functools.partial(_evaluating, self.frozen, self.frozen_norms)):
             outputs = as_outputs(self.student(inputs, train=True))
             student, teacher, labels, index = self.gather((outputs, teacher, labels, index))
+            context["student_params"] = {"params": self.variables.get("params", {}).get("student", {})}
             for number, term in enumerate(self.terms):
                 loss, own = Lift(term.fn, term.hyper, name=term.name), jax.random.fold_in(key, number)
                 values[term.name] = loss(student, teacher, labels, key=own, index=index, **context)

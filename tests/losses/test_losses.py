@@ -66,10 +66,16 @@ CASES = (
     Case(losses.reviewkd, trained=True),
     Case(losses.srrl, trained=True),
     Case(losses.simkd, alike=True, matched=0.0),
+    Case(losses.cat_kd),
+    Case(losses.cat_kd, {"normalise": True}),
+    Case(losses.sdd, labelled=True),
+    Case(losses.ickd, trained=True),
+    Case(losses.mgd, trained=True, ordered=True),
     Case(losses.rkd, matched=0.0),
     Case(losses.similarity, matched=0.0),
     Case(losses.correlation, trained=True, ordered=True),
     Case(losses.pkt, matched=0.0),
+    Case(losses.itrd, trained=True),
     Case(losses.crd, {"dim": 8, "negatives": 16}, trained=True, ordered=True),
 )
 
@@ -104,7 +110,9 @@ def context(batch: int = B) -> dict:
         for i, (_, c) in enumerate(TEACHER[1:], start=1)
     }
     classifier = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["teacher"], K)), jnp.float32), "bias": jnp.ones(K)}
+    own = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["student"], K)), jnp.float32), "bias": jnp.ones(K)}
     return {
+        "student_params": {"params": {"classifier": own}},
         "step": jnp.int32(3),
         "key": jax.random.key(5),
         "index": jnp.arange(batch) * 3,
