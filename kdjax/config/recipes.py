@@ -56,6 +56,13 @@ RECIPES = {
         "mlkd": {"weight": 0.9},
         "optimizer": {"learning_rate": 0.025},
     },
+    # The same with its two views: config.data.second_augment = {"rand_augment": {"num_ops": 2, "magnitude": 10.0}}.
+    "mlkd_views": {
+        "cross_entropy": {"weight": 0.1},
+        "second_cross_entropy": {"weight": 0.1},
+        "mlkd_views": {"weight": 0.9},
+        "optimizer": {"learning_rate": 0.025},
+    },
     # CTKD, scripts/run_cifar_distill.sh.
     "ctkd": {"cross_entropy": {"weight": 0.1}, "ctkd": {"weight": 0.9, "start": 1.0, "span": 20.0}},
     # The authors' README, vgg13 -> vgg8.

@@ -8,11 +8,12 @@ import numpy as np
 
 import kdjax.losses
 from kdjax.config import rows, trace
-from kdjax.experiment.lab import Lab, keeps_last, teacher_config
+from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.training import parallel
 from kdjax.training.method import Method
+from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
 from kdjax.types import as_outputs
 
@@ -93,6 +94,9 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     target = lab.target(rows.with_view(config, row))
     given = lab.seen_by(row).spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
+    if any(asks(stage.objective.terms, "second") for stage in stages):
+        with named(where):
+            lab.augmentation(rows.with_view(config, row), {}, second=True)
     for stage in stages:
         trace.check(where, row, stage, *given)
     _check_classified(lab, row, stages, teacher)

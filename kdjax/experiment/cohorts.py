@@ -20,6 +20,7 @@ from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.cohort import Cohort, Feed, Learner, Program, compile_program
 from kdjax.training.method import Method
+from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
 from kdjax.training.reads import outputs_of, params_of, read
 from kdjax.types import batch_of
@@ -99,7 +100,8 @@ class Cohorts:
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
-        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None
+        second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
+        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None, second
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)

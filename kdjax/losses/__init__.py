@@ -32,6 +32,7 @@ from kdjax.losses.soft import (
 )
 from kdjax.losses.soft import standardize as standardize
 from kdjax.losses.svd import kdsvd
+from kdjax.losses.views import mlkd_views, second_cross_entropy
 
 FAMILIES = {
     "hard": (cross_entropy, hard_target),
@@ -41,13 +42,14 @@ FAMILIES = {
         *(reviewkd, srrl, simkd, cat_kd, sdd, ickd, mgd),
     ),
     "relation": (rkd, similarity, correlation, pkt, crd, itrd),
+    "two views": (mlkd_views, second_cross_entropy),
     "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
 NEEDS = (
-    dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"]), ("logits",))
+    dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"], *FAMILIES["two views"]), ("logits",))
     | dict.fromkeys(FAMILIES["feature"], ("features",))
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
     | dict.fromkeys(FAMILIES["regression"], ("logits",))

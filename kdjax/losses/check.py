@@ -46,12 +46,13 @@ def classifier() -> dict:
     return {"classifier": {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}}
 
 
-def step_context() -> dict:
+def step_context(outputs: int = CLASSES) -> dict:
     """All that a loss may ask of the step."""
     return {
         "step": jax.device_put(np.int32(0)),
         "key": jax.random.key(2),
         "index": jax.device_put(np.arange(BATCH, dtype=np.int32)),
+        "second": (examples(8, outputs=outputs), examples(9, outputs=outputs)),
         "student_params": jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), {"params": classifier()}),
         "teacher_params": teacher_params(),
         "train_labels": jax.device_put(np.arange(EXAMPLES, dtype=np.int32) % CLASSES),
@@ -70,8 +71,8 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
         return [("asks only for what the step has", f"{unknown[0]!r}{nearest(unknown[0], CONTEXT)}")], {}
-    module, context = lift(fn), step_context()
     numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
+    module, context = lift(fn), step_context(1 if numbers else CLASSES)
     labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
     student, teacher = (examples(seed, outputs=1 if numbers else CLASSES) for seed in (0, 1))
     given = jax.random.key(3), student, teacher, labels

@@ -77,11 +77,13 @@ RANGES = {
     "side": AT_LEAST_1,
     "span": AT_LEAST_0,
     "start": POSITIVE,
+    "strong_weight": AT_LEAST_0,
     "student_preacts": Range("true or false", lambda x: isinstance(x, bool)),
     "targets": Range("'softmax' or 'sigmoid'", lambda x: x in ("softmax", "sigmoid")),
     "temperature": POSITIVE,
     "temperatures": _each(_number("numbers above 0", lambda x: x > 0), least=1),
     "ttm.power": POSITIVE,
+    "weak_weight": AT_LEAST_0,
     "wttm.power": POSITIVE,
 }
 """Hyperparameter, or <loss>.<hyperparameter> where one loss means another thing by it -> what it can be."""

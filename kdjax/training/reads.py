@@ -72,6 +72,7 @@ def _everything(term: Term, teacher, student, labels, teacher_params, train_labe
     key, index = jax.random.key(0), jnp.arange(len(labels), dtype=jnp.int32)
     context = dict(step=jnp.zeros((), jnp.int32), key=key, index=index)
     context |= dict(teacher_params=teacher_params, train_labels=train_labels, student_params=student_params)
+    context["second"] = student, teacher  # what is read of the teacher's in either view is kept of both
     module, given = Lift(term.fn, term.hyper), (student, teacher, labels)
     variables = module.init(key, *given, **context)
     mutable = [name for name in variables if name != "params"]

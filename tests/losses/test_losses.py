@@ -112,6 +112,7 @@ def context(batch: int = B) -> dict:
     classifier = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["teacher"], K)), jnp.float32), "bias": jnp.ones(K)}
     own = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["student"], K)), jnp.float32), "bias": jnp.ones(K)}
     return {
+        "second": (outputs("student", 50, batch), outputs("teacher", 50, batch)),
         "student_params": {"params": {"classifier": own}},
         "step": jnp.int32(3),
         "key": jax.random.key(5),
@@ -184,7 +185,8 @@ def assert_finite(case, student, teacher, targets=None):
 
 
 def test_every_loss_is_here():
-    others = ("without a teacher", "regression")  # test_losses_peers.py, tests/tasks/test_regression.py
+    # test_losses_peers.py, test_views.py, tests/tasks/test_regression.py
+    others = ("without a teacher", "two views", "regression")
     catalogue = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in CASES} == catalogue
 
