@@ -45,6 +45,7 @@ HERE = {  # command -> what makes it quick
     "kdjax table runs": PLAIN,
     "kdjax table runs/digits --bayes": PLAIN,
     "kdjax plan runs/digits --detect=0.5": PLAIN,
+    "kdjax doctor runs/digits": PLAIN,
     "kdjax status runs/digits": PLAIN,
     "kdjax export runs/digits/kd/seed0 student.safetensors": PLAIN,
     "kdjax run --config=configs/digits.py --config.experiment=again --config.teacher.weights=student.safetensors "

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kdjax import experiment
 from kdjax.config import default
-from kdjax.data.images import sources
+from kdjax.data import sources
 from kdjax.experiment.progress import Display
 from kdjax.training import cohort
 from kdjax.types import Memory, Outputs
@@ -158,7 +158,7 @@ def in_pieces(config, root, calls: int, **chosen):
     for stops in range(1000):
         with Display(Console(file=io.StringIO())) as display:
             taken = []
-            display.advance = taken.append
+            display.advance = lambda steps, tokens, taken=taken: taken.append(steps)
             try:
                 stop = lambda: 15 * (len(taken) >= calls)  # noqa: B023, E731
                 return experiment.run(config, root, display=display, stop_signal=stop, **chosen), stops

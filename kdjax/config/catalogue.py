@@ -6,7 +6,8 @@ import textwrap
 import kdjax.losses
 import kdjax.models
 from kdjax.config import recipes
-from kdjax.data.images import augmentations, sources
+from kdjax.data import sources
+from kdjax.data.images import augmentations
 from kdjax.find import names, nearest
 from kdjax.losses.lift import context_names, hyperparameters
 from kdjax.training.method import RESERVED

@@ -12,8 +12,8 @@ import optax
 from ml_collections import ConfigDict
 
 from kdjax.find import nearest
-from kdjax.training.step import named
 from kdjax.typed import typed
+from kdjax.types import leaf_name
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> optax.Schedule:
@@ -93,12 +93,12 @@ def rated(rates: Mapping[str, float]) -> optax.GradientTransformation:
         raise ValueError(f"{where} multiply the learning rate, so they are at least 0; got {wrong}")
 
     def found(path) -> str:
-        fits = [rate for rate in rates if fnmatch.fnmatchcase(f"{named(path)}/", f"{rate}/*")]
+        fits = [rate for rate in rates if fnmatch.fnmatchcase(f"{leaf_name(path)}/", f"{rate}/*")]
         return max(fits, key=lambda fit: len(fit.replace("*", "")), default="")
 
     def init(params):
         paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        names = [f"{named(path)}/" for path in paths]
+        names = [f"{leaf_name(path)}/" for path in paths]
         if missing := [r for r in rates if not fnmatch.filter(names, f"{r}/*")]:
             raise ValueError(f"{where}: no parameters at {missing}; the first are {names[:3]}")
         return optax.EmptyState()
@@ -122,7 +122,7 @@ def only_reached() -> optax.GradientTransformationExtraArgs:
             return updates, state
 
         def kept(path, change):
-            return change if named(path) in reached else jnp.zeros_like(change)
+            return change if leaf_name(path) in reached else jnp.zeros_like(change)
 
         return jax.tree_util.tree_map_with_path(kept, updates), state
 
@@ -195,7 +195,7 @@ def _labels(params, freeze):
     frozen = set()
 
     def label(path, _):
-        name = named(path)
+        name = leaf_name(path)
         hits = [prefix for prefix in freeze if f"{name}/".startswith(f"{prefix}/")]
         frozen.update(hits)
         return "freeze" if hits else "train"

@@ -18,6 +18,7 @@ the defaults of train_student.py) unless another source is named. It has no KD t
 """
 
 import copy
+import functools
 
 from kdjax.find import find, nearest
 
@@ -279,6 +280,7 @@ def numbers(name: str, teacher: str = "", student: str = "") -> dict:
     return found
 
 
+@functools.cache
 def _channels(model: str) -> int:
     """Channels of the last map of a network of kdjax.models."""
     import jax

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -176,11 +177,12 @@ def _by_dependence(methods: list[Method]) -> list[Method]:
     return done
 
 
-def with_model(method: Method, config, classes: int) -> Method:
+def with_model(method: Method, config, classes: int, known: Mapping = MappingProxyType({})) -> Method:
+    """The row with its student's network; `known` as in `kdjax.config.build.build_model`."""
     field = f"config.methods.{method.name}.student" if "student" in method.spec else "config.student"
     if not method.model_config["model"]:
         raise ValueError(f"{field}.model names no model; a name in kdjax.models or an import path")
-    model = build_model(method.model_config, classes, config.dtype, field)
+    model = build_model(method.model_config, classes, config.dtype, field, known)
     return replace(method, model=as_trained(model, method.spec))
 
 

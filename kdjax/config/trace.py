@@ -17,8 +17,8 @@ from kdjax.losses.lift import Lift
 from kdjax.training.method import Method, Stage
 from kdjax.training.objective import asks
 from kdjax.training.reads import outputs_of, params_of
-from kdjax.training.step import make_train_step, named
-from kdjax.types import batch_of
+from kdjax.training.step import make_train_step
+from kdjax.types import batch_of, leaf_name
 
 
 def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int, dtype, examples: int, target) -> None:
@@ -72,7 +72,7 @@ def _check_step(where: str, stage: Stage, given: tuple) -> None:
 def _written(tree) -> dict[str, str]:
     """Path -> "float32[3]" of every leaf."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+    return {leaf_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
 def shown(spec) -> str:

@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.text import prepare as text
 
 
 def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
@@ -39,6 +40,14 @@ KINDS = {
         augment=lambda config, classes, seen, second: compose(
             config.augment, seen, classes, config.second_augment if second else None
         ),
+    ),
+    "text": Kind(
+        noun="texts",
+        prepare=text.prepare,
+        remarks=lambda dataset: [],  # said while there still are texts
+        transform=lambda config: lambda tokens: tokens,
+        augment=_unchanged,
+        shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
     "numbers": Kind(
         noun="examples",

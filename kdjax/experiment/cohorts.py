@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from kdjax import streams
 from kdjax.config import rows as configured
 from kdjax.data import fingerprint
+from kdjax.data.batches import Lengths
 from kdjax.data.stream import Batches, Reader
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
@@ -18,7 +19,8 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
-from kdjax.training.cohort import Cohort, Feed, Learner, Program, compile_program
+from kdjax.training.cohort import Cohort, Learner, Program, compile_program
+from kdjax.training.feed import Feed
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
@@ -169,6 +171,8 @@ class Cohorts:
 
     def _inputs(self, config, seed, prefix, arrays, place: Place):
         """The training inputs on the devices of a place, or what reads this process's share of them from disk."""
+        if (padded := self.lab.kind.shapes(arrays.input, config.data)) is not None:
+            return self._lengths(padded, arrays.input, place)
         if not config.execution.stream:
             return place.put(arrays.input)
         batches = Batches(
@@ -183,6 +187,11 @@ class Cohorts:
             held=len(place.devices) if place.parts > 1 else 1,
         )
         return Reader(batches, config.epochs * batches.steps, config.execution.workers)
+
+    def _lengths(self, padded, inputs, place: Place) -> Lengths:
+        """Inputs that are cut to the length of each batch, at most one copy of each length on the devices."""
+        cut = functools.lru_cache(lambda length: place.put(jax.tree.map(lambda leaf: leaf[:, :length], inputs)))
+        return Lengths(padded, inputs["mask"].sum(axis=1), cut)
 
     def _feed(self, config, seed, prefix, arrays, inputs, place: Place, seen) -> Feed:
         return Feed(

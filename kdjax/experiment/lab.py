@@ -55,6 +55,12 @@ class Lab:
         own = {name: float(fn(logits, target)) for name, fn in self.metrics.items()}
         return {**self.task.report(logits, target, teacher_logits), **own}
 
+    @property
+    def lengths(self) -> int:
+        """How many lengths batches have, for each of which programs are compiled."""
+        padded = self.kind.shapes(self.dataset.train.input, self.config.data)
+        return 1 if padded is None else len(set(padded.tolist()))
+
     # ---- what is made once
 
     def once(self, make: Callable, *key):
@@ -69,11 +75,12 @@ class Lab:
 
         Where there is no room for all, what is compiled is let go; cohorts that are at work keep theirs.
         """
-        if mappings.room(len(self.layout)) < methods:
+        programs = len(self.layout) * self.lengths
+        if mappings.room(programs) < methods:
             with self._making:
                 self._made = {key: made for key, made in self._made.items() if key[0] == "cost"}
             gc.collect()
-        return processes.from_first(lambda: mappings.room(len(self.layout)))
+        return processes.from_first(lambda: mappings.room(programs))
 
     def teach(self, model, place: Place, paths: frozenset):
         """The compiled forward pass of a teacher, made once for all seeds; of its Outputs what `paths` names."""
@@ -128,7 +135,7 @@ class Lab:
 
     def row(self, name: str) -> Method:
         """A row of the experiment with its student's model."""
-        return rows.with_model(self.rows[name], self.config, self.outputs)
+        return rows.with_model(self.rows[name], self.config, self.outputs, self.dataset.known)
 
     def view(self, row: Method, seed: int) -> tuple[ConfigDict, data.Arrays]:
         """The config as a method has it, and the training examples that its student sees."""
@@ -137,7 +144,7 @@ class Lab:
 
     def model(self, spec, where: str) -> nn.Module:
         """The network that {"model", "kwargs"} names, with the logits of the task."""
-        return build_model(spec, self.outputs, self.config.dtype, where)
+        return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
         """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""

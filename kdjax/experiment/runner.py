@@ -60,6 +60,8 @@ def run(
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
+    if len(config.pairs):
+        raise ValueError(f"config.pairs are {len(config.pairs)} experiments: kdjax.experiment.pairs.run runs them")
     directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
     rows = rows_of(config, directory)
     found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731

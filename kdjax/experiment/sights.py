@@ -1,5 +1,7 @@
 """What networks see: the examples at one size and normalised in one way, and evaluation on them."""
 
+import functools
+
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
@@ -22,7 +24,8 @@ class Sight:
         self.spec = kinds.spec(dataset, data)
         splits = {name: split for name, split in dataset.splits.items() if name != "train"}
         order = {name: splits[name] for name in ("test", "validation") if name in splits}
-        self.evaluator = Evaluator(order, kind.transform(data), task, batch_size)
+        shapes = functools.partial(kind.shapes, config=data)
+        self.evaluator = Evaluator(order, kind.transform(data), task, batch_size, shapes)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:

@@ -133,6 +133,8 @@ class Teachers:
         known = {"classes": result["classes"], "image_shape": result.get("image_shape"), **normalised}
         with named(where):
             remarks = _check_teaches(known, sight, path)
+            tokenizer = identity.stored(config).get("data", {}).get("tokenizer")
+            identity.check_tokenizer(tokenizer, self.lab.dataset.fingerprint.get("tokenizer"), path)
             model = self.lab.stored_model(config, path)
             variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
             expected = flatten_dict(dict(self.lab.shapes(sight, model)[1]))

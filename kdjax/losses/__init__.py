@@ -1,8 +1,8 @@
 """The catalogue of losses: plain functions `loss(student, teacher, labels, *, hyperparameters) -> scalar`.
 
-Student and teacher are Outputs. Losses that do not look at labels use unlabelled examples (label -1) as any other,
-those that do take the mean over the labelled ones. Each can be called bare, `kd(Outputs(s), Outputs(t), labels)`;
-one with layers or memory through `kdjax.losses.lift.lift(loss)`.
+Student and teacher are Outputs; where these have a `mask`, padding counts in no loss. Losses that do not look at labels
+use unlabelled examples (label -1) as any other, those that do take the mean over the labelled ones. Each can be called
+bare, `kd(Outputs(s), Outputs(t), labels)`; one with layers or memory through `kdjax.losses.lift.lift(loss)`.
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
@@ -32,6 +32,7 @@ from kdjax.losses.soft import (
 )
 from kdjax.losses.soft import standardize as standardize
 from kdjax.losses.svd import kdsvd
+from kdjax.losses.tokens import attention_kl, attention_mse, distilbert, minilm, minilm2, pkd, tinybert
 from kdjax.losses.views import mlkd_views, second_cross_entropy
 
 FAMILIES = {
@@ -42,6 +43,7 @@ FAMILIES = {
         *(reviewkd, srrl, simkd, cat_kd, sdd, ickd, mgd),
     ),
     "relation": (rkd, similarity, correlation, pkt, crd, itrd),
+    "text": (tinybert, pkd, distilbert, minilm, minilm2, attention_mse, attention_kl),
     "two views": (mlkd_views, second_cross_entropy),
     "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
@@ -63,6 +65,13 @@ NEEDS = (
         mutual: ("logits", "peers"),
         self_distillation: ("logits", "features"),
         virtual_teacher: ("logits",),
+        tinybert: ("features", "attentions"),
+        pkd: ("features",),
+        distilbert: ("features",),
+        minilm: ("qkv",),
+        minilm2: ("qkv",),
+        attention_mse: ("attentions",),
+        attention_kl: ("attentions",),
     }
 )
 """Loss -> the fields of Outputs that it looks at."""

@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import batch_norm, convolution, dot, map_pair, pool_to_smaller, positions, unit
+from kdjax.losses import masks
+from kdjax.losses.common import convolution, dot, map_pair, normalise, pool_to_smaller, positions, unit
 
 
 def ickd(student, teacher, labels, *, layer=-1):
@@ -19,8 +20,8 @@ def ickd(student, teacher, labels, *, layer=-1):
       layer: the map, an int or a pair (student's, teacher's).
     """
     s, t = map_pair("ickd", student, teacher, layer, aligned=False)
-    s = convolution(s, t.shape[-1], 1, "embed", use_bias=False)
-    s, t = _products(nn.BatchNorm(**batch_norm, name="norm")(s)), _products(t)
+    s = normalise(convolution(s, t.shape[-1], 1, "embed", use_bias=False), "norm", student.mask)
+    s, t = _products(masks.clear(s, student.mask)), _products(t)
     return jnp.sum(optax.squared_error(s, t)) / (len(t) * t.shape[-1])
 
 
@@ -42,10 +43,10 @@ def mgd(student, teacher, labels, *, key, layer=-1, masked=0.15):
     """
     s, t = map_pair("mgd", student, teacher, layer)
     s, t = pool_to_smaller(s, t)
-    width = t.shape[-1]
+    width, mask = t.shape[-1], masks.shared(student, teacher)
     if s.shape[-1] != width:
         s = convolution(s, width, 1, "align")
     kept = jax.random.uniform(key, (len(s), 1, 1, width)) >= masked
-    made = nn.relu(convolution(jnp.where(kept, s, 0.0), width, 3, "generation0"))
-    made = convolution(made, width, 3, "generation1")
-    return jnp.sum(optax.squared_error(made, t)) / len(t)
+    made = nn.relu(convolution(masks.clear(jnp.where(kept, s, 0.0), mask), width, 3, "generation0"))
+    made = convolution(masks.clear(made, mask), width, 3, "generation1")
+    return jnp.sum(masks.clear(optax.squared_error(made, t), mask)) / len(t)

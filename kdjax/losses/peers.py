@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from kdjax.losses import masks
 from kdjax.losses.common import classes, labelled_mean, linear, logits_of, student_maps
 from kdjax.losses.hard import cross_entropy
 from kdjax.losses.soft import _kl
@@ -46,7 +47,7 @@ def self_distillation(student, teacher, labels, *, alpha=0.3, temperature=3.0):
         raise ValueError(f"self_distillation: needs two feature maps or more, the student has {len(student.features)}")
     final, total = jax.lax.stop_gradient(logits_of("self_distillation", "student", student)), 0.0
     for i, x in enumerate(student_maps("self_distillation", student)[:-1]):
-        scores = linear(x.mean((1, 2)), final.shape[-1], f"classifier{i}")
+        scores = linear(masks.mean_of_each(x, student.mask), final.shape[-1], f"classifier{i}")
         total += (1 - alpha) * cross_entropy(Outputs(scores), None, labels)
         total += alpha * jnp.mean(_kl(scores, final, temperature))
     return total

@@ -77,10 +77,19 @@ def _random(shapes):
     return {**variables, "params": jax.tree.map(normal, shapes["params"])}
 
 
+def _drawn(generator: np.random.Generator, leaf) -> np.ndarray:
+    """Numbers of a shape; where they are whole zeros, and where something is or is not ones: tokens, no padding."""
+    if leaf.dtype == bool:
+        return np.ones(leaf.shape, bool)
+    if np.issubdtype(leaf.dtype, np.integer):
+        return np.zeros(leaf.shape, leaf.dtype)
+    return generator.standard_normal(leaf.shape).astype(leaf.dtype)
+
+
 def _measure(model, variables, shapes, seconds: float = 0.5) -> list[float]:
     """Milliseconds of single forward passes, compilation and two first ones left out: 5 to 50, for about `seconds`."""
     generator = np.random.default_rng(1)
-    drawn = jax.tree.map(lambda leaf: generator.standard_normal(leaf.shape).astype(leaf.dtype), shapes)
+    drawn = jax.tree.map(lambda leaf: _drawn(generator, leaf), shapes)
     inputs = jax.device_put(drawn)
     with convolve.fast():
         forward = _forward(model).lower(variables, inputs).compile()

@@ -11,7 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from kdjax.streams import within
 from kdjax.training.objective import Objective, is_frozen
-from kdjax.types import Batch, Outputs, State, as_outputs
+from kdjax.types import Batch, Outputs, State, as_outputs, leaf_name
 
 
 def make_teach(model: nn.Module) -> Callable:
@@ -143,7 +143,7 @@ def watched(params, reached: set[str]):
         def backward(_, cotangent):
             if isinstance(cotangent, SymbolicZero):
                 return (None,)
-            reached.add(named(path))
+            reached.add(leaf_name(path))
             return (cotangent,)
 
         same.defvjp(lambda x: (x.value, None), backward, symbolic_zeros=True)
@@ -154,10 +154,10 @@ def watched(params, reached: set[str]):
 
 def norms_stopped(params: dict, statistics: dict) -> dict:
     """The same; no gradient reaches the student's parameters that stand beside batch statistics: scale and shift."""
-    norms = {named(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
+    norms = {leaf_name(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
 
     def stop(path, leaf):
-        name = named(path)
+        name = leaf_name(path)
         own = name.startswith("student/") and name.rpartition("/")[0] in norms
         return jax.lax.stop_gradient(leaf) if own else leaf
 
@@ -201,8 +201,3 @@ def student_variables(state: State) -> dict:
     """The variables of the model that ships, of a State: {"params": ..., "batch_stats": ...}."""
     stats = {name: tree["student"] for name, tree in state.stats.items() if "student" in tree}
     return {"params": state.params["student"], **stats}
-
-
-def named(path) -> str:
-    """The path of a leaf as `freeze` writes it, "student/conv/kernel"."""
-    return "/".join(str(entry.key) for entry in path)

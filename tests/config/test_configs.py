@@ -32,6 +32,7 @@ CASES = {  # file and argument -> (shape of an input, number of logits)
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
     "products.py:path=images": ((64, 64, 3), 5),
     "products.py:path=images,size=96,teacher=resnet20,student=squeezenet,assistant=resnet14": ((96, 96, 3), 5),
+    "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
@@ -81,6 +82,7 @@ def test_cifar100_trains(tmp_path):
     config.execution.eval_batch_size = 100
     config.teacher.batch_size = 50
     config.methods.activation_boundary.first_stage.epochs = 1
+    config.methods.crd.crd.negatives = 64  # of 16,384, which take a gigabyte
     chosen = ("student", "crd", "reviewkd", "activation_boundary")
     directory = experiment.run(config, tmp_path, only=chosen, seeds=(0,))
     for method in (*chosen, "teacher"):

@@ -39,7 +39,7 @@ def test_what_differs_in_data_is_named():
     image = dataset().train.input.copy()
     image[2, 1, 1] += 1
     assert changes(dataset()) == []
-    other = "examples with other images or labels, or in another order"
+    other = "examples with other inputs or labels, or in another order"
     assert changes(dataset(image=image)) == [f"train: 3 {other}", f"test: 3 {other}"]
     assert changes(dataset(label=(1, 0, 0))) == [f"train: 3 {other}", f"test: 3 {other}"]
     assert changes(dataset(image=image[::-1])) == changes(dataset(image=image))

@@ -15,7 +15,7 @@ from kdjax.training.reads import keep, read
 from kdjax.training.step import make_teach
 from kdjax.types import Absent, Memory, Outputs, restored
 from tests import tiny
-from tests.losses.test_losses import CASES, context, labels, name, outputs
+from tests.losses.test_losses import CASES, context, labels, made, name, outputs
 from tests.losses.test_ranks import ALL, reads
 
 
@@ -31,8 +31,8 @@ def read_by(fn, batch: int = 6, **hyper) -> set[str]:
 
 
 def alike(case) -> tuple[Outputs, Outputs]:
-    student = outputs("student", alike=case.alike)
-    return student.replace(peers=(Outputs(student.logits),)), outputs("teacher")
+    student = made(case, "student")
+    return student.replace(peers=(Outputs(student.logits),)), made(case, "teacher")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL])
