@@ -14,7 +14,9 @@ from flax import struct
 
 Batch = dict[str, Any]
 """{"input": a pytree of [B, ...], "target": [B] int32 (-1 is unlabelled), or what else the task predicts, "index": [B]
-int32 position in the training set}, and "teacher" where a teacher sees "input" at another size or normalised otherwise;
+int32 position in the training set}, "teacher" where a teacher sees "input" at another size or normalised otherwise,
+and "second", where a loss asks for it: {"input", "teacher"} of a second view and, for the step, "taught", the teacher's
+Outputs on it;
 what prepares batches makes S of them at once, [S, B, ...] each."""
 
 

@@ -16,6 +16,7 @@ FREE = (
     "optimizer.kwargs",
     "optimizer.rates",
     "data.augment",
+    "data.second_augment",
     "data.kwargs",
     "metrics",
 )
@@ -73,6 +74,7 @@ def _data() -> ConfigDict:
     data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     data.std = (0.5,)
     data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
     _text(data)
     return data

@@ -22,8 +22,9 @@ from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.cohort import Cohort, Learner, Program, compile_program
 from kdjax.training.feed import Feed
 from kdjax.training.method import Method
+from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
-from kdjax.training.reads import outputs_of, read
+from kdjax.training.reads import outputs_of, params_of, read
 from kdjax.types import batch_of
 
 
@@ -101,7 +102,8 @@ class Cohorts:
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
-        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None
+        second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
+        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None, second
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
@@ -139,9 +141,10 @@ class Cohorts:
 
         def of(stage, size):
             targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
-            student = outputs_of(program.method.model, batch_of(lab.sight.spec, size), train=True)
+            model, seen = program.method.model, batch_of(lab.sight.spec, size)
+            student, own = outputs_of(model, seen, train=True), params_of(model, seen)
             taught = outputs_of(teacher.model, batch_of(teacher.sight.spec, size))
-            return read(stage.objective.terms, student, taught, targets, *constants)
+            return read(stage.objective.terms, student, taught, targets, *constants, own)
 
         def make():
             return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))

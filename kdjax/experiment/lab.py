@@ -111,24 +111,25 @@ class Lab:
         trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, spec)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
-    def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None) -> Callable:
+    def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
         """The compiled augmentation, made once for all seeds and methods that have the same.
 
         Args:
-          own: what those who are trained see; teacher: what teaches them does, if anything.
+          own: what those who are trained see; teacher: what teaches them does, if anything; second: whether a loss
+            asks for a second view.
         """
         seen = {"input": own, **({"teacher": teacher} if teacher not in (own, None) else {})}
 
         def make():
-            augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()})
+            augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
             return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
 
-        what = json.dumps(configs.plain(config.data.augment)), *seen.items()
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
         return self.once(make, "prepare", what, place.compiled_for)
 
-    def augmentation(self, config, seen: dict) -> Callable:
+    def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
         """What is done to a batch of a method's own view of the data, for those who see it."""
-        return self.kind.augment(config.data, len(self.dataset.classes), seen)
+        return self.kind.augment(config.data, len(self.dataset.classes), seen, second)
 
     # ---- rows and networks
 

@@ -128,7 +128,10 @@ def _keeps_last(config: dict) -> bool:
 
 def _alike(shared: dict, students: list[dict]) -> str:
     """What rows of a seed have in common besides the optimizer: batches, augmentation, initial weights."""
-    augment = listed((shared.get("data") or {}).get("augment") or ["none"])
+    data = shared.get("data") or {}
+    augment = listed(data.get("augment") or ["none"])
+    if data.get("second_augment"):
+        augment += f"; with {listed(data['second_augment'])} in the second view of losses that look at two"
     if len({line["config"].get("method") for line in students}) == 1:
         return f"augmentation: {augment}"
     text = f"the same batches, augmentation ({augment}) and initial weights per seed"

@@ -23,6 +23,7 @@ def of_code(config: dict) -> dict[str, str]:
     """Module -> SHA-256 of its file, of all of one's own that a run's config names: losses, models, sources, ..."""
     data = config.get("data", {})
     names = [*_functions(config.get("spec", {})), *_functions(data.get("augment", {})), data.get("source", "")]
+    names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
     modules = {name.rpartition(".")[0] for name in names if isinstance(name, str) and "." in name}

@@ -136,8 +136,7 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = self.feed.example()
-        batch, seen = _shown(batch)
-        return _first((batch, self.teach_whole(self.teacher_variables, seen)))
+        return _first(taught(self.teach_whole, self.teacher_variables, batch))
 
     def _begin(self, learner, batch, taught) -> None:
         """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
@@ -190,8 +189,7 @@ class Cohort:
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
-                batch, seen = _shown(batch)
-                outputs = self.teach(self.teacher_variables, seen)
+                batch, outputs = taught(self.teach, self.teacher_variables, batch)
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
@@ -278,10 +276,15 @@ class Cohort:
 _first = jax.jit(parallel.first)
 
 
-def _shown(batch: dict) -> tuple[dict, Any]:
-    """(what students take of a batch, what a teacher sees of it)."""
+def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
+    """(what students take of a batch, the teacher's Outputs on it); those on a second view stand with that view."""
     batch = dict(batch)
-    return batch, batch.pop("teacher", batch["input"])
+    outputs = teach(variables, batch.pop("teacher", batch["input"]))
+    if "second" in batch:
+        second = dict(batch["second"])
+        batch["second"] = {**second, "taught": teach(variables, second.pop("teacher", second["input"]))}
+        batch["second"].pop("teacher", None)
+    return batch, outputs
 
 
 def _threads(places: set[Place]) -> int:

@@ -67,8 +67,12 @@ def compile_cotangents(stage: Stage) -> Callable:
         context = dict(step=jnp.zeros((), jnp.int32), key=key, index=batch["index"])
         context |= dict(teacher_params=teacher_params, train_labels=train_labels)
         variables = _of(state, "student")
+        context["student_params"] = {"params": variables["params"]}
         mutable = [name for name in variables if name != "params"]
-        student, _ = model.apply(variables, batch["input"], train=True, rngs=key, mutable=mutable)
+        seen = functools.partial(model.apply, variables, train=True, rngs=key, mutable=mutable)
+        student, _ = seen(batch["input"])
+        if "second" in batch:
+            context["second"] = as_outputs(seen(batch["second"]["input"])[0]), batch["second"]["taught"]
 
         student = as_outputs(student)
 

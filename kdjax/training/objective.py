@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 
-from kdjax.losses.lift import Lift
+from kdjax.losses.lift import Lift, context_names
 from kdjax.types import as_outputs
 
 
@@ -31,18 +31,33 @@ class Objective(nn.Module):
     frozen_norms: bool = False  # so are the student's BatchNorms, whose scale and shift no gradient reaches (step.py)
 
     @nn.compact
-    def __call__(self, inputs, teacher, labels, *, step, key, index, teacher_params=None, train_labels=None):
-        """Returns (total [], {"<term>": [] unweighted, ...}, the student's Outputs on the examples given here)."""
+    def __call__(
+        self, inputs, teacher, labels, *, step, key, index, teacher_params=None, train_labels=None, second=None
+    ):
+        """Returns (total [], {"<term>": [] unweighted, ...}, the student's Outputs on the examples given here).
+
+        The student sees a second view, {"input", "taught"}, if a term asks for it: after the first one, as another
+        batch.
+        """
         context = dict(step=step, teacher_params=teacher_params, train_labels=train_labels)
         values = {}
         with nn.intercept_methods(functools.partial(_evaluating, self.frozen, self.frozen_norms)):
             outputs = as_outputs(self.student(inputs, train=True))
             student, teacher, labels, index = self.gather((outputs, teacher, labels, index))
+            if asks(self.terms, "second"):
+                again = as_outputs(self.student(second["input"], train=True))
+                context["second"] = self.gather((again, second["taught"]))
+            context["student_params"] = {"params": self.variables.get("params", {}).get("student", {})}
             for number, term in enumerate(self.terms):
                 loss, own = Lift(term.fn, term.hyper, name=term.name), jax.random.fold_in(key, number)
                 values[term.name] = loss(student, teacher, labels, key=own, index=index, **context)
         total = sum(term.weight(step) * values[term.name] for term in self.terms)
         return total, values, outputs
+
+
+def asks(terms: tuple[Term, ...], name: str) -> bool:
+    """Whether one of the terms asks the step for what is called so."""
+    return any(name in context_names(term.fn) for term in terms)
 
 
 EVALUATION = {"train": False, "use_running_average": True, "deterministic": True}

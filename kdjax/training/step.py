@@ -43,6 +43,7 @@ def make_init(
             index=batch["index"],
             teacher_params=teacher_params,
             train_labels=train_labels,
+            second=batch.get("second"),
         )
         params = variables.pop("params")
         for path, source in from_teacher.items():
@@ -111,6 +112,7 @@ def make_train_step(
                 index=batch["index"],
                 teacher_params=teacher_params,
                 train_labels=train_labels,
+                second=batch.get("second"),
                 rngs=rngs,
                 mutable=list(state.stats),
             )
