@@ -61,7 +61,7 @@ def test_two_more_padded_positions_change_nothing(case):
             assert float(jnp.abs(padded).sum()) == pytest.approx(float(jnp.abs(padded[within]).sum()), rel=1e-6)
 
 
-@every_case
+@pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in SEEING if case.trained])
 def test_a_mask_without_padding_is_none(case):
     given = [texts(case, who) for who in ("student", "teacher")]
     module, whole = lift(case.fn, **case.hyper), [masked(x, np.ones((B, 6), bool), 0) for x in given]
