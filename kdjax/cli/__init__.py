@@ -127,6 +127,17 @@ def _add_studies(command) -> None:
     sub = command("doctor", _doctor, "tell why distillation did not help: what explains it, and what to try")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--out", help="write doctor.md here")
+    sub = command(
+        "choose", _choose, "find the smallest student that keeps enough of its teacher, and how it is exported"
+    )
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--keep", type=float, default=0.95, help="share of the teacher's score (default: 0.95)")
+    sub.add_argument("--metric", default="", help="the score, f1 (default: what methods are compared by)")
+    sub.add_argument("--max-kb", type=float, help="at most so many kilobytes, of 1000 bytes")
+    sub.add_argument("--max-ms", type=float, help="at most so many milliseconds for one example")
+    sub.add_argument("--max-mflops", type=float, help="at most so many million FLOPs for one example")
+    sub.add_argument("--sizes", nargs="*", default=(), help="sizes.csv of kdjax sizes; one beside the runs is found")
+    sub.add_argument("--out", help="write choose.md, choose.csv and the picture here")
 
 
 def _table(args, _) -> None:
@@ -213,6 +224,12 @@ def _doctor(args, _) -> None:
     from kdjax.report import doctor
 
     doctor.main(args)
+
+
+def _choose(args, _) -> None:
+    from kdjax.report import choose
+
+    choose.main(args)
 
 
 def _status(args, _) -> None:
