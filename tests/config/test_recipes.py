@@ -40,7 +40,7 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
 def test_every_recipe_for_texts_can_train_a_bert(name):
     sizes = {"vocabulary": 20, "width": 16, "heads": 2}
     model = models.bert(num_classes=5, layers=4, **sizes)
-    teacher = model, jax.eval_shape(model.init, jax.random.key(0), batch_of(text_spec(6), 1))
+    teacher = model, jax.eval_shape(model.init, jax.random.key(0), batch_of(text_spec(6), 1)), text_spec(6)
     config = configs.default()
     config.student.model = "bert"
     config.student.kwargs = {"layers": 2, **sizes}
