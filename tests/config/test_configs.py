@@ -67,11 +67,12 @@ def test_config(name):
     target, side = jax.ShapeDtypeStruct((2,), dtype), config.teacher.image_size
     seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
     variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))
+    promotion = "standard" if config.optimizer.name == "adamw" else "strict"  # optax's adam counts steps in int32
     for row in rows.expand(config):
         row = rows.with_model(row, config, outputs, known)
-        stages = rows.stages(row, config, steps_per_epoch=10)
-        for stage in stages if row.name in FEW.get(name, [row.name]) else ():
-            with jax.numpy_dtype_promotion("standard" if config.optimizer.name == "adamw" else "strict"):  # optax counts in int32
+        with jax.numpy_dtype_promotion(promotion):
+            stages = rows.stages(row, config, steps_per_epoch=10)
+            for stage in stages if row.name in FEW.get(name, [row.name]) else ():
                 check(row.name, row, stage, spec, (teacher, variables, seen), outputs, dtype, 100, target)
 
 
