@@ -6,11 +6,14 @@ import flax.linen as nn
 
 from kdjax.config import rows, trace
 from kdjax.experiment.lab import Lab, keeps_last, teacher_config
+from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.training import parallel
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
+from kdjax.training.reads import outputs_of
+from kdjax.types import batch_of
 
 
 def check_data(lab: Lab) -> None:
@@ -87,6 +90,17 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     given = lab.spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
     for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
         trace.check(where, row, stage, *given)
+        for term, pairs in _layers(lab, row, stage, teacher):
+            listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
+            lab.display.message(f"{where}.{term}: of the student's layers and the teacher's, {listed}")
+
+
+def _layers(lab: Lab, row: Method, stage, teacher):
+    """(term, pairs of layers) of the losses that choose layers by name."""
+    for term in stage.objective.terms if teacher else ():
+        given = (outputs_of(model, batch_of(lab.spec, 2)) for model in (row.model, teacher[0]))
+        if pairs := layers_of(term.fn, *given, term.hyper.get("layers")):
+            yield term.name, pairs
 
 
 def _teacher_shapes(lab: Lab):
