@@ -94,12 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("check", _check, "tell whether a loss keeps the contract")
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
     sub.add_argument("--task", choices=("classification", "regression"), default="classification")
-    sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
-    sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
-    sub.add_argument("--teacher", help="the model that compression ratios refer to")
-    sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
-    sub.add_argument("--channels", type=int, default=3)
-    sub.add_argument("--classes", type=int, default=100)
+    _add_cost(command)
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
@@ -115,6 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
     return parser
+
+
+def _add_cost(command) -> None:
+    sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
+    sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
+    sub.add_argument("--teacher", help="the model that compression ratios refer to")
+    sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
+    sub.add_argument("--channels", type=int, default=3)
+    sub.add_argument("--tokens", type=int, default=64, help="of a text (default: 64)")
+    sub.add_argument("--vocabulary", type=int, default=30_522, help="of networks for texts (default: 30522, BERT's)")
+    sub.add_argument("--classes", type=int, default=100)
 
 
 def _add_studies(command) -> None:

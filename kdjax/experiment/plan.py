@@ -37,12 +37,15 @@ def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> 
     """
     configs.check_seeds(seeds, "--seeds")
     names = only if exact else chosen([row.name for row in rows], only)
+    wanted = {row.name: run_config(config, row, seeds[0]) for row in rows if row.name in names}
     return [
         (seed, row)
         for seed in seeds
         for row in rows
         if row.name in names
-        and not finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), teaches(row, rows))
+        and not finished(
+            Run(run_path(directory, row.name, seed)), {**wanted[row.name], "seed": seed}, teaches(row, rows)
+        )
     ]
 
 

@@ -160,7 +160,7 @@ class Training:
     def _say_larger(self, planned) -> None:
         """Measures what students cost while nothing else computes here, and tells of those that are no smaller."""
         models = list(dict.fromkeys(row.model for row in itertools.chain(*planned.values())))
-        costs = processes.from_first(lambda: [self.lab.cost(model) for model in models])
+        costs = processes.from_first(lambda: [self.lab.cost(model, self.lab.sight) for model in models])
         larger = (caution.larger(own, self.teacher.measured if self.teacher else None) for own in costs)
         for said in dict.fromkeys(filter(None, larger)):
             self.lab.display.message(said)

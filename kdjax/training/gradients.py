@@ -26,7 +26,7 @@ def measures(stage: Stage) -> bool:
 
 
 def compile_gradient(model) -> Callable:
-    """gradient(params, stats, input [B, ...], cotangent Outputs) -> the gradient of the parameters.
+    """gradient(params, stats, input [B, ...], cotangents) -> the gradient of the parameters.
 
     Of the network alone, so that all methods of one student share the one large compilation here.
     """
@@ -36,7 +36,7 @@ def compile_gradient(model) -> Callable:
     def gradient(params, stats, inputs, cotangent):
         def outputs(params):
             variables, rngs = {"params": params, **stats}, jax.random.key(0)
-            return as_outputs(model.apply(variables, inputs, train=True, rngs=rngs, mutable=list(stats))[0])
+            return _numbers(as_outputs(model.apply(variables, inputs, train=True, rngs=rngs, mutable=list(stats))[0]))
 
         _, backward = jax.vjp(outputs, params)
         return backward(cotangent)[0]
@@ -58,7 +58,7 @@ def _product(one, other) -> jax.Array:
 
 
 def compile_cotangents(stage: Stage) -> Callable:
-    """cotangents(state, batch, teacher Outputs, teacher_params, train_labels) -> {term: gradient of the Outputs}."""
+    """cotangents(state, batch, teacher Outputs, teacher_params, train_labels) -> {term: gradients of Outputs}."""
     model, terms = stage.objective.student, stage.objective.terms
 
     @jax.jit
@@ -67,19 +67,39 @@ def compile_cotangents(stage: Stage) -> Callable:
         context = dict(step=jnp.zeros((), jnp.int32), key=key, index=batch["index"])
         context |= dict(teacher_params=teacher_params, train_labels=train_labels)
         variables = _of(state, "student")
+        context["student_params"] = {"params": variables["params"]}
         mutable = [name for name in variables if name != "params"]
-        student, _ = model.apply(variables, batch["input"], train=True, rngs=key, mutable=mutable)
+        seen = functools.partial(model.apply, variables, train=True, rngs=key, mutable=mutable)
+        student, _ = seen(batch["input"])
+        if "second" in batch:
+            context["second"] = as_outputs(seen(batch["second"]["input"])[0]), batch["second"]["taught"]
 
-        def value(outputs, term):
+        student = as_outputs(student)
+
+        def value(numbers, term):
             own = _of(state, term.name)
             stats = [name for name in own if name != "params"]
             module = Lift(term.fn, term.hyper)
+            outputs = _with_numbers(student, numbers)
             return module.apply(own, outputs, teacher, batch["target"], **context, rngs=key, mutable=stats)[0]
 
-        student = as_outputs(student)
-        return {term.name: jax.grad(functools.partial(value, term=term))(student) for term in terms}
+        return {term.name: jax.grad(functools.partial(value, term=term))(_numbers(student)) for term in terms}
 
     return cotangents
+
+
+def _is_number(x) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def _numbers(outputs) -> list[jax.Array]:
+    """What has a gradient of Outputs: all but masks."""
+    return [x for x in jax.tree.leaves(outputs) if _is_number(x)]
+
+
+def _with_numbers(outputs, numbers: list[jax.Array]):
+    rest = iter(numbers)
+    return jax.tree.map(lambda x: next(rest) if _is_number(x) else x, outputs)
 
 
 def _of(state: State, name: str) -> dict:
