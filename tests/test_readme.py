@@ -46,6 +46,8 @@ HERE = {  # command -> what makes it quick
     "kdjax table runs/digits --bayes": PLAIN,
     "kdjax plan runs/digits --detect=0.5": PLAIN,
     "kdjax doctor runs/digits": PLAIN,
+    "kdjax explain runs/digits kd": PLAIN,
+    "kdjax choose runs/digits --keep=0.95": PLAIN,
     "kdjax status runs/digits": PLAIN,
     "kdjax export runs/digits/kd/seed0 student.safetensors": PLAIN,
     "kdjax run --config=configs/digits.py --config.experiment=again --config.teacher.weights=student.safetensors "

@@ -127,6 +127,12 @@ def _add_studies(command) -> None:
     sub = command("doctor", _doctor, "tell why distillation did not help: what explains it, and what to try")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--out", help="write doctor.md here")
+    sub = command("explain", _explain, "tell what a method passed on: classes, examples, confidence, order, stages")
+    sub.add_argument("run", help="the directory of an experiment, runs/digits")
+    sub.add_argument("method", help="the row to explain, kd")
+    sub.add_argument("--against", default="", help="the row to compare with (default: the baseline)")
+    sub.add_argument("--out", help="where the page and its pictures go (default: RUN/explain-METHOD)")
+    sub.add_argument("--no-stages", action="store_true", help="leave out how alike stages are, which needs checkpoints")
     sub = command(
         "choose", _choose, "find the smallest student that keeps enough of its teacher, and how it is exported"
     )
@@ -224,6 +230,26 @@ def _doctor(args, _) -> None:
     from kdjax.report import doctor
 
     doctor.main(args)
+
+
+def _explain(args, _) -> None:
+    from kdjax.report import explain
+
+    explain.main(args, None if args.no_stages else _similar)
+
+
+def _similar(subject) -> dict | None:
+    """How alike stages are; None where a run has left no checkpoint."""
+    from kdjax.runs.directory import Run
+
+    if not all(Run(path).checkpoints.is_dir() for path in subject.paths.values()):
+        return None
+    from kdjax.training import parallel
+
+    parallel.setup()
+    from kdjax.ship import similarity
+
+    return similarity.similar(**subject.paths)
 
 
 def _choose(args, _) -> None:
