@@ -282,8 +282,8 @@ def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
     outputs = teach(variables, batch.pop("teacher", batch["input"]))
     if "second" in batch:
         second = dict(batch["second"])
-        batch["second"] = {**second, "taught": teach(variables, second.pop("teacher", second["input"]))}
-        batch["second"].pop("teacher", None)
+        seen = second.pop("teacher", second["input"])
+        batch["second"] = {**second, "taught": teach(variables, seen)}
     return batch, outputs
 
 
