@@ -107,8 +107,8 @@ class Lab:
     def cost(self, model, sight: Sight) -> dict:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network, spec = cost.shipped(model), sight.spec
-        row = self.once(lambda: cost.cost(network, spec), "cost", network, spec)
-        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, spec)
+        row = self.once(lambda: cost.cost(network, spec), "cost", network, sight)
+        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, sight)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
