@@ -1,4 +1,4 @@
-"""Experiments on texts: tokenizers stay with runs, how a run is executed changes nothing, images' things are refused."""
+"""Experiments on texts: tokenizers stay with runs, execution changes nothing, what is of images is refused."""
 
 import io
 import json
