@@ -158,7 +158,7 @@ def in_pieces(config, root, calls: int, **chosen):
     for stops in range(1000):
         with Display(Console(file=io.StringIO())) as display:
             taken = []
-            display.advance = lambda steps, tokens, taken=taken: taken.append(steps)
+            display.advance = taken.append
             try:
                 stop = lambda: 15 * (len(taken) >= calls)  # noqa: B023, E731
                 return experiment.run(config, root, display=display, stop_signal=stop, **chosen), stops

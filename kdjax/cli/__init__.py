@@ -94,12 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("check", _check, "tell whether a loss keeps the contract")
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
     sub.add_argument("--task", choices=("classification", "regression"), default="classification")
-    sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
-    sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
-    sub.add_argument("--teacher", help="the model that compression ratios refer to")
-    sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
-    sub.add_argument("--channels", type=int, default=3)
-    sub.add_argument("--classes", type=int, default=100)
+    _add_cost(command)
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
@@ -117,10 +112,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_cost(command) -> None:
+    sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
+    sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
+    sub.add_argument("--teacher", help="the model that compression ratios refer to")
+    sub.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
+    sub.add_argument("--channels", type=int, default=3)
+    sub.add_argument("--tokens", type=int, default=64, help="of a text (default: 64)")
+    sub.add_argument("--vocabulary", type=int, default=30_522, help="of networks for texts (default: 30522, BERT's)")
+    sub.add_argument("--classes", type=int, default=100)
+
+
 def _add_studies(command) -> None:
     sub = command("doctor", _doctor, "tell why distillation did not help: what explains it, and what to try")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--out", help="write doctor.md here")
+    sub = command("explain", _explain, "tell what a method passed on: classes, examples, confidence, order, stages")
+    sub.add_argument("run", help="the directory of an experiment, runs/digits")
+    sub.add_argument("method", help="the row to explain, kd")
+    sub.add_argument("--against", default="", help="the row to compare with (default: the baseline)")
+    sub.add_argument("--out", help="where the page and its pictures go (default: RUN/explain-METHOD)")
+    sub.add_argument("--no-stages", action="store_true", help="leave out how alike stages are, which needs checkpoints")
+    sub = command(
+        "choose", _choose, "find the smallest student that keeps enough of its teacher, and how it is exported"
+    )
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--keep", type=float, default=0.95, help="share of the teacher's score (default: 0.95)")
+    sub.add_argument("--metric", default="", help="the score, f1 (default: what methods are compared by)")
+    sub.add_argument("--max-kb", type=float, help="at most so many kilobytes, of 1000 bytes")
+    sub.add_argument("--max-ms", type=float, help="at most so many milliseconds for one example")
+    sub.add_argument("--max-mflops", type=float, help="at most so many million FLOPs for one example")
+    sub.add_argument("--sizes", nargs="*", default=(), help="sizes.csv of kdjax sizes; one beside the runs is found")
+    sub.add_argument("--out", help="write choose.md, choose.csv and the picture here")
 
 
 def _table(args, _) -> None:
@@ -207,6 +230,32 @@ def _doctor(args, _) -> None:
     from kdjax.report import doctor
 
     doctor.main(args)
+
+
+def _explain(args, _) -> None:
+    from kdjax.report import explain
+
+    explain.main(args, None if args.no_stages else _similar)
+
+
+def _similar(subject) -> dict | None:
+    """How alike stages are; None where a run has left no checkpoint."""
+    from kdjax.runs.directory import Run
+
+    if not all(Run(path).checkpoints.is_dir() for path in subject.paths.values()):
+        return None
+    from kdjax.training import parallel
+
+    parallel.setup()
+    from kdjax.ship import similarity
+
+    return similarity.similar(**subject.paths)
+
+
+def _choose(args, _) -> None:
+    from kdjax.report import choose
+
+    choose.main(args)
 
 
 def _status(args, _) -> None:

@@ -6,7 +6,8 @@ Besides terms a recipe may hold
 
   first_stage  epochs, terms, freeze and optimizer of a stage before; parameters of terms of one name are shared
   freeze       paths of parameters that the main stage leaves as they are, with the statistics of BatchNorm there
-  from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
+  from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}; numbered layers
+               by name, {"encoder_layer_*": "uniform"}, see kdjax/losses/layers.py
   optimizer    fields of config.optimizer that differ
   prune        magnitude pruning, see PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}
   quantize     "int8": the forward pass is rounded to int8 while training and when evaluated
@@ -174,6 +175,40 @@ VARIANTS = {
 }
 """The same where paper and code, or two codes, disagree; `recipe` knows them too."""
 
+_EVERY_LAYER = {"embeddings": "embeddings", "encoder_layer_*": "uniform"}
+
+TEXT = {
+    # TinyBERT/task_distill.py: layers first, then logits at temperature 1, without labels. The README has 20 epochs
+    # (10 on large sets) and 3, on augmented sentences. Its last loss is divided by the number of classes too.
+    "tinybert": {
+        "first_stage": {"epochs": 20, "terms": {"tinybert": {"weight": 1.0, "layers": "uniform"}}},
+        "kd": {"weight": 1.0, "temperature": 1.0},
+    },
+    # Sun et al. 2019, section 4: alpha, temperature and beta are searched in {0.2, 0.5, 0.7}, {5, 10, 20} and {10, 100,
+    # 500, 1000}. The code's soft loss is divided by the number of classes too, and its student begins as the teacher's
+    # first layers.
+    "pkd": {
+        "cross_entropy": {"weight": 0.5},
+        "kd": {"weight": 0.5, "temperature": 10.0},
+        "pkd": {"weight": 100.0, "layers": "skip"},
+        "from_teacher": _EVERY_LAYER,
+    },
+    # transformers' distiller.py and its README: 5, 2 and 1, labels here in the place of masked words; layers spread.
+    "distilbert": {
+        "cross_entropy": {"weight": 2.0},
+        "kd": {"weight": 5.0, "temperature": 2.0},
+        "distilbert": {"weight": 1.0},
+        "from_teacher": _EVERY_LAYER,
+    },
+    # Wang et al. distil before a task is known and train on its labels then; the number of epochs is not theirs.
+    "minilm": {"first_stage": {"epochs": 10, "terms": {"minilm": {"weight": 1.0}}}, **_LABELS},
+    "minilm2": {"first_stage": {"epochs": 10, "terms": {"minilm2": {"weight": 1.0}}}, **_LABELS},
+    # No published weights: labels and teacher weigh the same.
+    "attention_mse": {**_LABELS, "attention_mse": {"weight": 1.0, "layers": "uniform"}},
+    "attention_kl": {**_LABELS, "attention_kl": {"weight": 1.0, "layers": "uniform"}},
+}
+"""The same for encoders of texts: student and teacher are `bert`, or what gives as much; `recipe` knows them too."""
+
 _CIFAR_RESNETS = (
     *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4", "resnet32x4"),
     *("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
@@ -252,7 +287,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     """A copy of a method's recipe, with the numbers that its source has for this teacher and student.
 
     Args:
-      name: a key of RECIPES or VARIANTS.
+      name: a key of RECIPES, VARIANTS or TEXT.
       teacher, student: names in kdjax.models; where a source has no numbers for a pair, the recipe is the general one.
         Those of simkd and mutual are complete only with them: their students are made of other networks.
 
@@ -269,7 +304,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
 
 def numbers(name: str, teacher: str = "", student: str = "") -> dict:
     """The same but for the arguments of a student of its own; looks at no network, and so needs no JAX."""
-    recipes = RECIPES | VARIANTS
+    recipes = RECIPES | VARIANTS | TEXT
     if name not in recipes:
         raise ValueError(f"there is no recipe {name!r}{nearest(name, recipes)}")
     found = copy.deepcopy(recipes[name])

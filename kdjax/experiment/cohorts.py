@@ -15,6 +15,7 @@ from kdjax.data.stream import Batches, Reader
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
+from kdjax.models import weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
@@ -74,7 +75,7 @@ class Cohorts:
             start = (Run(run_path(lab.directory, row.start, seed)).result() or {}).get("student_sha256", "")
         elif (file := lab.start_file(row))[0]:
             with named(file[1]):
-                start = lab.once(lambda: fingerprint.of_file(file[0]), "start", file[0])
+                start = lab.once(lambda: fingerprint.of_file(weights.file_of(file[0])), "start", file[0])
         return identity.of_run(config, lab.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:

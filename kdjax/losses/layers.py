@@ -44,6 +44,8 @@ def layer_map(owner: str, layers, students: int, teachers: int) -> tuple[tuple[i
 
 
 def _named(owner: str, name: str, students: int, teachers: int) -> tuple[tuple[int, int], ...]:
+    if not students or not teachers:
+        raise ValueError(f"{owner}: the student has {students} such layers, the teacher {teachers}")
     if name not in NAMES:
         raise ValueError(f"{owner}: layers {name!r}{nearest(name, NAMES)}")
     if students > teachers:

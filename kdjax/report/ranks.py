@@ -160,9 +160,9 @@ def relative_improvement(values: np.ndarray, kd: np.ndarray, student: np.ndarray
 
     How much of what kd gains a method gains on top. The formula is that of the average relative improvement in CRD
     (Tian, Krishnan and Isola 2020, arXiv:1910.10699): the mean over pairs i of (CRD_i - KD_i) / (KD_i - vanilla_i), 57
-    percent over the pairs of its tables 1 and 2, as tests/report/test_ranks.py computes from these. SimKD's ARI (Chen
-    et al. 2022, arXiv:2203.14001) is the same of SimKD over each other method in KD's place; here kd is in all rows.
-    A column where kd is no better than the student has no such ratio, and is left out; None without any.
+    percent over the pairs of its tables 1 and 2, as tests/report/test_ranks.py computes from these. The ARI of SimKD
+    (Chen et al. 2022, arXiv:2203.14001) is the same of SimKD over each other method in KD's place; here kd is there in
+    all rows. A column where kd is no better than the student has no such ratio, and is left out; None without any.
     """
     values, kd, student = (np.asarray(each, np.float64) for each in (values, kd, student))
     gained = kd - student

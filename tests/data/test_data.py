@@ -306,7 +306,7 @@ SOURCES = {
         custom(label=np.array([0, 1, 0, 1])),
         r"one int32 label \[N\] an example.*got int64 \[4\] for 4 examples",
     ),
-    "label count": (custom(label=np.array([0, 1], np.int32)), r"got int32 \[2\] for 4 images"),
+    "label count": (custom(label=np.array([0, 1], np.int32)), r"got int32 \[2\] for 4 examples"),
     "unlabelled test": (
         custom(test=Arrays(CHANNELS, np.full(4, -1, np.int32))),
         "mine, test: label -1 of example 0 is out",

@@ -56,7 +56,7 @@ def halfway(tmp_path_factory) -> Path:
     config, taken = small(), []
     config.execution.checkpoint_seconds = 0.0
     display = Display(Console(file=io.StringIO()))
-    display.advance = lambda steps, tokens: taken.append(steps)
+    display.advance = taken.append
     root = tmp_path_factory.mktemp("halfway")
     with pytest.raises(cohort.Stopped):  # 8 calls of the teacher's step, then 4 and 2 of the student's
         experiment.run(config, root, display=display, stop_signal=lambda: 15 * (len(taken) >= 14))

@@ -66,7 +66,7 @@ def attempt(changes: dict) -> str:
     for field, value in changes.items():
         change(config, field, value)
     display = Display(Console(file=io.StringIO()))
-    display.advance = lambda steps, tokens: taken.append(steps)
+    display.advance = taken.append
     with tempfile.TemporaryDirectory() as root:
         try:
             experiment.run(config, root, display=display, stop_signal=lambda: 15 * (len(taken) >= 3))

@@ -146,8 +146,8 @@ def test_a_preempted_job_is_checkpointed_and_requeued(plain, tmp_path, monkeypat
     def requeue(signum, _):  # stands for submitit's handler
         requeued.append(sorted(path.name for path in tmp_path.glob("tiny/st*/seed0/checkpoints/*")))
 
-    def preempt(display, steps, tokens=0, advance=Display.advance):
-        advance(display, steps, tokens)
+    def preempt(display, steps, advance=Display.advance):
+        advance(display, steps)
         if display.what != "teacher" and display.done == 6:
             os.kill(os.getpid(), signal.SIGUSR2)
             time.sleep(0.3)  # students train in another thread than the one that handles signals

@@ -122,7 +122,7 @@ def test_other_data_of_the_same_name_is_refused():
     same = [with_identity(lines, "a") for lines in columns(2)]
     check(made(same))
     other = [with_identity(columns(1)[0], "a"), with_identity(columns(2)[1], "b")]
-    with pytest.raises(ValueError, match=r"pair0 .* and pair1 .*\n  train: 100 examples with other images"):
+    with pytest.raises(ValueError, match=r"pair0 .* and pair1 .*\n  train: 100 examples with other inputs"):
         check(made(other))
     shots = [with_identity(columns(1)[0], "a"), with_identity(columns(2)[1], "b", shots=5)]
     with pytest.raises(ValueError, match="test: 100 examples with other"):

@@ -134,7 +134,7 @@ def _parquet(rows: Rows) -> None:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ValueError("config.data.source 'parquet' needs pyarrow: pip install 'kdjax[text]'") from error
+        raise ValueError("config.data.source 'parquet' needs pyarrow: pip install pyarrow") from error
     try:
         table = parquet.read_table(rows.path)
     except pyarrow.ArrowInvalid as error:

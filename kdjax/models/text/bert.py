@@ -103,13 +103,13 @@ class Bert(nn.Module):
     @nn.compact
     def __call__(self, inputs, train: bool = False) -> Outputs:
         tokens, mask, segments = texts(inputs, "bert")
-        heads = self._check(tokens.shape[1])
+        self._check(tokens.shape[1])
         shared = dict(dropout=self.dropout, epsilon=self.epsilon, dtype=self.dtype)
         sizes = self.vocabulary, self.width, self.positions, self.segments
         x = Embeddings(*sizes, **shared, name="embeddings")(tokens, segments, train)
         features, attentions, qkv = [x], [], ()
         for i in range(self.layers):
-            layer = Encoder(heads, self.hidden or 4 * self.width, **shared, name=f"encoder_layer_{i}")
+            layer = Encoder(self.number_of_heads, self.between, **shared, name=f"encoder_layer_{i}")
             x, scores, qkv = layer(x, mask, train)
             features.append(x)
             attentions.append(scores)
@@ -124,20 +124,23 @@ class Bert(nn.Module):
             return x[:, 0]
         return jnp.tanh(nn.Dense(self.width, dtype=self.dtype, kernel_init=_init, name="pooler_dense")(x[:, 0]))
 
-    def _check(self, length: int) -> int:
-        """The number of heads.
+    @property
+    def number_of_heads(self) -> int:
+        return self.heads or max(self.width // 64, 1)
 
-        Raises:
-          ValueError: sizes that do not fit together, or longer texts than there are positions.
-        """
-        heads = self.heads or max(self.width // 64, 1)
-        if self.width % heads:
-            raise ValueError(f"bert: width {self.width} does not divide into {heads} heads")
+    @property
+    def between(self) -> int:
+        """The width between the two layers of a perceptron."""
+        return self.hidden or 4 * self.width
+
+    def _check(self, length: int) -> None:
+        """Raises a ValueError for sizes that do not fit together, or longer texts than there are positions."""
+        if self.width % self.number_of_heads:
+            raise ValueError(f"bert: width {self.width} does not divide into {self.number_of_heads} heads")
         if self.pooling not in POOLINGS:
             raise ValueError(f"bert: pooling {self.pooling!r} is unknown; valid are {', '.join(POOLINGS)}")
         if length > self.positions:
             raise ValueError(f"bert: texts of {length} tokens, and it has {self.positions} positions; cut them shorter")
-        return heads
 
 
 def bert(num_classes: int, **fields) -> Bert:

@@ -38,7 +38,7 @@ def test_a_file_without_a_header(tmp_path):
 
 
 def test_parquet_is_read_as_csv(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow", reason="comes with tensorflow-datasets, or the extra text")
+    pyarrow = pytest.importorskip("pyarrow", reason="comes with tensorflow-datasets")
     from pyarrow import parquet
 
     path = tmp_path / "reviews.parquet"
