@@ -36,6 +36,7 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
+    "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
     "products_fewshot.py:path=images,shots=5,teacher=resnet20,student=lenet": ((32, 32, 3), 5),
     "products_fewshot.py:path=images,shots=0,teacher=resnet14,student=resnet8x4": ((32, 32, 3), 5),
