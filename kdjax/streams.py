@@ -35,6 +35,8 @@ ROLES = {
     "shots": ("class",),  # which images of a class the students of a seed see
     "train_examples": ("class",),  # the same for all seeds: seed 0
     "validation": ("class",),  # likewise
+    "test": ("class",),  # texts that are held out for testing, by config.data.split_seed
+    "lengths": ("epoch",),  # how batches of texts of like lengths follow each other
 }
 """Role -> its numbers."""
 

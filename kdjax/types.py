@@ -14,7 +14,10 @@ from flax import struct
 
 Batch = dict[str, Any]
 """{"input": a pytree of [B, ...], "target": [B] int32 (-1 is unlabelled), or what else the task predicts, "index": [B]
-int32 position in the training set}; what prepares batches makes S of them at once, [S, B, ...] each."""
+int32 position in the training set}, "teacher" where a teacher sees "input" at another size or normalised otherwise,
+and "second", where a loss asks for it: {"input", "teacher"} of a second view and, for the step, "taught", the teacher's
+Outputs on it;
+what prepares batches makes S of them at once, [S, B, ...] each."""
 
 
 class Outputs(struct.PyTreeNode):
@@ -25,6 +28,9 @@ class Outputs(struct.PyTreeNode):
     preacts: tuple[jax.Array, ...] = ()  # the same before the activation
     embedding: jax.Array | None = None  # [B, D] input of the classifier
     peers: tuple["Outputs", ...] = ()  # of networks that train together with this one (kdjax.models.peers)
+    attentions: tuple[jax.Array, ...] = ()  # of each layer [B, heads, T, T]: scores before softmax, padding left in
+    qkv: tuple[jax.Array, ...] = ()  # queries, keys and values of the last attention, [B, T, heads, C / heads] each
+    mask: jax.Array | None = None  # [B, T] bool, true where a token is no padding
 
 
 class State(struct.PyTreeNode):
@@ -63,10 +69,16 @@ class Absent(struct.PyTreeNode):
 
 
 def restored(tree):
-    """With an array for every `Absent`, of its shape: NaN, for should something read it after all it shall be seen."""
+    """With an array for every `Absent`, of its shape: NaN, for should something read it after all it shall be seen.
+
+    Of bool, which has no NaN, all false.
+    """
 
     def fill(x):
-        return jnp.full((*x.first.shape, *x.shape), jnp.nan, x.first.dtype) if isinstance(x, Absent) else x
+        if not isinstance(x, Absent):
+            return x
+        empty = jnp.nan if jnp.issubdtype(x.first.dtype, jnp.floating) else 0
+        return jnp.full((*x.first.shape, *x.shape), empty, x.first.dtype)
 
     return jax.tree.map(fill, tree, is_leaf=lambda x: isinstance(x, Absent))
 
@@ -84,6 +96,11 @@ def leaf_name(path) -> str:
 def image_spec(height: int, width: int, channels: int) -> jax.ShapeDtypeStruct:
     """The shapes of one example, where it is an image as networks take it."""
     return jax.ShapeDtypeStruct((height, width, channels), jnp.float32)
+
+
+def text_spec(length: int) -> dict:
+    """The shapes of one example, where it is a text of so many tokens as networks take it."""
+    return {"tokens": jax.ShapeDtypeStruct((length,), jnp.int32), "mask": jax.ShapeDtypeStruct((length,), jnp.bool_)}
 
 
 def batch_of(spec, size: int):

@@ -45,6 +45,7 @@ HERE = {  # command -> what makes it quick
     "kdjax table runs": PLAIN,
     "kdjax table runs/digits --bayes": PLAIN,
     "kdjax plan runs/digits --detect=0.5": PLAIN,
+    "kdjax doctor runs/digits": PLAIN,
     "kdjax status runs/digits": PLAIN,
     "kdjax export runs/digits/kd/seed0 student.safetensors": PLAIN,
     "kdjax run --config=configs/digits.py --config.experiment=again --config.teacher.weights=student.safetensors "
@@ -52,6 +53,8 @@ HERE = {  # command -> what makes it quick
     "kdjax export runs/digits/kd/seed0 student.onnx": PLAIN,
     "kdjax predict student.onnx photo.jpg folder/ --top=3": PLAIN,
     "kdjax cost convnet lenet --teacher=resnet20": PLAIN,
+    "kdjax run --config=configs/queries.py": ["--dry-run"],
+    "kdjax list csv": PLAIN,
     "kdjax run --config=configs/digits_small.py": ["--dry-run"],
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
     "kdjax run --config=configs/products.py:path=/data/products,size=64,teacher=resnet18,student=mobilenetv2": PLAN,

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kdjax import experiment
 from kdjax.config import default
-from kdjax.data.images import sources
+from kdjax.data import sources
 from kdjax.experiment.progress import Display
 from kdjax.training import cohort
 from kdjax.types import Memory, Outputs

@@ -2,7 +2,8 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -15,10 +16,13 @@ KINDS = ((bool, int, float), (str,), (tuple,))
 """Numbers, texts and tuples may not stand for each other; all else is the model's own affair."""
 
 
-def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
+def build_model(
+    spec, classes: int, dtype: str, field: str, known: Mapping[str, int] = MappingProxyType({})
+) -> nn.Module:
     """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
 
-    `dtype` is passed to models that have a field of that name.
+    `dtype`, and what else is `known` from the data ({"vocabulary": tokens}), is passed to models that have a field of
+    that name.
 
     Raises:
       ValueError: no such model, no Linen module, or arguments that it does not take, with those that it does.
@@ -29,6 +33,9 @@ def build_model(spec, classes: int, dtype: str, field: str) -> nn.Module:
             f"{field}.model: {name!r} is {factory!r}, not a flax.linen Module or a function that makes one"
         )
     kwargs = tuples(configs.plain(spec["kwargs"]))
+    if twice := sorted(known.keys() & kwargs):
+        raise ValueError(f"{field}.kwargs: {twice[0]} is not set here: the data says it, {known[twice[0]]}")
+    kwargs |= {key: value for key, value in known.items() if _takes(factory, classes, key, value)}
     _check_arguments(factory, name, classes, kwargs, field)
     if dtype != "float32":
         if not _takes(factory, classes, "dtype", jnp.dtype(dtype)):

@@ -6,7 +6,8 @@ import textwrap
 import kdjax.losses
 import kdjax.models
 from kdjax.config import recipes
-from kdjax.data.images import augmentations, sources
+from kdjax.data import sources
+from kdjax.data.images import augmentations
 from kdjax.find import names, nearest
 from kdjax.losses.lift import context_names, hyperparameters
 from kdjax.training.method import RESERVED
@@ -32,7 +33,7 @@ def show(what: str | None = None) -> None:
 
 def _about(name: str) -> list[str]:
     """All that is known of a name, a paragraph each: it may be a method's, a loss's and a model's at once."""
-    paper = recipes.RECIPES | recipes.VARIANTS
+    paper = recipes.RECIPES | recipes.VARIANTS | recipes.TEXT
     found = []
     if name in paper:
         recipe = recipes.recipe(name)
@@ -77,7 +78,7 @@ def _entry(head: str, *texts: str) -> str:
 
 def _methods():
     yield "recipes: config.methods.kd = kdjax.methods.recipe('kd', teacher, student)"
-    for name in recipes.RECIPES:
+    for name in recipes.RECIPES | recipes.TEXT:
         yield _entry(name, "; ".join(_term(n, t) for n, t in recipes.recipe(name).items()))
 
 

@@ -6,7 +6,8 @@ Besides terms a recipe may hold
 
   first_stage  epochs, terms, freeze and optimizer of a stage before; parameters of terms of one name are shared
   freeze       paths of parameters that the main stage leaves as they are, with the statistics of BatchNorm there
-  from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}
+  from_teacher paths of the student's parameters that begin as the teacher's, {student's: teacher's}; numbered layers
+               by name, {"encoder_layer_*": "uniform"}, see kdjax/losses/layers.py
   optimizer    fields of config.optimizer that differ
   prune        magnitude pruning, see PRUNE: {"sparsity": 0.8, "end_epochs": 10.0}
   quantize     "int8": the forward pass is rounded to int8 while training and when evaluated
@@ -55,6 +56,13 @@ RECIPES = {
     "mlkd": {
         "cross_entropy": {"weight": 0.2},
         "mlkd": {"weight": 0.9},
+        "optimizer": {"learning_rate": 0.025},
+    },
+    # The same with its two views: config.data.second_augment = {"rand_augment": {"num_ops": 2, "magnitude": 10.0}}.
+    "mlkd_views": {
+        "cross_entropy": {"weight": 0.1},
+        "second_cross_entropy": {"weight": 0.1},
+        "mlkd_views": {"weight": 0.9},
         "optimizer": {"learning_rate": 0.025},
     },
     # CTKD, scripts/run_cifar_distill.sh.
@@ -111,16 +119,40 @@ RECIPES = {
         "from_teacher": {"classifier": "classifier"},
         "freeze": ("student/classifier",),
     },
+    # The authors' configs/cifar100/CAT_KD (resnet32x4 -> resnet8x4); other pairs below.
+    "cat_kd": {**_LABELS, "cat_kd": {"weight": 15.0, "side": 2, "normalise": False}},
+    # The authors' README (--M [1,2,4]) and their defaults, mdistiller's of DKD; the warm-up is the paper's.
+    "sdd": {
+        **_LABELS,
+        "sdd": {
+            **{"weight": 1.0, "scales": (1, 2, 4), "alpha": 1.0, "beta": 8.0, "temperature": 4.0, "complementary": 2.0},
+            "warmup_epochs": 30,
+        },
+    },
+    # The authors' Cifar100/train_student.sh (resnet32x4 -> resnet8x4).
+    "ickd": {**_LABELS, "ickd": {"weight": 2.5}},
+    # cls_KD, losses/mgd.py (ImageNet, ResNet-34 -> ResNet-18): the loss is a sum over a map of 7x7x512.
+    "mgd": {**_LABELS, "mgd": {"weight": 0.00007, "masked": 0.15}},
     "rkd": {**_LABELS, "rkd": {"weight": 1.0, "distance_weight": 25.0, "angle_weight": 50.0}},
     "similarity": {**_LABELS, "similarity": {"weight": 3000.0}},
     "correlation": {**_LABELS, "correlation": {"weight": 0.02, "dim": 128}},
     "pkt": {**_LABELS, "pkt": {"weight": 30000.0}},
+    # The authors' README (wrn_40_2 -> wrn_16_2).
+    "itrd": {
+        **_LABELS,
+        "itrd": {"weight": 1.0, "alpha": 1.01, "correlation_weight": 2.0, "mutual_weight": 1.0},
+    },
     "crd": {**_LABELS, "crd": _CRD},
     "crd_kd": {**_LABELS, **_KD, "crd": _CRD},
     # Zhang et al. 2018: two networks of the student's architecture, temperature 1. No teacher.
     "mutual": {**_LABELS, "mutual": {"weight": 1.0}, "student": {"model": "peers", "kwargs": {}}},
     # Zhang et al. 2019, section 4: alpha 0.3, temperature 3. No teacher.
     "self_distillation": {**_LABELS, "self_distillation": {"weight": 1.0, "alpha": 0.3, "temperature": 3.0}},
+    # The authors' experiments/base_experiments/base_mobilenetv2/params.json. No teacher.
+    "virtual_teacher": {
+        "cross_entropy": {"weight": 0.05},
+        "virtual_teacher": {"weight": 0.95, "confidence": 0.99, "temperature": 40.0},
+    },
 }
 """Method -> its recipe."""
 
@@ -142,6 +174,40 @@ VARIANTS = {
     "srrl_kd": {**_LABELS, **_KD, "srrl": {"weight": 1.0}},
 }
 """The same where paper and code, or two codes, disagree; `recipe` knows them too."""
+
+_EVERY_LAYER = {"embeddings": "embeddings", "encoder_layer_*": "uniform"}
+
+TEXT = {
+    # TinyBERT/task_distill.py: layers first, then logits at temperature 1, without labels. The README has 20 epochs
+    # (10 on large sets) and 3, on augmented sentences. Its last loss is divided by the number of classes too.
+    "tinybert": {
+        "first_stage": {"epochs": 20, "terms": {"tinybert": {"weight": 1.0, "layers": "uniform"}}},
+        "kd": {"weight": 1.0, "temperature": 1.0},
+    },
+    # Sun et al. 2019, section 4: alpha, temperature and beta are searched in {0.2, 0.5, 0.7}, {5, 10, 20} and {10, 100,
+    # 500, 1000}. The code's soft loss is divided by the number of classes too, and its student begins as the teacher's
+    # first layers.
+    "pkd": {
+        "cross_entropy": {"weight": 0.5},
+        "kd": {"weight": 0.5, "temperature": 10.0},
+        "pkd": {"weight": 100.0, "layers": "skip"},
+        "from_teacher": _EVERY_LAYER,
+    },
+    # transformers' distiller.py and its README: 5, 2 and 1, labels here in the place of masked words; layers spread.
+    "distilbert": {
+        "cross_entropy": {"weight": 2.0},
+        "kd": {"weight": 5.0, "temperature": 2.0},
+        "distilbert": {"weight": 1.0},
+        "from_teacher": _EVERY_LAYER,
+    },
+    # Wang et al. distil before a task is known and train on its labels then; the number of epochs is not theirs.
+    "minilm": {"first_stage": {"epochs": 10, "terms": {"minilm": {"weight": 1.0}}}, **_LABELS},
+    "minilm2": {"first_stage": {"epochs": 10, "terms": {"minilm2": {"weight": 1.0}}}, **_LABELS},
+    # No published weights: labels and teacher weigh the same.
+    "attention_mse": {**_LABELS, "attention_mse": {"weight": 1.0, "layers": "uniform"}},
+    "attention_kl": {**_LABELS, "attention_kl": {"weight": 1.0, "layers": "uniform"}},
+}
+"""The same for encoders of texts: student and teacher are `bert`, or what gives as much; `recipe` knows them too."""
 
 _CIFAR_RESNETS = (
     *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet8x4", "resnet32x4"),
@@ -165,6 +231,13 @@ PAIRS = {
         ("vgg13", "mobilenetv2"): {"dkd": {"beta": 6.0}},
         ("resnet34", "resnet18"): {"dkd": {"beta": 0.5, **_DKD_IMAGENET}},
         ("resnet50", "mobilenetv1"): {"dkd": {"beta": 2.0, **_DKD_IMAGENET}},
+    },
+    # CAT-KD, configs/cifar100/CAT_KD/*.yaml and configs/imagenet/CAT-KD/r34_r18.yaml.
+    "cat_kd": {
+        ("resnet56", "resnet20"): {"cat_kd": {"weight": 0.7}},
+        ("resnet110", "resnet32"): {"cat_kd": {"weight": 1.8}},
+        ("vgg13", "vgg8"): {"cat_kd": {"weight": 4.5}},
+        ("resnet34", "resnet18"): {"cat_kd": {"weight": 0.5, "side": 4}},
     },
     # RLD, configs/imagenet/*/rld.yaml.
     "rld": {
@@ -214,7 +287,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
     """A copy of a method's recipe, with the numbers that its source has for this teacher and student.
 
     Args:
-      name: a key of RECIPES or VARIANTS.
+      name: a key of RECIPES, VARIANTS or TEXT.
       teacher, student: names in kdjax.models; where a source has no numbers for a pair, the recipe is the general one.
         Those of simkd and mutual are complete only with them: their students are made of other networks.
 
@@ -231,7 +304,7 @@ def recipe(name: str, teacher: str = "", student: str = "") -> dict:
 
 def numbers(name: str, teacher: str = "", student: str = "") -> dict:
     """The same but for the arguments of a student of its own; looks at no network, and so needs no JAX."""
-    recipes = RECIPES | VARIANTS
+    recipes = RECIPES | VARIANTS | TEXT
     if name not in recipes:
         raise ValueError(f"there is no recipe {name!r}{nearest(name, recipes)}")
     found = copy.deepcopy(recipes[name])

@@ -10,6 +10,7 @@ import numpy as np
 
 from kdjax.cores import cores
 from kdjax.data.images.encoded import Encoded
+from kdjax.data.text.texts import Texts
 
 LARGE = 4 * 2**30
 """Bytes of image files above which only the ends of each, and its size, are read: hours otherwise."""
@@ -25,7 +26,8 @@ def of_data(dataset) -> dict:
     """The fingerprint of a kdjax.data.Dataset, the same whether images are decoded now or streamed later.
 
     {"classes": how many, "names": digest of their names in order, "splits": [{"split", "examples", "sha256"}]}, of
-    targets and inputs in order, as the source gave them: files as they are, arrays by their numbers.
+    targets and inputs in order, as the source gave them: files as they are, arrays by their numbers, texts by their
+    characters. Of texts `load` adds "tokenizer", the digest of what makes numbers of them.
     """
     splits = [
         {"split": name, "examples": len(split.target), "sha256": _digest_split(split)}
@@ -38,6 +40,10 @@ def _digest_split(split) -> str:
     target = np.asarray(split.target)
     whole = np.issubdtype(target.dtype, np.integer)
     digest = hashlib.sha256(np.ascontiguousarray(target, np.int64 if whole else target.dtype).tobytes())
+    if isinstance(split.input, Texts):
+        for column in filter(lambda column: column is not None, (split.input.first, split.input.second)):
+            digest.update(_digest(*column).encode())
+        return digest.hexdigest()
     if not isinstance(split.input, Encoded):
         for leaf in jax.tree.leaves(split.input):
             digest.update(f"{leaf.dtype} {leaf.shape}".encode())

@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.text import prepare as text
 
 
 def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
@@ -24,20 +25,36 @@ def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
     return dataset
 
 
+def _unchanged(config, classes, seen, second):
+    if second:
+        raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
+    return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
+
+
 KINDS = {
     "images": Kind(
         noun="images",
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
-        augment=lambda config, classes: compose(config.augment, config.mean, config.std, classes),
+        augment=lambda config, classes, seen, second: compose(
+            config.augment, seen, classes, config.second_augment if second else None
+        ),
+    ),
+    "text": Kind(
+        noun="texts",
+        prepare=text.prepare,
+        remarks=lambda dataset: [],  # said while there still are texts
+        transform=lambda config: lambda tokens: tokens,
+        augment=_unchanged,
+        shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
     "numbers": Kind(
         noun="examples",
         prepare=_checked_numbers,
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
-        augment=lambda config, classes: lambda key, numbers, target: (numbers, target),
+        augment=_unchanged,
     ),
 }
 

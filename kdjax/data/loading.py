@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax.data import fingerprint
+from kdjax.data import fingerprint, sources
 from kdjax.data.arrays import Arrays, Dataset
-from kdjax.data.images import sources
 from kdjax.data.kinds import KINDS
 from kdjax.data.subsets import labelled_per_class, split, stratified
 from kdjax.find import find, nearest

@@ -57,7 +57,7 @@ def labelled_per_class(label: np.ndarray, config, classes=None) -> np.ndarray:
         if config.imbalance < 1:
             raise ValueError(f"config.data.imbalance is most over fewest images, >= 1, got {config.imbalance!r}")
         if config.shots > counts.max(initial=0):
-            raise ValueError(f"config.data.shots={config.shots}, but the largest class has {counts.max()} images")
+            raise ValueError(f"config.data.shots={config.shots}, but the largest class has {counts.max()} examples")
         place = np.argsort(np.argsort(-counts, kind="stable"))
         decay = config.imbalance ** (-place / max(len(counts) - 1, 1))
         limit = np.maximum(1, np.floor(limit * decay + 1e-9)).astype(np.int64)  # 1e-9: 100 * 10^-1 is 10, not 9.99...
@@ -65,7 +65,7 @@ def labelled_per_class(label: np.ndarray, config, classes=None) -> np.ndarray:
         c = int(counts.argmin())
         name = f"class {classes[c]!r}" if classes else f"class {c}"
         raise ValueError(
-            f"config.data.shots={config.shots}, but {name} has {counts[c]} labelled training images; "
+            f"config.data.shots={config.shots}, but {name} has {counts[c]} labelled training examples; "
             f"the most that every class has is {counts[c]}"
         )
     return np.minimum(limit, counts)

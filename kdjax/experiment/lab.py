@@ -20,11 +20,11 @@ from kdjax.data import kinds
 from kdjax.experiment.callbacks import Callbacks
 from kdjax.experiment.plan import rows_of
 from kdjax.experiment.progress import Display
-from kdjax.models import compose, cost
+from kdjax.experiment.sights import Sight, sights, taught_data
+from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
 from kdjax.training.cohort import Stopped
-from kdjax.training.evaluate import Evaluator
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
@@ -44,28 +44,28 @@ class Lab:
         self.rows = {row.name: row for row in rows_of(config, directory)}
         self.task = tasks.named(config.task)
         self.metrics = tasks.own_metrics(config.metrics)
-        self.dataset = data.load(config.data, in_memory=not config.execution.stream, task=self.task)
+        self.sight, self.taught = sights(config, self.task)  # what students see, and what the experiment's teacher
+        self.dataset = max((self.sight, self.taught), key=lambda sight: sight.data.image_size).dataset
         self.kind = kinds.KINDS[self.dataset.kind]
-        self.spec = kinds.spec(self.dataset, config.data)
         self.outputs = self.task.outputs(len(self.dataset.classes))
-        splits = {"test": self.dataset.test}
-        if self.dataset.validation is not None:
-            splits["validation"] = self.dataset.validation
-        transform = self.kind.transform(config.data)
-        self.evaluator = Evaluator(splits, transform, self.task, config.execution.eval_batch_size)
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
 
-    @property
-    def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, C) where examples are images."""
-        return self.spec.shape if self.dataset.kind == "images" else None
+    def seen_by(self, row: Method) -> Sight:
+        """What the network of a row sees."""
+        return self.taught if row.name == TEACHER else self.sight
 
     def report(self, logits, teacher_logits=None) -> dict:
         """What result.json says of a model by its logits on the test split: the task's scores, and one's own."""
         target = self.dataset.test.target
         own = {name: float(fn(logits, target)) for name, fn in self.metrics.items()}
         return {**self.task.report(logits, target, teacher_logits), **own}
+
+    @property
+    def lengths(self) -> int:
+        """How many lengths batches have, for each of which programs are compiled."""
+        padded = self.kind.shapes(self.dataset.train.input, self.config.data)
+        return 1 if padded is None else len(set(padded.tolist()))
 
     # ---- what is made once
 
@@ -81,11 +81,12 @@ class Lab:
 
         Where there is no room for all, what is compiled is let go; cohorts that are at work keep theirs.
         """
-        if mappings.room(len(self.layout)) < methods:
+        programs = len(self.layout) * self.lengths
+        if mappings.room(programs) < methods:
             with self._making:
                 self._made = {key: made for key, made in self._made.items() if key[0] == "cost"}
             gc.collect()
-        return processes.from_first(lambda: mappings.room(len(self.layout)))
+        return processes.from_first(lambda: mappings.room(programs))
 
     def teach(self, model, place: Place, paths: frozenset):
         """The compiled forward pass of a teacher, made once for all seeds; of its Outputs what `paths` names."""
@@ -100,39 +101,47 @@ class Lab:
         stored, target = jax.tree.map(two, train.input), two(train.target)
 
         def make():
-            given = (self.augmentation(config), jax.random.key(0), stored, target)
+            given = (self.augmentation(config, {"input": self.sight.data}), jax.random.key(0), stored, target)
             return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
 
         return self.once(make, "target", json.dumps(configs.plain(config.data.augment)))
 
-    def evaluate(self, model):
+    def evaluate(self, model, sight: Sight):
         """The compiled evaluation of a model, made once for all methods and seeds that share it."""
-        return self.once(lambda: self.evaluator.compile(model), "evaluate", model)
+        return self.once(lambda: sight.evaluator.compile(model), "evaluate", model, sight)
 
-    def cost(self, model) -> dict:
+    def cost(self, model, sight: Sight) -> dict:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
-        network = cost.shipped(model)
-        row = self.once(lambda: cost.cost(network, self.spec), "cost", network)
-        trained = self.once(lambda: cost.parameters(model, self.spec), "cost", "parameters", model)
+        network, spec = cost.shipped(model), sight.spec
+        row = self.once(lambda: cost.cost(network, spec), "cost", network, spec)
+        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, spec)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
-    def prepare(self, config, place: Place) -> Callable:
-        """The compiled augmentation, made once for all seeds and methods that have the same."""
+    def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
+        """The compiled augmentation, made once for all seeds and methods that have the same.
+
+        Args:
+          own: what those who are trained see; teacher: what teaches them does, if anything; second: whether a loss
+            asks for a second view.
+        """
+        seen = {"input": own, **({"teacher": teacher} if teacher not in (own, None) else {})}
 
         def make():
-            return parallel.compile_prepare(self.augmentation(config), place, streamed=config.execution.stream)
+            augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
+            return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
 
-        return self.once(make, "prepare", json.dumps(configs.plain(config.data.augment)), place.compiled_for)
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
+        return self.once(make, "prepare", what, place.compiled_for)
 
-    def augmentation(self, config) -> Callable:
-        """What is done to a batch of a method's own view of the data."""
-        return self.kind.augment(config.data, len(self.dataset.classes))
+    def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
+        """What is done to a batch of a method's own view of the data, for those who see it."""
+        return self.kind.augment(config.data, len(self.dataset.classes), seen, second)
 
     # ---- rows and networks
 
     def row(self, name: str) -> Method:
         """A row of the experiment with its student's model."""
-        return rows.with_model(self.rows[name], self.config, self.outputs)
+        return rows.with_model(self.rows[name], self.config, self.outputs, self.dataset.known)
 
     def view(self, row: Method, seed: int) -> tuple[ConfigDict, data.Arrays]:
         """The config as a method has it, and the training examples that its student sees."""
@@ -141,18 +150,37 @@ class Lab:
 
     def model(self, spec, where: str) -> nn.Module:
         """The network that {"model", "kwargs"} names, with the logits of the task."""
-        return build_model(spec, self.outputs, self.config.dtype, where)
+        return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
         """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
         model = self.model(config["student"], f"{path}/config.json")
         return rows.as_trained(model, config["spec"])
 
-    def shapes(self, *models: nn.Module):
-        """(a model, or the ensemble of several, and the shapes of its variables)."""
+    def start_file(self, row: Method) -> tuple[str, str]:
+        """(the file of weights that a row's network begins from, "" if there is none; the field that names it)."""
+        if row.name == TEACHER:
+            return self.config.teacher.start, "config.teacher.start"
+        own = "start" in row.spec.get("student", {})
+        return row.model_config.get("start", ""), f"config.{f'methods.{row.name}.' if own else ''}student.start"
+
+    def start(self, row: Method) -> dict | None:
+        """The variables in that file, all but the classifier's; None without one, or where a row begins as another."""
+        path, field = self.start_file(row)
+        if not path or row.start:
+            return None
+
+        def make():
+            with named(field):
+                return pytorch.load_body(path, compress.unquantized(row.model), self.seen_by(row).spec)
+
+        return self.once(make, "start", path, row.model)
+
+    def shapes(self, sight: Sight, *models: nn.Module):
+        """(a model, or the ensemble of several, the shapes of its variables, and those of an example that it sees)."""
         model = models[0] if len(models) == 1 else compose.Ensemble(models)
         init = functools.partial(model.init, train=False)
-        return model, jax.eval_shape(init, jax.random.key(0), batch_of(self.spec, 1))
+        return model, jax.eval_shape(init, jax.random.key(0), batch_of(sight.spec, 1)), sight.spec
 
     def teacher_row(self, model: nn.Module) -> Method:
         """The experiment's teacher as a row that can be trained."""
@@ -181,7 +209,7 @@ class Lab:
     def teacher_steps(self) -> int:
         """The steps of the experiment's teacher, if it is trained here."""
         config = teacher_config(self.config)
-        return config.epochs * self.steps_per_epoch(config, self.dataset.train)
+        return config.epochs * self.steps_per_epoch(config, self.taught.dataset.train)
 
     def stop_if_asked(self) -> None:
         """Raises kdjax.training.cohort.Stopped after a signal."""
@@ -196,6 +224,7 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.epochs = config.teacher.epochs or config.epochs
     config.batch_size = config.teacher.batch_size or config.batch_size
     config.steps_per_epoch = 0
+    config.data = taught_data(config)
     config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start

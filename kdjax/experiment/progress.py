@@ -31,7 +31,8 @@ class Display:
         self.together = False  # several cohorts at once: their steps are counted together
         self.logged = time.monotonic()
         self.done = self.total = 0
-        self.samples = deque()  # (time, steps done then), the oldest at the end of a first step: that is compiled
+        self.tokens = 0  # that students have seen, of texts
+        self.samples = deque()  # (time, steps, tokens then), the oldest at the end of a first step: that is compiled
 
     def __enter__(self):
         self.progress.start()
@@ -63,7 +64,7 @@ class Display:
         now = time.monotonic()
         if len(self.samples) > 1 and now - self.samples[-2][0] < 0.1:
             self.samples.pop()  # fast steps: a sample in a tenth of a second is enough
-        self.samples.append((now, self.done))
+        self.samples.append((now, self.done, self.tokens))
         while len(self.samples) > 2 and now - self.samples[1][0] > WINDOW_SECONDS:
             self.samples.popleft()
 
@@ -71,11 +72,20 @@ class Display:
         """Seconds that are left at the rate of late; None before a second step, as the first one was compiled."""
         if len(self.samples) < 2:
             return None
-        (began, before), (now, done) = self.samples[0], self.samples[-1]
+        (began, before, _), (now, done, _) = self.samples[0], self.samples[-1]
         return (now - began) / (done - before) * (self.total - done)
+
+    def tokens_per_second(self) -> float | None:
+        """Tokens, without padding, that all students together learn from in a second of late; None: no texts."""
+        if len(self.samples) < 2 or not self.tokens:
+            return None
+        (began, _, before), (now, _, seen) = self.samples[0], self.samples[-1]
+        return (seen - before) / (now - began)
 
     def status(self, text: str) -> None:
         """What is known now, "kd seed 2, epoch 13/30, 93.1 %": beside the bar, or now and then a line in the log."""
+        rate = self.tokens_per_second()
+        text += "" if rate is None else f", {rate:,.0f} tokens/s"
         self.progress.update(self.task, status=text)
         now = time.monotonic()
         if not self.console.is_terminal and now - self.logged >= LOG_SECONDS:

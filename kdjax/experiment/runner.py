@@ -62,6 +62,8 @@ def run(
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
+    if len(config.pairs):
+        raise ValueError(f"config.pairs are {len(config.pairs)} experiments: kdjax.experiment.pairs.run runs them")
     directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
     rows = rows_of(config, directory)
     found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
@@ -160,7 +162,7 @@ class Training:
     def _say_larger(self, planned) -> None:
         """Measures what students cost while nothing else computes here, and tells of those that are no smaller."""
         models = list(dict.fromkeys(row.model for row in itertools.chain(*planned.values())))
-        costs = processes.from_first(lambda: [self.lab.cost(model) for model in models])
+        costs = processes.from_first(lambda: [self.lab.cost(model, self.lab.sight) for model in models])
         larger = (caution.larger(own, self.teacher.measured if self.teacher else None) for own in costs)
         for said in dict.fromkeys(filter(None, larger)):
             self.lab.display.message(said)

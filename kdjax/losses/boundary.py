@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax.linen import initializers
 from jax.scipy.stats import norm as normal
 
-from kdjax.losses.common import batch_norm, maps, pool_to_smaller, regress, subtree, wide
+from kdjax.losses import masks
+from kdjax.losses.common import maps, normalise, pool_to_smaller, regress, subtree, wide
 from kdjax.losses.norms import stage_norms
 
 _fan_out = initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -22,12 +23,12 @@ def activation_boundary(student, teacher, labels, *, layers=None, margin=1.0):
       layers: pre-activation maps, ints or pairs (student's, teacher's); None: all but the first.
       margin: how far beyond 0 a neuron should be.
     """
-    pairs = maps("activation_boundary", student, teacher, layers, "preacts")
+    pairs, mask = maps("activation_boundary", student, teacher, layers, "preacts"), masks.shared(student, teacher)
     total = 0.0
     for i, (s, t) in enumerate(pairs):
         if s.shape != t.shape:
-            s, t = regress(s, t, 1, str(i))
-        off = jnp.where(t > 0, nn.relu(margin - s), nn.relu(margin + s))
+            s, t = regress(s, t, 1, str(i), mask)
+        off = masks.clear(jnp.where(t > 0, nn.relu(margin - s), nn.relu(margin + s)), mask)
         total += 2.0 ** (i + 1 - len(pairs)) * jnp.sum(jnp.square(off)) / len(s)
     return total * 3 / 1000
 
@@ -57,15 +58,16 @@ def overhaul(student, teacher, labels, *, teacher_params, layers=None, norms=())
             f"overhaul: the layers have {[c for (c,) in shapes]} channels, the teacher's BatchNorms "
             f"{[n['scale'].shape[0] for n in found]}; name one a layer in `norms`, such as ('layer1_0/bn2', ...)"
         )
-    total = 0.0
+    total, mask = 0.0, masks.shared(student, teacher)
     for i, ((s, t), bn) in enumerate(zip(pairs, found, strict=True)):
         fields = dict(use_bias=False, kernel_init=_fan_out, name=f"connector{i}")
         s = nn.Conv(t.shape[-1], (1, 1), **fields)(s)
-        s = nn.BatchNorm(**batch_norm, name=f"norm{i}")(s)
+        s = normalise(s, f"norm{i}", mask)
         s, t = pool_to_smaller(s, t)
         t = jnp.maximum(t, _margin(bn).reshape(1, 1, 1, -1))
         counted = (s > t) | (t > 0)
-        total += 2.0 ** (i + 1 - len(pairs)) * jnp.sum(jnp.where(counted, jnp.square(s - t), 0.0)) / len(s)
+        distance = masks.clear(jnp.where(counted, jnp.square(s - t), 0.0), mask)
+        total += 2.0 ** (i + 1 - len(pairs)) * jnp.sum(distance) / len(s)
     return total
 
 

@@ -12,15 +12,21 @@ from kdjax.losses.lift import CONTEXT, context_names, hyperparameters, lift
 from kdjax.types import Outputs
 
 BATCH, CLASSES, EXAMPLES, WIDTH = 8, 10, 32, 16
+LAYERS, TOKENS, HEADS = 2, 6, 4
 SIZES = ((16, 8), (8, 16), (4, 32), (4, WIDTH))  # (height and width, channels) of the feature maps
 
 once = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 """jit for a program that runs one time: unoptimized, XLA makes it in half the seconds."""
 
 
-def examples(seed: int, dtype=jnp.float32, outputs: int = CLASSES) -> Outputs:
-    """Outputs as a model returns them, of random numbers: four feature maps, preacts, an embedding and logits."""
+def examples(seed: int, dtype=jnp.float32, outputs: int = CLASSES, text: bool = False) -> Outputs:
+    """Outputs as a model returns them, of random numbers: four feature maps, preacts, an embedding and logits.
+
+    With text=True those of an encoder of texts: hidden states, attention, an embedding and logits.
+    """
     rng = np.random.default_rng(seed)  # numpy's: every function of JAX would be compiled first
+    if text:
+        return jax.tree.map(lambda x: jax.device_put(x.astype(dtype)), _encoded(rng, outputs))
     maps = tuple(rng.standard_normal((BATCH, s, s, c)) for s, c in SIZES)
     made = Outputs(
         logits=3 * rng.standard_normal((BATCH, outputs)),
@@ -32,23 +38,40 @@ def examples(seed: int, dtype=jnp.float32, outputs: int = CLASSES) -> Outputs:
     return jax.tree.map(lambda x: jax.device_put(x.astype(dtype)), made)
 
 
+def _encoded(rng, outputs: int) -> Outputs:
+    draw = lambda *shape: rng.standard_normal((BATCH, *shape))  # noqa: E731
+    return Outputs(
+        logits=3 * draw(outputs),
+        features=tuple(draw(TOKENS, WIDTH) for _ in range(LAYERS + 1)),
+        embedding=draw(WIDTH),
+        attentions=tuple(draw(HEADS, TOKENS, TOKENS) for _ in range(LAYERS)),
+        qkv=tuple(draw(TOKENS, HEADS, WIDTH // HEADS) for _ in range(3)),
+        peers=(Outputs(draw(outputs)),),
+    )
+
+
 def teacher_params() -> dict:
     """Variables as a teacher of kdjax.models has them: a BatchNorm at the end of each stage, a classifier."""
     stages = {
         f"layer{i}_0": {"bn2": {"scale": np.ones(channels), "bias": np.zeros(channels)}}
         for i, (_, channels) in enumerate(SIZES[1:], start=1)
     }
-    classifier = {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}
-    params = {"params": {**stages, "classifier": classifier}}
+    params = {"params": {**stages, **classifier()}}
     return jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), params)
 
 
-def step_context() -> dict:
+def classifier() -> dict:
+    return {"classifier": {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}}
+
+
+def step_context(outputs: int = CLASSES) -> dict:
     """All that a loss may ask of the step."""
     return {
         "step": jax.device_put(np.int32(0)),
         "key": jax.random.key(2),
         "index": jax.device_put(np.arange(BATCH, dtype=np.int32)),
+        "second": (examples(8, outputs=outputs), examples(9, outputs=outputs)),
+        "student_params": jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), {"params": classifier()}),
         "teacher_params": teacher_params(),
         "train_labels": jax.device_put(np.arange(EXAMPLES, dtype=np.int32) % CLASSES),
     }
@@ -66,16 +89,20 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
         return [("asks only for what the step has", f"{unknown[0]!r}{nearest(unknown[0], CONTEXT)}")], {}
-    module, context = lift(fn), step_context()
     numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
+    module, context = lift(fn), step_context(1 if numbers else CLASSES)
     labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
-    student, teacher = (examples(seed, outputs=1 if numbers else CLASSES) for seed in (0, 1))
-    given = jax.random.key(3), student, teacher, labels
     init = functools.partial(module.init_with_output, **context)
-    try:
-        shape, _ = jax.eval_shape(init, *given)
-    except Exception as error:  # whatever the user's code raises is a finding
+    kinds = [
+        (jax.random.key(3), *(examples(seed, outputs=1 if numbers else CLASSES, text=text) for seed in (0, 1)), labels)
+        for text in (False, True)
+    ]
+    given, text, error = kinds[0], False, _refused(init, kinds[0])
+    if error and not _refused(init, kinds[1]):
+        given, text, error = kinds[1], True, None
+    if error:
         return _untraceable(init, given, error), {}
+    shape, _ = jax.eval_shape(init, *given)
     results = [(CALLED, ""), (TRACED, ""), ("returns a float32 scalar", _scalar(shape))]
     if results[-1][1]:
         return results, {}
@@ -84,7 +111,51 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     def value(student, teacher):
         return module.apply(variables, student, teacher, labels, **context, mutable=list(variables))[0]
 
-    return results + _values(value, *given[1:3]), dict(variables)
+    results += _values(value, *given[1:3], text)
+    if text:
+        results.append(("does not see padding", _sees_padding(value, *given[1:3])))
+    return results, dict(variables)
+
+
+def _refused(init, given) -> Exception | None:
+    """What the user's code raises while it is traced, which is a finding."""
+    try:
+        jax.eval_shape(init, *given)
+    except Exception as error:
+        return error
+    return None
+
+
+def _sees_padding(value, student: Outputs, teacher: Outputs) -> str:
+    """Whether the value changes with what stands at the padding, and with two more positions of it."""
+    mask = np.arange(TOKENS)[None] < 1 + np.arange(BATCH)[:, None] % TOKENS
+    plain, padded = ([masked(x, mask, more) for x in (student, teacher)] for more in (0, 2))
+    try:
+        values = [float(once(value)(*pair)) for pair in (plain, padded)]
+    except Exception as error:
+        return _told(error)
+    return "" if np.allclose(*values, rtol=1e-4, atol=1e-6) else f"{values[0]:g}, and {values[1]:g} with more of it"
+
+
+def masked(outputs: Outputs, mask: np.ndarray, more: int) -> Outputs:
+    """Outputs of texts with so many positions more, and sevens at all that is padding where there are more."""
+    size = mask.shape[1]
+    mask = np.pad(mask, ((0, 0), (0, more)))
+
+    def fill(x, axes):
+        x = np.pad(np.asarray(x), [(0, more) if axis in axes else (0, 0) for axis in range(x.ndim)])
+        for axis in axes if more else ():
+            valid = mask.reshape(len(mask), *[size + more if a == axis else 1 for a in range(1, x.ndim)])
+            x = np.where(valid, x, np.asarray(7, x.dtype))
+        return jax.device_put(x)
+
+    return outputs.replace(
+        features=tuple(fill(x, (1,)) for x in outputs.features),
+        preacts=tuple(fill(x, (1,)) for x in outputs.preacts),
+        attentions=tuple(fill(x, (2, 3)) for x in outputs.attentions),
+        qkv=tuple(fill(x, (1,)) for x in outputs.qkv),
+        mask=jax.device_put(mask),
+    )
 
 
 def _untraceable(init, given, error: Exception) -> list[tuple[str, str]]:
@@ -100,7 +171,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _values(value, student: Outputs, teacher: Outputs) -> list[tuple[str, str]]:
+def _values(value, student: Outputs, teacher: Outputs, text: bool) -> list[tuple[str, str]]:
     """What is wrong with the value and its gradients with respect to student and teacher."""
     results = []
 
@@ -119,7 +190,7 @@ def _values(value, student: Outputs, teacher: Outputs) -> list[tuple[str, str]]:
     check("reaches the student", lambda: _reaches(of_student))
     check("works under vmap, with the same value", lambda: _vmapped(value, student, teacher, loss))
     check("sends no gradient into the teacher", lambda: "some arrives" if _any(of_teacher) else "")
-    narrow = (examples(seed, jnp.bfloat16, student.logits.shape[-1]) for seed in (0, 1))
+    narrow = (examples(seed, jnp.bfloat16, student.logits.shape[-1], text) for seed in (0, 1))
     check("is finite and float32 for bfloat16 inputs", lambda: _bfloat16(once(value)(*narrow)))
     return results
 

@@ -2,7 +2,8 @@
 
 Sizes: B examples, K classes, H x W positions of a map, T tokens, C channels, D embedding width.
 
-Tokens [B, T, C] are maps of one column, [B, T, 1, C], to every loss that takes them: `maps` makes them so.
+Tokens [B, T, C] are maps of one column, [B, T, 1, C], to every loss that takes them: `maps` makes them so, with zeros
+at the padding (kdjax.losses.masks).
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.linen import initializers
+
+from kdjax.losses import masks
 
 torch_default = initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """U(+-1 / sqrt(fan in)): what the layers of the reference implementations start from."""
@@ -46,6 +49,8 @@ FORMS = {
     "embedding": {2: "[B, D]"},
     "features": {4: MAPS, 3: TOKENS},
     "preacts": {4: MAPS, 3: TOKENS},
+    "attentions": {4: "[B, heads, T, T]"},
+    "qkv": {4: "[B, T, heads, C / heads]"},
 }
 """Field of Outputs -> {rank: what an array of that rank is}: what a loss can take."""
 
@@ -111,7 +116,8 @@ def maps(
 ) -> list[tuple[jax.Array, jax.Array]]:
     """[([B, H, W, C] of the student, [B, H', W', C'] of the teacher), ...] for the layers, shallow to deep.
 
-    Tokens [B, T, C] come as maps of one column, [B, T, 1, C].
+    Tokens [B, T, C] come as maps of one column, [B, T, 1, C], with zeros at the padding: if aligned that of
+    `kdjax.losses.masks.shared`, else each network's own.
 
     Args:
       layers: indices into `field`, each an int or a pair (student's, teacher's); None: every map but the first, which
@@ -124,10 +130,10 @@ def maps(
 
     Raises:
       ValueError: no maps, an index out of range, or None for models that have different numbers of maps; another rank;
-        if aligned, a map beside tokens, or tokens of different numbers.
+        if aligned, a map beside tokens, or tokens of different numbers; a mask that is not that of the tokens.
     """
     fields = (field, field) if isinstance(field, str) else field
-    ours, theirs = _maps_of(loss, "student", student, fields[0]), _maps_of(loss, "teacher", teacher, fields[1])
+    ours, theirs = tuple_of(loss, "student", student, fields[0]), tuple_of(loss, "teacher", teacher, fields[1])
     if layers is None:
         if len(ours) != len(theirs):
             raise ValueError(
@@ -137,13 +143,15 @@ def maps(
         layers = range(min(1, len(ours) - 1), len(ours))
     if len(tuple(layers)) == 0:
         raise ValueError(f"{loss}: {name} is empty; name at least one of the student's {len(ours)} {fields[0]}")
+    both = masks.shared(student, teacher)
+    s_mask, t_mask = (both, both) if aligned else (student.mask, teacher.mask)
     pairs = []
     for ours_at, theirs_at in (_pair(loss, layer) for layer in layers):
         s = _pick(loss, "student", ours, ours_at, fields[0], name, forms)
         t = _pick(loss, "teacher", theirs, theirs_at, fields[1], name, forms)
         if aligned:
             _check_aligned(loss, s, t)
-        pairs.append((_as_map(s), _as_map(t)))
+        pairs.append((_as_map(loss, s, s_mask), _as_map(loss, t, t_mask)))
     return pairs
 
 
@@ -154,14 +162,17 @@ def map_pair(loss: str, student, teacher, layer, field="features", *, aligned=Tr
 
 def teacher_map(loss: str, teacher, layer, field: str = "features") -> jax.Array:
     """The teacher's map of `map_pair`, for a loss that looks at no student."""
-    found = _maps_of(loss, "teacher", teacher, field)
-    return _as_map(_pick(loss, "teacher", found, _pair(loss, layer)[1], field, "layer", FORMS[field]))
+    found = tuple_of(loss, "teacher", teacher, field)
+    return _as_map(
+        loss, _pick(loss, "teacher", found, _pair(loss, layer)[1], field, "layer", FORMS[field]), teacher.mask
+    )
 
 
 def student_maps(loss: str, student, field: str = "features") -> list[jax.Array]:
     """All of the student's maps as `maps` gives them, for a loss that looks at no teacher."""
-    found = _maps_of(loss, "student", student, field)
-    return [_as_map(_pick(loss, "student", found, i, field, "layer", FORMS[field])) for i in range(len(found))]
+    found = tuple_of(loss, "student", student, field)
+    picked = [_pick(loss, "student", found, i, field, "layer", FORMS[field]) for i in range(len(found))]
+    return [_as_map(loss, x, student.mask) for x in picked]
 
 
 def same_channels(loss: str, pairs) -> None:
@@ -174,8 +185,15 @@ def same_channels(loss: str, pairs) -> None:
             )
 
 
-def _maps_of(loss, who, outputs, field):
-    found, valid = getattr(outputs, field), f"Outputs({field}=([B, H, W, C], ...)), or tokens [B, T, C]"
+def tuple_of(loss: str, who: str, outputs, field: str) -> tuple:
+    """A field of Outputs that is a tuple of arrays.
+
+    Raises:
+      ValueError: it is none, or an empty one.
+    """
+    first, *others = FORMS[field].values()
+    shape = first.removeprefix("maps ")
+    found, valid = getattr(outputs, field), f"Outputs({field}=({shape}, ...)){''.join(f', or {x}' for x in others)}"
     if not isinstance(found, tuple | list):
         told = f"one array of shape {tuple(found.shape)}" if hasattr(found, "shape") else type(found).__name__
         raise ValueError(f"{loss}: the {who}'s {field} is {told}, not a tuple; its model must return {valid}")
@@ -203,8 +221,13 @@ def _check_aligned(loss, s, t):
     )
 
 
-def _as_map(x):
-    return x if x.ndim == 4 else x[:, :, None, :]
+def _as_map(loss, x, mask):
+    if mask is not None and (x.ndim != 3 or mask.shape != x.shape[:2]):
+        raise ValueError(
+            f"{loss}: the mask has shape {tuple(mask.shape)} beside an array of shape {tuple(x.shape)}; a mask [B, T] "
+            "belongs to tokens [B, T, C]"
+        )
+    return x if x.ndim == 4 else masks.clear(x, mask)[:, :, None, :]
 
 
 def _pick(loss, who, found, layer, field, name, forms):
@@ -308,7 +331,7 @@ def attention_map(x, power):
     return unit(jnp.mean(positions(x), -1))
 
 
-def regress(x, target, kernel: int, suffix: str = ""):
+def regress(x, target, kernel: int, suffix: str = "", mask=None):
     """(x with the channels and size of the target, through convolution and BatchNorm, the target)."""
     size, goal = x.shape[1:3], target.shape[1:3]
     width, name = target.shape[-1], f"regressor{suffix}"
@@ -319,11 +342,16 @@ def regress(x, target, kernel: int, suffix: str = ""):
     else:
         x, target = pool_to_smaller(x, target)
         x = convolution(x, width, kernel, name)
-    return nn.BatchNorm(**batch_norm, name=f"norm{suffix}")(x), target
+    return normalise(x, f"norm{suffix}", mask), target
 
 
-def subtree(loss: str, tree, path: str):
-    """What stands at a path such as "params/layer1_0/bn2" in the teacher's variables.
+def normalise(x, name: str, mask=None):
+    """BatchNorm of [B, H, W, C] or of tokens [B, T, 1, C], of which those at the padding do not count."""
+    return nn.BatchNorm(**batch_norm, name=name)(x, mask=None if mask is None else masks.along(mask, x))
+
+
+def subtree(loss: str, tree, path: str, who: str = "teacher"):
+    """What stands at a path such as "params/layer1_0/bn2" in the teacher's variables, or in those of another, `who`.
 
     Raises:
       ValueError: nothing; the message names what there is.
@@ -332,7 +360,7 @@ def subtree(loss: str, tree, path: str):
     for name in path.split("/"):
         if name not in found:
             raise ValueError(
-                f"{loss}: the teacher's variables have no {path!r}; instead of {name!r} there are "
+                f"{loss}: the {who}'s variables have no {path!r}; instead of {name!r} there are "
                 f"{', '.join(sorted(found)) or 'none'}"
             )
         found = found[name]

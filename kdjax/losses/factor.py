@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import attention_map, batch_norm, convolution, map_pair, pool_to_smaller, teacher_map
+from kdjax.losses import masks
+from kdjax.losses.common import attention_map, convolution, map_pair, normalise, pool_to_smaller, teacher_map
 
 
 def paraphraser(student, teacher, labels, *, layer=-1, rate=0.5):
@@ -19,8 +20,9 @@ def paraphraser(student, teacher, labels, *, layer=-1, rate=0.5):
     """
     target = teacher_map("paraphraser", teacher, layer)
     widths = (_narrow(target, rate), target.shape[-1], target.shape[-1])
-    decoded = _Convolutions(widths, transposed=True, name="decoder")(_encode(target, rate))
-    return jnp.mean(optax.squared_error(decoded, target))
+    mask = teacher.mask
+    decoded = _Convolutions(widths, transposed=True, name="decoder")(_encode(target, rate, mask), mask)
+    return masks.mean(optax.squared_error(decoded, target), mask)
 
 
 def factor_transfer(student, teacher, labels, *, layer=-1, rate=0.5, power=2):
@@ -35,17 +37,18 @@ def factor_transfer(student, teacher, labels, *, layer=-1, rate=0.5, power=2):
       power: of the attention map.
     """
     s, t = map_pair("factor_transfer", student, teacher, layer)
-    factor = jax.lax.stop_gradient(_encode(t, rate))
+    mask = masks.shared(student, teacher)
+    factor = jax.lax.stop_gradient(_encode(t, rate, mask))
     widths = (s.shape[-1], factor.shape[-1], factor.shape[-1])
-    translated = _Convolutions(widths, normalise=True, name="translator")(s)
+    translated = _Convolutions(widths, normalised=True, name="translator")(s, mask)
     s, t = (attention_map(x, power) for x in pool_to_smaller(translated, factor))
-    return jnp.mean(jnp.abs(s - t))
+    return masks.mean(jnp.abs(s - t), mask)
 
 
-def _encode(x, rate):
+def _encode(x, rate, mask):
     """The paraphraser's factor of a teacher's map x [B, H, W, C]."""
     narrow = _narrow(x, rate)
-    return _Convolutions((x.shape[-1], narrow, narrow), name="paraphraser")(x)
+    return _Convolutions((x.shape[-1], narrow, narrow), name="paraphraser")(x, mask)
 
 
 def _narrow(x, rate) -> int:
@@ -53,16 +56,16 @@ def _narrow(x, rate) -> int:
 
 
 class _Convolutions(nn.Module):
-    """3x3 convolutions, each with BatchNorm if asked for and a leaky ReLU."""
+    """3x3 convolutions, each with BatchNorm if asked for and a leaky ReLU; zeros at the padding after each."""
 
     widths: tuple[int, ...]
-    normalise: bool = False
+    normalised: bool = False
     transposed: bool = False
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, mask):
         for i, width in enumerate(self.widths):
             x = convolution(x, width, 3, f"conv{i}", transposed=self.transposed)
-            x = nn.BatchNorm(**batch_norm, name=f"norm{i}")(x) if self.normalise else x
-            x = nn.leaky_relu(x, 0.1)
+            x = normalise(x, f"norm{i}", mask) if self.normalised else x
+            x = masks.clear(nn.leaky_relu(x, 0.1), mask)
         return x

@@ -1,6 +1,7 @@
 """Losses on feature maps, one at a time. Where resolutions differ, the larger map is average-pooled.
 
-All take tokens [B, T, C] too, as maps of one column: a convolution then looks at neighbours in the sequence.
+All take tokens [B, T, C] too, as maps of one column: a convolution then looks at neighbours in the sequence, and means
+leave the padding out.
 """
 
 import itertools
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import optax
 
+from kdjax.losses import masks
 from kdjax.losses.common import (
     Parameter,
     attention_map,
@@ -45,8 +47,9 @@ def fitnet(student, teacher, labels, *, layer=None, kernel=3):
     if layer is None:
         layer = 2 if min(len(student.features), len(teacher.features)) > 2 else -1
     hint, target = map_pair("fitnet", student, teacher, layer)
-    hint, target = regress(hint, target, kernel)
-    return jnp.mean(optax.squared_error(nn.relu(hint), target))
+    mask = masks.shared(student, teacher)
+    hint, target = regress(hint, target, kernel, mask=mask)
+    return masks.mean(optax.squared_error(nn.relu(hint), target), mask)
 
 
 def attention(student, teacher, labels, *, layers=None, power=2):
@@ -61,7 +64,8 @@ def attention(student, teacher, labels, *, layers=None, power=2):
     total = 0.0
     for s, t in maps("attention", student, teacher, layers):
         s, t = pool_to_smaller(s, t)
-        total += jnp.mean(optax.squared_error(attention_map(s, power), attention_map(t, power)))
+        difference = optax.squared_error(attention_map(s, power), attention_map(t, power))
+        total += masks.mean(difference, masks.shared(student, teacher))
     return total
 
 
@@ -105,14 +109,16 @@ def fsp(student, teacher, labels, *, layers=None):
     same_channels("fsp", pairs)
     total = 0.0
     for (s, t), (next_s, next_t) in itertools.pairwise(pairs):
-        total += jnp.mean(optax.squared_error(_flow(s, next_s), _flow(t, next_t)))
+        flows = _flow(s, next_s, student.mask), _flow(t, next_t, teacher.mask)
+        total += jnp.mean(optax.squared_error(*flows))
     return total
 
 
-def _flow(a, b):
+def _flow(a, b, mask):
     """Gram matrix [B, C, C'] of two maps, mean over positions."""
     a, b = (positions(x) for x in pool_to_smaller(a, b))
-    return dot("bnc,bnd->bcd", a, b) / a.shape[1]
+    product = dot("bnc,bnd->bcd", a, b)
+    return product / a.shape[1] if mask is None else product / masks.lengths(mask, a)[:, None, None]
 
 
 def vid(student, teacher, labels, *, layers=None, initial_variance=5.0):
@@ -134,7 +140,8 @@ def vid(student, teacher, labels, *, layers=None, initial_variance=5.0):
         start = math.log(math.expm1(initial_variance - 1e-5))
         variance = nn.softplus(Parameter(name=f"variance{i}")(jnp.full, target.shape[-1:], start)) + 1e-5  # [C]
         variance = variance.reshape(1, 1, 1, -1)
-        total += jnp.mean(optax.squared_error(mean, target) / variance + jnp.log(variance)) / 2
+        density = optax.squared_error(mean, target) / variance + jnp.log(variance)
+        total += masks.mean(density, masks.shared(student, teacher)) / 2
     return total
 
 
@@ -177,4 +184,5 @@ def simkd(student, teacher, labels):
             f"simkd: the student's last map has {s.shape[-1]} channels, the teacher's {t.shape[-1]}; the student must "
             f"be one that projects: student=dict(model='simkd', kwargs=dict(student=..., channels={t.shape[-1]}))"
         )
-    return jnp.mean(optax.squared_error(*pool_to_smaller(s, nn.relu(t))))
+    difference = optax.squared_error(*pool_to_smaller(s, nn.relu(t)))
+    return masks.mean(difference, masks.shared(student, teacher))

@@ -4,12 +4,16 @@ Every network takes num_classes, dtype (what it computes in; parameters and Batc
 axis_name (the pmap axis over which BatchNorm averages), and is called on images [B, H, W, C] with train=False or True.
 Those with BatchNorm take unbiased_variance=True, which keeps its running variance as torch does
 (kdjax.models.layers.BatchNorm): `config.student.kwargs = {"unbiased_variance": True}`, for comparisons with torch.
+Those for texts take `vocabulary`, the number of its entries, and are called on {"tokens", "mask"} [B, T]
+(kdjax.models.text.words).
 Its last linear layer is params["classifier"]. Layers are named as in the torch network whose weights it can take
 (kdjax.models.pytorch). `kdjax.losses.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """
 
 from kdjax.models.compose import ensemble, peers, simkd
 from kdjax.models.dense import mlp
+from kdjax.models.text.bert import bert
+from kdjax.models.text.small import bag_of_words, bilstm, textcnn
 from kdjax.models.vision.convnext import convnext_tiny
 from kdjax.models.vision.efficientnet_lite import (
     efficientnet_lite0,
@@ -55,6 +59,7 @@ FAMILIES = {
         *(mobilenetv3_large, squeezenet, efficientnet_b0, efficientnet_lite0, efficientnet_lite1, efficientnet_lite2),
         *(efficientnet_lite3, efficientnet_lite4, convnext_tiny, deit_tiny, deit_small),
     ),
+    "texts": (bert, bilstm, textcnn, bag_of_words),
     "numbers": (mlp,),
     "made of others": (ensemble, peers, simkd),
 }

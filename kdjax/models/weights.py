@@ -72,7 +72,7 @@ def stated_format(path) -> str:
 
 @contextlib.contextmanager
 def _opened(path):
-    path = _safetensors_path(path)
+    path = file_of(path)
     try:
         with safetensors.safe_open(path, "np") as file:
             yield file
@@ -143,6 +143,12 @@ def _check_header(path, types: dict[str, str]) -> None:
             raise ValueError(f"{path}: {name!r} is no name of a tensor; valid are letters, digits, _ and dots between")
         if dtype not in _READABLE:
             raise ValueError(f"{path}: {name} has type {dtype}; valid are {', '.join(_READABLE)}")
+
+
+def file_of(path) -> Path:
+    """The .safetensors file at a path; in a folder, as Hugging Face has them, its model.safetensors."""
+    path = Path(path)
+    return path / "model.safetensors" if path.is_dir() else _safetensors_path(path)
 
 
 def _safetensors_path(path) -> Path:

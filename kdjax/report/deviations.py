@@ -3,7 +3,7 @@
 import json
 
 from kdjax.config.fields import plain
-from kdjax.config.recipes import RECIPES, VARIANTS, numbers
+from kdjax.config.recipes import RECIPES, TEXT, VARIANTS, numbers
 from kdjax.report.wording import with_settings
 from kdjax.runs.schema import TEACHER
 
@@ -22,7 +22,7 @@ def hyperparameters(students: list[dict]) -> str:
         method, spec = config.get("method"), config.get("spec")
         if spec is None or config.get("ablation"):  # the name of an ablated row says what it changes
             continue
-        if method not in RECIPES | VARIANTS:
+        if method not in RECIPES | VARIANTS | TEXT:
             own.setdefault(objective(spec), {})[method] = None
             continue
         known.add(method)

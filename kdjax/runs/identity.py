@@ -23,6 +23,7 @@ def of_code(config: dict) -> dict[str, str]:
     """Module -> SHA-256 of its file, of all of one's own that a run's config names: losses, models, sources, ..."""
     data = config.get("data", {})
     names = [*_functions(config.get("spec", {})), *_functions(data.get("augment", {})), data.get("source", "")]
+    names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
     modules = {name.rpartition(".")[0] for name in names if isinstance(name, str) and "." in name}
@@ -63,7 +64,7 @@ def stored(config: dict | None) -> dict:
 
 def _whole(data: dict) -> bool:
     splits = data.get("splits", [])
-    return data.keys() == {"classes", "names", "splits"} and all(
+    return data.keys() - {"tokenizer"} == {"classes", "names", "splits"} and all(
         s.keys() >= {"split", "examples", "sha256"} for s in splits
     )
 
@@ -93,7 +94,9 @@ def other_data(old: dict, new: dict) -> list[str]:
         if then["examples"] != now["examples"]:
             lines.append(f"{name}: {then['examples']:,} -> {now['examples']:,} examples")
         elif then["sha256"] != now["sha256"]:
-            lines.append(f"{name}: {now['examples']:,} examples with other images or labels, or in another order")
+            lines.append(f"{name}: {now['examples']:,} examples with other inputs or labels, or in another order")
+    if (then := old.get("tokenizer")) != (now := new.get("tokenizer")):
+        lines.append(f"tokenizer: {(then or 'none')[:SHORT]} -> {(now or 'none')[:SHORT]}")
     return lines
 
 
@@ -173,9 +176,23 @@ def check_teaches(known: dict, classes, image_shape, mean, std, where: str) -> l
         if there and not np.array_equal(*np.broadcast_arrays(*(np.ravel(np.float64(v)) for v in (there, here)))):
             found.append(
                 f"The teacher was trained on images normalised with {name} {_numbers(there)}, here it is "
-                f"{_numbers(here)}: unless that is meant, set config.data.{name} to the teacher's"
+                f"{_numbers(here)}: unless that is meant, set config.teacher.{name} to the teacher's"
             )
     return found
+
+
+def check_tokenizer(known: str | None, here: str | None, where: str) -> None:
+    """Raises a ValueError if a teacher learned with other numbers for tokens than the data has; None: not texts."""
+    if known == here:
+        return
+    if here is None:
+        raise ValueError(f"{where}: it was trained on texts, and the data has none")
+    if known is None:
+        raise ValueError(f"{where}: it was not trained on texts, which the data has")
+    raise ValueError(
+        f"{where}: it was trained with another vocabulary, {known[:SHORT]} and not {here[:SHORT]}: numbers mean "
+        "other words to it; train it with the same config.data.tokenizer, min_count, vocabulary and training split"
+    )
 
 
 def _check_classes(known: list[str], classes: list[str], where: str) -> None:

@@ -145,7 +145,7 @@ RESULT = {
     "steps": (None, int),
     "image_shape": (None, [int]),
     "student": (None, {"model": str, "trained_parameters": (None, int), **_COST}),
-    "gradients": (None, {}),
+    **dict.fromkeys(("gradients", "cosines"), (None, {OTHERS: NUMBER})),
     "dataset": str,
     "classes": [str],
     "train_counts": (None, [int]),
@@ -163,7 +163,7 @@ _DIGEST = {"sha256": str}
 
 
 IDENTITY = {
-    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}]},
+    "data": {"classes": int, "names": str, "splits": [{"split": str, "examples": int, **_DIGEST}], "tokenizer": str},
     **dict.fromkeys(("teacher", "start"), _DIGEST),
     "code": {},
 }

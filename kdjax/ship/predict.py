@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.cores import cores
+from kdjax.data.folder import IMAGES
 from kdjax.data.images.encoded import decode
-from kdjax.data.images.folder import SUFFIXES
 from kdjax.ship import serve
 
 
@@ -61,7 +61,9 @@ def files(arguments: Iterable[str]) -> Iterator[Path | ValueError]:
         if not argument.is_dir():
             yield argument
             continue
-        found = sorted(path for path in argument.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        found = sorted(
+            path for path in argument.rglob("*") if path.suffix.lower() in IMAGES.suffixes and path.is_file()
+        )
         yield from found or [ValueError(f"{argument}: no JPEG or PNG files in this folder")]
 
 

@@ -102,14 +102,14 @@ def check_data(dataset) -> None:
         label = np.asarray(arrays.target)
         if label.ndim != 1 or len(label) != _examples(arrays.input) or not len(label) or label.dtype != np.int32:
             raise ValueError(
-                f"{dataset.name}, {name}: there must be one int32 label [N] an image, and at least one; got "
-                f"{label.dtype} {list(label.shape)} for {_examples(arrays.input)} images"
+                f"{dataset.name}, {name}: there must be one int32 label [N] an example, and at least one; got "
+                f"{label.dtype} {list(label.shape)} for {_examples(arrays.input)} examples"
             )
         least = -1 if name == "train" else 0
         wrong = np.flatnonzero((label < least) | (label >= classes))
         if len(wrong):
             raise ValueError(
-                f"{dataset.name}, {name}: label {label[wrong[0]]} of image {wrong[0]} is out of range; there are "
+                f"{dataset.name}, {name}: label {label[wrong[0]]} of example {wrong[0]} is out of range; there are "
                 f"{classes} classes, 0 to {classes - 1}" + (", and -1 for no label" if least else "")
             )
 

@@ -12,10 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.data.batches import batch_indices
-from kdjax.data.stream import Reader
 from kdjax.streams import stream
 from kdjax.training import checkpoint, parallel, processes
+from kdjax.training.feed import Feed
 from kdjax.training.method import Method, Stage
 from kdjax.training.parallel import Place
 from kdjax.training.step import student_variables
@@ -56,63 +55,6 @@ def compile_program(method: Method, stages: list[Stage], evaluate, place: Place)
     inits = [jax.jit(stage.init) for stage in stages]
     steps = [parallel.compile_train_step(stage.objective, stage.optimizer, place) for stage in stages]
     return Program(method, stages, inits, steps, evaluate)
-
-
-@dataclass(frozen=True)
-class Feed:
-    """What the students of one seed see: the training set on their first place and the order of each epoch."""
-
-    seed: int
-    place: Place
-    inputs: Any  # a pytree of [N, ...], or a Reader, which reads images from disk
-    targets: jax.Array  # [N]
-    steps: int  # an epoch
-    batch_size: int
-    prepare: Callable  # (inputs, targets, indices [S, B], key, steps [S]) -> Batch [S, B, ...]
-    prepare_whole: Callable  # the same where places split batches and this one is not
-    keep_last_batch: bool = False
-    steps_per_call: int = 1
-    prefix: str = ""  # of the roles of its random numbers: streams.TEACHER where a teacher is trained
-
-    def calls(self, epoch: int, start: int, joins=()):
-        """Yields (first step, steps taken, Batch) from step `start` of an epoch on; one begins at each of `joins`."""
-        examples, whole = len(self.targets), self.steps - self.keep_last_batch
-        order, key = self._order(epoch), self._key(epoch)
-        step = start
-        while step < self.steps:
-            taken = max(1, min(self.steps_per_call - step % self.steps_per_call, whole - step))
-            taken = min([taken, *(join - step for join in joins if join > step)])
-            indices = order[step : step + taken]
-            if step == whole:  # the smaller last batch: what the epoch's permutation has left
-                indices = indices[:, : examples - whole * self.batch_size]
-            numbers = np.arange(step, step + taken, dtype=np.int32)
-            indices = self.place.shares(indices)
-            inputs = self._inputs(epoch * self.steps + step, indices.shape)
-            yield step, taken, self.prepare(inputs, self.targets, indices, key, numbers)
-            step += taken
-
-    def _inputs(self, number: int, shape: tuple[int, ...]):
-        """The training set, or if it is read from disk the images of one call: [*shape, H, W, C]."""
-        if not isinstance(self.inputs, Reader):
-            return self.inputs
-        steps = shape[-2]
-        images = np.stack([self.inputs(number + i) for i in range(steps)])  # [S, D * b, H, W, C]
-        if self.place.parts > 1:
-            images = np.moveaxis(images.reshape(steps, shape[0], shape[-1], *images.shape[2:]), 1, 0)
-        return self.place.put_parts(images.reshape(*shape, *images.shape[-3:]))
-
-    def example(self):
-        """The first batch of the first epoch, [1, B, ...], whole on every device: what students are made with."""
-        indices, inputs = self._order(0)[:1], self.inputs
-        if isinstance(inputs, Reader):
-            inputs = self.place.put(inputs.batches.image[indices[0]].decode()[None])
-        return self.prepare_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
-
-    def _order(self, epoch: int) -> np.ndarray:
-        return batch_indices(len(self.targets), self.batch_size, self.steps, self.seed, epoch, self.prefix)
-
-    def _key(self, epoch: int) -> jax.Array:
-        return self.place.put(stream(self.seed, f"{self.prefix}augment", epoch).key())
 
 
 @dataclass
@@ -211,7 +153,7 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = self.feed.example()
-        return _first((batch, self.teach_whole(self.teacher_variables, batch["input"])))
+        return _first(taught(self.teach_whole, self.teacher_variables, batch))
 
     def _begin(self, learner, batch, taught) -> None:
         """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
@@ -264,7 +206,7 @@ class Cohort:
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
-                outputs = self.teach(self.teacher_variables, batch["input"])
+                batch, outputs = taught(self.teach, self.teacher_variables, batch)
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
@@ -350,6 +292,17 @@ class Cohort:
 
 
 _first = jax.jit(parallel.first)
+
+
+def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
+    """(what students take of a batch, the teacher's Outputs on it); those on a second view stand with that view."""
+    batch = dict(batch)
+    outputs = teach(variables, batch.pop("teacher", batch["input"]))
+    if "second" in batch:
+        second = dict(batch["second"])
+        batch["second"] = {**second, "taught": teach(variables, second.pop("teacher", second["input"]))}
+        batch["second"].pop("teacher", None)
+    return batch, outputs
 
 
 def _threads(places: set[Place]) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from kdjax.data.arrays import Arrays
 from kdjax.models import convolve
 from kdjax.tasks.task import Task
 from kdjax.training.parallel import Place
@@ -21,12 +22,22 @@ class Evaluation(NamedTuple):
     means: dict[str, float]  # name -> over the examples that count
 
 
+def _alike(inputs) -> None:
+    """The lengths of examples that have none."""
+
+
 class Evaluator:
     """Holds the evaluation splits at the places that ask for them, in batches of one shape, a device a batch."""
 
-    def __init__(self, splits: dict, transform: Callable, task: Task, batch_size: int):
-        """`splits`: name -> kdjax.data.Arrays; `transform`: inputs as stored -> what networks take."""
+    def __init__(self, splits: dict, transform: Callable, task: Task, batch_size: int, shapes: Callable = _alike):
+        """`splits`: name -> kdjax.data.Arrays; `transform`: inputs as stored -> what networks take.
+
+        `shapes`: inputs -> [N] the length that each example is cut to, or None. Where there are lengths, examples of
+        like length are evaluated together.
+        """
         self.splits, self.transform, self.task, self.batch_size = splits, transform, task, batch_size
+        lengths = {name: shapes(split.input) for name, split in splits.items()}
+        self.lengths = {name: of for name, of in lengths.items() if of is not None}
         self.placed = {}
 
     def compile(self, model):
@@ -43,24 +54,38 @@ class Evaluator:
             outputs = [step(held[device], batch) for device, batch in self._batches(split, place)]
             logits, scores, sums = zip(*jax.device_get(outputs), strict=True)
             total = {name: np.sum([s[name] for s in sums], axis=0, dtype=np.float64) for name in sums[0]}
-            examples = len(self.splits[split])
-            joined = {name: np.concatenate([s[name] for s in scores])[:examples] for name in scores[0]}
+            joined = {name: self._joined(split, [s[name] for s in scores]) for name in scores[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
-            return Evaluation(np.concatenate(logits)[:examples], joined, means)
+            return Evaluation(self._joined(split, logits), joined, means)
 
         return evaluate
 
     def _batches(self, split, place):
         if (split, place) not in self.placed:
-            batches = zip(itertools.cycle(place.devices), self._padded(self.splits[split]))
+            batches = zip(itertools.cycle(place.devices), self._padded(split))
             self.placed[split, place] = [(device, jax.device_put(batch, device)) for device, batch in batches]
         return self.placed[split, place]
 
-    def _padded(self, arrays):
+    def _order(self, split: str):
+        """The places of a split's examples from the shortest to the longest; None: as they are."""
+        return np.argsort(self.lengths[split], kind="stable") if split in self.lengths else None
+
+    def _joined(self, split: str, parts) -> np.ndarray:
+        """[N, ...] what batches gave, without their padding, in the order of the split."""
+        joined, order = np.concatenate(parts)[: len(self.splits[split])], self._order(split)
+        return joined if order is None else joined[np.argsort(order)]
+
+    def _padded(self, split: str):
+        arrays, order = self.splits[split], self._order(split)
+        if order is not None:
+            arrays = arrays.take(order)
         examples = len(arrays)
         size = min(self.batch_size, examples)
         for start in range(0, examples, size):
             part = arrays.take(slice(start, start + size))
+            if order is not None:
+                longest = self.lengths[split][order[start : start + size]].max()
+                part = Arrays(jax.tree.map(lambda leaf, to=longest: leaf[:, :to], part.input), part.target)
             missing = size - len(part)
 
             def padded(leaf, missing=missing):

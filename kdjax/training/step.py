@@ -1,5 +1,6 @@
 """The pure functions that training is made of: not jitted, no config, no devices."""
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.custom_derivatives import SymbolicZero
 
+from kdjax.losses.layers import layer_map
 from kdjax.streams import within
 from kdjax.training.objective import Objective, is_frozen
 from kdjax.types import Batch, Outputs, State, as_outputs, leaf_name
@@ -29,7 +31,8 @@ def make_init(
     """init(key, batch, teacher Outputs, teacher_params, train_labels) -> State before the first step.
 
     `from_teacher` maps paths in the student's parameters to paths in the teacher's, {"classifier": "classifier"}:
-    these begin as the teacher's. All that is drawn, now and in later steps, comes from `key` (`kdjax.streams.within`).
+    these begin as the teacher's; {"encoder_layer_*": "uniform"} does so for numbered layers (`every_layer`). All that
+    is drawn, now and in later steps, comes from `key` (`kdjax.streams.within`).
     """
 
     def init(key, batch: Batch, teacher, teacher_params, train_labels) -> State:
@@ -43,14 +46,35 @@ def make_init(
             index=batch["index"],
             teacher_params=teacher_params,
             train_labels=train_labels,
+            second=batch.get("second"),
         )
         params = variables.pop("params")
-        for path, source in from_teacher.items():
+        own = params["student"]
+        taken = every_layer(from_teacher, own, teacher_params["params"]) if from_teacher else {}
+        for path, source in taken.items():
             student = adopt(params["student"], path.split("/"), teacher_params["params"], source)
             params = {**params, "student": student}
         return State(jnp.zeros((), jnp.int32), params, variables, optimizer.init(params), key)
 
     return init
+
+
+def every_layer(from_teacher: Mapping, student: dict, teacher: dict) -> dict:
+    """The same with a path for each layer in place of "<layers>_*", whose value is a name of `kdjax.losses.layers`.
+
+    {"encoder_layer_*": "uniform"} is {"encoder_layer_0": "encoder_layer_2", "encoder_layer_1": "encoder_layer_5"} for a
+    student of two layers and a teacher of six.
+    """
+    paths = {}
+    for path, source in from_teacher.items():
+        if not path.endswith("*"):
+            paths[path] = source
+            continue
+        prefix = path.removesuffix("*")
+        counts = [sum(bool(re.fullmatch(re.escape(prefix) + r"\d+", n)) for n in tree) for tree in (student, teacher)]
+        pairs = layer_map(f"from_teacher {path!r}", source, *counts)
+        paths |= {f"{prefix}{ours - 1}": f"{prefix}{theirs - 1}" for ours, theirs in pairs}
+    return paths
 
 
 def adopt(params: dict, path: list[str], teacher: dict, source: str) -> dict:
@@ -98,8 +122,11 @@ def make_train_step(
         reached = set()
 
         def loss_fn(params):
+            params = watched(params, reached)
+            if objective.frozen_norms:
+                params = norms_stopped(params, state.stats.get("batch_stats", {}))
             (total, values, _), stats = objective.apply(
-                {"params": watched(params, reached), **state.stats},
+                {"params": params, **state.stats},
                 batch["input"],
                 teacher,
                 batch["target"],
@@ -108,6 +135,7 @@ def make_train_step(
                 index=batch["index"],
                 teacher_params=teacher_params,
                 train_labels=train_labels,
+                second=batch.get("second"),
                 rngs=rngs,
                 mutable=list(state.stats),
             )
@@ -145,6 +173,18 @@ def watched(params, reached: set[str]):
         return same(leaf)
 
     return jax.tree_util.tree_map_with_path(watch, params)
+
+
+def norms_stopped(params: dict, statistics: dict) -> dict:
+    """The same; no gradient reaches the student's parameters that stand beside batch statistics: scale and shift."""
+    norms = {leaf_name(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
+
+    def stop(path, leaf):
+        name = leaf_name(path)
+        own = name.startswith("student/") and name.rpartition("/")[0] in norms
+        return jax.lax.stop_gradient(leaf) if own else leaf
+
+    return jax.tree_util.tree_map_with_path(stop, params)
 
 
 def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:

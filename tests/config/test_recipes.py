@@ -8,7 +8,7 @@ from kdjax import config as configs
 from kdjax import models
 from kdjax.config import recipes, trace
 from kdjax.config import rows as rows
-from kdjax.types import image_spec
+from kdjax.types import batch_of, image_spec, text_spec
 
 EVERY = {**recipes.RECIPES, **recipes.VARIANTS}
 PAIRS = sorted({pair for pairs in recipes.PAIRS.values() for pair in pairs})
@@ -16,9 +16,10 @@ PAIRS = sorted({pair for pairs in recipes.PAIRS.values() for pair in pairs})
 
 @pytest.fixture(scope="module")
 def teacher():
-    """A teacher and its variables, as shapes."""
+    """A teacher, its variables and what it sees, as shapes."""
     model = models.resnet14(num_classes=5)
-    return model, jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))
+    image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), image), image_spec(16, 16, 3)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -33,6 +34,22 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
     target = jax.ShapeDtypeStruct((2,), jnp.int32)
     for stage in stages:
         trace.check(f"config.methods.{name}", row, stage, image_spec(16, 16, 3), teacher, 5, jnp.int32, 40, target)
+
+
+@pytest.mark.parametrize("name", recipes.TEXT)
+def test_every_recipe_for_texts_can_train_a_bert(name):
+    sizes = {"vocabulary": 20, "width": 16, "heads": 2}
+    model = models.bert(num_classes=5, layers=4, **sizes)
+    teacher = model, jax.eval_shape(model.init, jax.random.key(0), batch_of(text_spec(6), 1))
+    config = configs.default()
+    config.student.model = "bert"
+    config.student.kwargs = {"layers": 2, **sizes}
+    config.methods[name] = recipes.recipe(name)
+    (row,) = rows.expand(configs.resolve(config))
+    row = rows.with_model(row, config, 5)
+    target = jax.ShapeDtypeStruct((2,), jnp.int32)
+    for stage in rows.stages(row, config, steps_per_epoch=3):
+        trace.check(f"config.methods.{name}", row, stage, text_spec(6), teacher, 5, jnp.int32, 40, target)
 
 
 def test_a_recipe_is_a_copy():

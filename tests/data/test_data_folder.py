@@ -217,7 +217,7 @@ def mistake_no_split(tree):
 
 def mistake_empty_class(tree):
     (tree / "train/emu").mkdir()
-    return tree, r"1 class folder without an image \(JPEG or PNG\) in '.*/train': 'emu'"
+    return tree, r"1 class folder with no image \(JPEG or PNG\) in '.*/train': 'emu'"
 
 
 def mistake_empty_split(tree):
@@ -313,7 +313,7 @@ def mistake_circular_link(tree):
 
 
 def mistake_too_many_shots(tree):
-    return tree, "shots=3, but class 'cat' has 2 labelled training images"
+    return tree, "shots=3, but class 'cat' has 2 labelled training examples"
 
 
 MISTAKES = {name.removeprefix("mistake_"): fn for name, fn in globals().items() if name.startswith("mistake_")}

@@ -59,7 +59,7 @@ def test_products_and_few_shots(folder, tmp_path):
 
 def test_more_shots_than_images(folder, tmp_path):
     config = load(f"products_fewshot.py:path={folder},shots=5")
-    with pytest.raises(ValueError, match="shots=5, but class 'class3' has 4 labelled training images; the most"):
+    with pytest.raises(ValueError, match="shots=5, but class 'class3' has 4 labelled training examples; the most"):
         experiment.run(config, tmp_path)
     assert not list(tmp_path.rglob("seed*"))
 

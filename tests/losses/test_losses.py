@@ -30,6 +30,7 @@ class Case(NamedTuple):
     matched: float | None = None  # value at student = teacher, where its gradient is 0
     ordered: bool = False  # the order of the batch matters, or draws differ from place to place
     blind: bool = False  # does not look at the student
+    text: bool = False  # wants tokens, with attention
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -66,11 +67,24 @@ CASES = (
     Case(losses.reviewkd, trained=True),
     Case(losses.srrl, trained=True),
     Case(losses.simkd, alike=True, matched=0.0),
+    Case(losses.cat_kd),
+    Case(losses.cat_kd, {"normalise": True}),
+    Case(losses.sdd, labelled=True),
+    Case(losses.ickd, trained=True),
+    Case(losses.mgd, trained=True, ordered=True),
     Case(losses.rkd, matched=0.0),
     Case(losses.similarity, matched=0.0),
     Case(losses.correlation, trained=True, ordered=True),
     Case(losses.pkt, matched=0.0),
+    Case(losses.itrd, trained=True),
     Case(losses.crd, {"dim": 8, "negatives": 16}, trained=True, ordered=True),
+    Case(losses.tinybert, trained=True, text=True),
+    Case(losses.pkd, alike=True, matched=0.0, text=True),
+    Case(losses.distilbert, alike=True, matched=0.0, text=True),
+    Case(losses.minilm, matched=0.0, text=True),
+    Case(losses.minilm2, matched=0.0, text=True),
+    Case(losses.attention_mse, matched=0.0, text=True),
+    Case(losses.attention_kl, matched=0.0, text=True),
 )
 
 
@@ -96,6 +110,28 @@ def outputs(who: str, seed: int = 0, batch: int = B, alike: bool = False) -> Out
     return Outputs(3 * draw(K), tuple(jax.nn.relu(x) for x in preacts), preacts, draw(WIDTH[who_shaped]))
 
 
+TOKENS, HEADS, LAYERS = 6, 2, {"student": 2, "teacher": 4}
+
+
+def encoded(who: str, seed: int = 0, batch: int = B, alike: bool = False) -> Outputs:
+    """Random Outputs of an encoder of texts; `alike` gives the student the teacher's width."""
+    rng = np.random.default_rng([9, seed, who == "teacher"])
+    width, layers = WIDTH["teacher" if alike else who], LAYERS[who]
+    draw = lambda *shape: jnp.asarray(rng.standard_normal((batch, *shape)), jnp.float32)  # noqa: E731
+    return Outputs(
+        3 * draw(K),
+        features=tuple(draw(TOKENS, width) for _ in range(layers + 1)),
+        embedding=draw(width),
+        attentions=tuple(draw(HEADS, TOKENS, TOKENS) for _ in range(layers)),
+        qkv=tuple(draw(TOKENS, HEADS, width // HEADS) for _ in range(3)),
+    )
+
+
+def made(case, who: str, seed: int = 0, batch: int = B) -> Outputs:
+    """Outputs as a case wants them."""
+    return (encoded if case.text else outputs)(who, seed, batch, case.alike and who == "student")
+
+
 def context(batch: int = B) -> dict:
     """All that a loss may ask of the step."""
     rng = np.random.default_rng(7)
@@ -104,7 +140,10 @@ def context(batch: int = B) -> dict:
         for i, (_, c) in enumerate(TEACHER[1:], start=1)
     }
     classifier = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["teacher"], K)), jnp.float32), "bias": jnp.ones(K)}
+    own = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["student"], K)), jnp.float32), "bias": jnp.ones(K)}
     return {
+        "second": (outputs("student", 50, batch), outputs("teacher", 50, batch)),
+        "student_params": {"params": {"classifier": own}},
         "step": jnp.int32(3),
         "key": jax.random.key(5),
         "index": jnp.arange(batch) * 3,
@@ -162,7 +201,7 @@ def run(case, student, teacher, targets=None, variables=None):
 
 
 def pair(case, seed=0, batch=B):
-    return outputs("student", seed, batch, case.alike), outputs("teacher", seed, batch)
+    return made(case, "student", seed, batch), made(case, "teacher", seed, batch)
 
 
 def assert_finite(case, student, teacher, targets=None):
@@ -176,7 +215,8 @@ def assert_finite(case, student, teacher, targets=None):
 
 
 def test_every_loss_is_here():
-    others = ("without a teacher", "regression")  # test_losses_peers.py, tests/tasks/test_regression.py
+    # test_losses_peers.py, test_views.py, tests/tasks/test_regression.py
+    others = ("without a teacher", "two views", "regression")
     catalogue = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in CASES} == catalogue
 
@@ -263,13 +303,13 @@ def test_traces_with_64_bit_numbers_enabled(case):
 
 @cases(lambda case: case.matched is not None)
 def test_minimum_at_the_teacher(case):
-    teacher = outputs("teacher")
+    teacher = made(case, "teacher")
     value, _, (_, grads) = run(case, teacher, teacher)
     assert abs(float(value) - case.matched) < 1e-4
     for leaf in jax.tree.leaves(grads):
         np.testing.assert_allclose(leaf, 0, atol=1e-4)
     for seed in range(3):
-        noise = outputs("teacher", seed + 10)
+        noise = made(case, "teacher", seed + 10)
         other = jax.tree.map(lambda x, n: x + 0.3 * n, teacher, noise)
         assert run(case, other, teacher)[0] > value
 
@@ -392,7 +432,7 @@ def test_what_a_model_lacks_is_named(case):
 def test_reads_what_it_needs_and_demands_nothing_else(case, monkeypatch):
     """Of the student or of the teacher: what no equation reads may be missing."""
     monkeypatch.setattr(jax.lax, "stop_gradient", lambda x: x)  # an equation that would read every field of the teacher
-    held, fields = context(), ("logits", "features", "preacts", "embedding")
+    held, fields = context(), ("logits", "features", "preacts", "embedding", "attentions", "qkv")
 
     def value(student, teacher):
         return lift(case.fn, **case.hyper).init_with_output(jax.random.key(0), student, teacher, labels(), **held)
@@ -430,7 +470,7 @@ def test_biases_beside_a_kernel_are_drawn(case):
         assert jnp.unique(layer["bias"]).size == layer["bias"].size, where
 
 
-@cases(lambda case: "layer" in hyperparameters(case.fn) or "layers" in hyperparameters(case.fn))
+@cases(lambda case: not case.text and ("layer" in hyperparameters(case.fn) or "layers" in hyperparameters(case.fn)))
 def test_a_layer_out_of_range_is_named(case):
     key = "layer" if "layer" in hyperparameters(case.fn) else "layers"
     value = 5 if key == "layer" else (0, 5)
@@ -440,7 +480,7 @@ def test_a_layer_out_of_range_is_named(case):
         _trace(case, *pair(case), **{key: value})
 
 
-@cases(lambda case: "layers" in hyperparameters(case.fn) and not case.hyper)
+@cases(lambda case: "layers" in hyperparameters(case.fn) and not case.hyper and not case.text)
 def test_different_numbers_of_maps_need_pairs(case):
     student, teacher = pair(case)
     student = student.replace(features=student.features[1:], preacts=student.preacts[1:])

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.losses.common import FORMS
+from kdjax.losses.common import FORMS, TOKENS
 from kdjax.losses.lift import context_names, lift
 from kdjax.types import Outputs
-from tests.losses.test_losses import CASES, Case, K, context, labels, name, outputs
+from tests.losses.test_losses import CASES, Case, K, context, labels, made, name, outputs
 
-ALL = (*CASES, Case(losses.mutual), Case(losses.self_distillation))
-MAPS_ALONE = (losses.reviewkd,)
+ALL = (*CASES, Case(losses.mutual), Case(losses.self_distillation), Case(losses.virtual_teacher))
+MAPS_ALONE = (losses.reviewkd, losses.cat_kd, losses.sdd)
 """Losses that refuse tokens."""
-BY_EXAMPLE = (losses.similarity, losses.fsp, losses.kdsvd)
+BY_EXAMPLE = (losses.similarity, losses.fsp, losses.kdsvd, losses.ickd)
 """Losses on maps that do not compare the student's positions with the teacher's."""
 
-every_case = pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL])
+no_text = pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL if not case.text])
 
 
 def sequences(who: str, case: Case, tokens: int = 16) -> Outputs:
@@ -62,11 +62,13 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    every = {fn for name, family in losses.FAMILIES.items() if name != "regression" for fn in family}
-    assert {case.fn for case in ALL} == every  # that of a regression takes numbers: tests/tasks/test_regression.py
+    # test_views.py; that of a regression takes numbers: tests/tasks/test_regression.py
+    others = ("two views", "regression")
+    every = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
+    assert {case.fn for case in ALL} == every
 
 
-@every_case
+@no_text
 def test_tokens_are_maps_of_one_column_or_are_refused(case):
     columns = [sequences(who, case) for who in ("student", "teacher")]
     tokens = [flat(x) for x in columns]
@@ -90,6 +92,7 @@ def reads(case) -> set[tuple[str, str]]:
         losses.srrl: {("student", "embedding"), ("teacher", "embedding"), ("teacher", "logits")},
         losses.simkd: {("student", "features"), ("teacher", "preacts")},
         losses.mutual: {("student", "logits")},
+        losses.virtual_teacher: {("student", "logits")},
         losses.self_distillation: {("student", "logits"), ("student", "features")},
     }
     return special.get(case.fn, {(who, field) for who in ("student", "teacher") for field in case.needs})
@@ -102,9 +105,10 @@ RANKS = [(case, *read) for case in ALL for read in sorted(reads(case))]
     ("case", "who", "field"), [pytest.param(*row, id=f"{name(row[0])}-{row[1]}-{row[2]}") for row in RANKS]
 )
 def test_other_ranks_are_refused(case, who, field):
-    given = {other: outputs(other, alike=case.alike) for other in ("student", "teacher")}
+    given = {other: made(case, other) for other in ("student", "teacher")}
     given["student"] = given["student"].replace(peers=(Outputs(given["student"].logits),))
     valid = FORMS[field] if case.fn not in MAPS_ALONE or field == "embedding" else {4: FORMS[field][4]}
+    valid = {3: TOKENS} if case.text and field == "features" else valid
     for rank in {1, 2, 3, 4, 5} - set(valid):
         shape = (6, 5, 4, 3, 2)[:rank]
         wrong = jax.tree.map(lambda _, shape=shape: jnp.ones(shape), getattr(given[who], field))
@@ -121,7 +125,7 @@ def test_the_peers_of_a_student_are_named():
         losses.mutual(student, None, labels())
 
 
-ON_MAPS = [case for case in CASES if {"features", "preacts"} & set(case.needs) and not case.blind]
+ON_MAPS = [case for case in CASES if {"features", "preacts"} & set(case.needs) and not case.blind and not case.text]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ON_MAPS])

@@ -62,7 +62,9 @@ def test_cost_of_a_small_net():
 
 
 def test_table_compares_with_the_teacher(capsys):
-    args = SimpleNamespace(models=["convnet"], teacher="lenet", image_size=8, classes=10, channels=1)
+    args = SimpleNamespace(
+        models=["convnet"], teacher="lenet", image_size=8, classes=10, channels=1, tokens=8, vocabulary=9
+    )
     cost.main(args)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("|")[1].strip() for line in lines[:4]] == ["model", "-" * 7, "lenet", "convnet"]
@@ -72,7 +74,9 @@ def test_table_compares_with_the_teacher(capsys):
 
 
 def test_unknown_model_is_named(capsys):
-    args = SimpleNamespace(models=["resnet21"], teacher="", image_size=8, classes=10, channels=1)
+    args = SimpleNamespace(
+        models=["resnet21"], teacher="", image_size=8, classes=10, channels=1, tokens=8, vocabulary=9
+    )
     with pytest.raises(ValueError, match="did you mean 'resnet"):
         cost.main(args)
 

@@ -15,7 +15,7 @@ from kdjax.training.reads import keep, read
 from kdjax.training.step import make_teach
 from kdjax.types import Absent, Memory, Outputs, restored
 from tests import tiny
-from tests.losses.test_losses import CASES, context, labels, name, outputs
+from tests.losses.test_losses import CASES, context, labels, made, name, outputs
 from tests.losses.test_ranks import ALL, reads
 
 
@@ -26,19 +26,19 @@ def paths_of(tree) -> list[str]:
 def read_by(fn, batch: int = 6, **hyper) -> set[str]:
     student, teacher = (outputs(who, batch=batch) for who in ("student", "teacher"))
     student = student.replace(peers=(Outputs(student.logits),))
-    held = context(batch)["teacher_params"], context(batch)["train_labels"]
+    held = context(batch)["teacher_params"], context(batch)["train_labels"], context(batch)["student_params"]
     return set(read([Term("it", fn, None, hyper)], student, teacher, labels(batch), *held))
 
 
 def alike(case) -> tuple[Outputs, Outputs]:
-    student = outputs("student", alike=case.alike)
-    return student.replace(peers=(Outputs(student.logits),)), outputs("teacher")
+    student = made(case, "student")
+    return student.replace(peers=(Outputs(student.logits),)), made(case, "teacher")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL])
 def test_the_fields_that_each_loss_reads(case):
     student, teacher = alike(case)
-    held = context()["teacher_params"], context()["train_labels"]
+    held = context()["teacher_params"], context()["train_labels"], context()["student_params"]
     found = read([Term("it", case.fn, None, case.hyper)], student, teacher, labels(), *held)
     fields = {path.partition("[")[0].lstrip(".") for path in found}
     assert fields == {field for who, field in reads(case) if who == "teacher"}
@@ -52,7 +52,7 @@ def test_a_loss_sees_no_difference(case):
     """Value, parameters, memory and gradients, with all that it does not read being NaN."""
     student, teacher = alike(case)
     held = context()
-    constants = held["teacher_params"], held["train_labels"]
+    constants = held["teacher_params"], held["train_labels"], held["student_params"]
     found = read([Term("it", case.fn, None, case.hyper)], student, teacher, labels(), *constants)
     module = lift(case.fn, **case.hyper)
 
@@ -85,7 +85,7 @@ def test_of_the_maps_only_the_layers_that_are_read():
 def test_terms_together_read_what_each_reads():
     student, teacher = outputs("student"), outputs("teacher")
     terms = [Term("one", losses.kd, None), Term("two", losses.fitnet, None), Term("three", losses.cross_entropy, None)]
-    held = context()["teacher_params"], context()["train_labels"]
+    held = context()["teacher_params"], context()["train_labels"], context()["student_params"]
     assert read(terms, student, teacher, labels(), *held) == {".logits", ".features[2]"}
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from absl import logging
 
 from kdjax.data.arrays import Arrays, Dataset
+from kdjax.data.folder import some
 from kdjax.data.images.encoded import Encoded
-from kdjax.data.images.folder import some
 from kdjax.find import nearest
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """tensorflow_datasets logs about TensorFlow and OpenCV, which are not used."""
     level = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
@@ -29,20 +29,20 @@ def read(name: str, data_dir: Path, size: int, named: dict[str, str]) -> Dataset
 
     `named` says for each of our splits which of theirs it is, "" for the usual.
     """
-    with _quiet():
+    with quiet():
         import tensorflow_datasets as tfds
 
-        builder = _builder(tfds, name, data_dir)
+        builder = builder_of(tfds, name, data_dir)
         image_key, label_key = _keys(tfds, name, builder.info)
         mode = "L" if builder.info.features[image_key].shape[-1] == 1 else "RGB"
         splits = {}
-        for ours, theirs in _splits(name, builder.info.splits, named).items():
+        for ours, theirs in splits_of(name, builder.info.splits, named).items():
             try:
                 source = builder.as_data_source(theirs, decoders={image_key: tfds.decode.SkipDecoding()})
             except (ValueError, AssertionError) as error:  # what is wrong in brackets
                 raise ValueError(f"config.data.kwargs.{ours} {theirs!r}: {error}") from error
             splits[ours] = _arrays(source, theirs, image_key, label_key, size, mode)
-    splits, notes = _with_labels(name, splits, named)
+    splits, notes = with_labels(name, splits, named)
     classes = tuple(builder.info.features[label_key].names)
     return Dataset(
         splits["train"],
@@ -54,7 +54,7 @@ def read(name: str, data_dir: Path, size: int, named: dict[str, str]) -> Dataset
     )
 
 
-def _builder(tfds, name: str, data_dir: Path):
+def builder_of(tfds, name: str, data_dir: Path):
     """The builder of prepared data; a ValueError says what is missing and how to get it."""
     if not name:
         raise ValueError("config.data.name is empty; with source 'tfds' it names the data set, for example 'cifar10'")
@@ -89,7 +89,7 @@ def _keys(tfds, name: str, info) -> tuple[str, str]:
     return keys
 
 
-def _splits(name: str, available, named: dict[str, str]) -> dict[str, str]:
+def splits_of(name: str, available, named: dict[str, str]) -> dict[str, str]:
     """Our name -> TFDS's of each split."""
     for ours, theirs in named.items():
         for part in theirs.split("+") if theirs else ():
@@ -107,7 +107,7 @@ def _splits(name: str, available, named: dict[str, str]) -> dict[str, str]:
     return {ours: theirs for ours, theirs in splits.items() if theirs}
 
 
-def _with_labels(name: str, splits: dict[str, Arrays], named: dict[str, str]) -> tuple[dict[str, Arrays], tuple]:
+def with_labels(name: str, splits: dict[str, Arrays], named: dict[str, str]) -> tuple[dict[str, Arrays], tuple]:
     """(the splits, notes), "validation" in place of a test split whose labels are withheld: TFDS writes them as -1."""
     if (splits["test"].target >= 0).all():
         return splits, ()

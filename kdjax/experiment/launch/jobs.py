@@ -167,17 +167,18 @@ def _groups(unfinished: list[Method], wanted: list[str], size: int) -> list[list
 def _check(config: ConfigDict, rows: list[Method]) -> None:
     """Makes every model, loss and optimizer, for no matter how many classes and steps; looks for every file."""
     classes = steps = 10
+    known = {"vocabulary": 10}
     for name, path in (("path", config.data.path), ("coarse_labels", config.data.coarse_labels)):
         if path and not Path(path).exists():
             raise ValueError(f"config.data.{name}: there is no {path!r} here; jobs look for it at the same place")
     if config.teacher.model:
-        configured.build_model(config.teacher, classes, config.dtype, "config.teacher")
+        configured.build_model(config.teacher, classes, config.dtype, "config.teacher", known)
     if config.teacher.weights and not Path(config.teacher.weights).is_file():
         raise ValueError(f"config.teacher.weights: there is no file {config.teacher.weights!r}")
     for path in filter(None, (path.strip() for path in config.teacher.run.split("+"))):
         Run(Path(path)).finished()
     for row in rows:
-        configured.stages(configured.with_model(row, config, classes), config, steps)
+        configured.stages(configured.with_model(row, config, classes, known), config, steps)
 
 
 # ---- what has become of a job

@@ -1,13 +1,23 @@
-"""A tree of images, <path>/<split>/<class>/*, listed without believing what is in it."""
+"""A tree of images or texts, <path>/<split>/<class>/*, listed without believing what is in it."""
 
 import os
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+
+class Sought(NamedTuple):
+    """What kind of file is looked for."""
+
+    noun: str
+    told: str  # with its formats
+    suffixes: tuple[str, ...]
+
+
+IMAGES = Sought("image", "image (JPEG or PNG)", (".jpg", ".jpeg", ".png"))
 SPLITS = ("train", "val", "test")
 SHOWN = 5  # names in a message, however many there are
 
@@ -22,8 +32,8 @@ class Listing:
     ignored: list[str] = field(default_factory=list)  # files that are no images, relative to the root
 
 
-def list_split(root: Path, split: str) -> Listing:
-    """The images of root/split/<class>/, in the order of their names.
+def list_split(root: Path, split: str, sought: Sought = IMAGES) -> Listing:
+    """The images of root/split/<class>/, or what else is sought, in the order of their names.
 
     Hidden files are passed over. Other files without the suffix of an image, nested folders, pipes and devices are
     noted in `ignored`. A link may lead anywhere within `root`.
@@ -49,12 +59,12 @@ def list_split(root: Path, split: str) -> Listing:
         if name in listing.names:
             raise ValueError(
                 f"class folder {folder.name!r} stands twice in {str(root / split)!r}, its name composed (NFC) and "
-                "decomposed (NFD) in Unicode: move the images into one of the two"
+                "decomposed (NFD) in Unicode: move the files into one of the two"
             )
         listing.names.append(name)
         for entry in _entries(folder.path):
             _check_link(entry, inside)
-            if not entry.name.lower().endswith(SUFFIXES) or not entry.is_file():
+            if not entry.name.lower().endswith(sought.suffixes) or not entry.is_file():
                 listing.ignored.append(entry.path)
                 continue
             if entry.stat().st_size == 0:
@@ -63,7 +73,7 @@ def list_split(root: Path, split: str) -> Listing:
             listing.classes.append(name)
     if empty:
         raise ValueError(
-            f"{count(empty, 'image file')} in {str(root / split)!r} {_are(empty)} empty: {some(empty, root)}"
+            f"{count(empty, f'{sought.noun} file')} in {str(root / split)!r} {_are(empty)} empty: {some(empty, root)}"
         )
     return listing
 
@@ -101,7 +111,7 @@ def _are(things) -> str:
     return "is" if len(things) == 1 else "are"
 
 
-def list_folder(path: str) -> tuple[dict[str, Listing], tuple[str, ...], tuple[str, ...]]:
+def list_folder(path: str, sought: Sought = IMAGES) -> tuple[dict[str, Listing], tuple[str, ...], tuple[str, ...]]:
     """(split -> its listing, class names in the order of their labels, warnings) of a tree of images.
 
     Labels are the places of train's class folders in the order of their names, which are compared as text: it does not
@@ -113,12 +123,12 @@ def list_folder(path: str) -> tuple[dict[str, Listing], tuple[str, ...], tuple[s
         let us read, or as `list_split`.
     """
     try:
-        return _list_folder(path)
+        return _list_folder(path, sought)
     except OSError as error:
         raise ValueError(f"cannot read {os.fspath(error.filename)!r}: {error.strerror}") from error
 
 
-def _list_folder(path: str):
+def _list_folder(path: str, sought: Sought):
     if not path:
         raise ValueError("config.data.path is empty; it must name the folder that holds train/ and test/")
     root = Path(path).expanduser()
@@ -135,23 +145,23 @@ def _list_folder(path: str):
     for entry in folders:
         if entry.name in SPLITS:
             _check_link(entry, root.resolve())
-    listings = {split: list_split(root, split) for split in SPLITS if split in found}
+    listings = {split: list_split(root, split, sought) for split in SPLITS if split in found}
     classes = tuple(sorted(listings["train"].names))
-    _check_classes(root, listings, classes)
+    _check_classes(root, listings, classes, sought)
     warnings = []
     if strangers := [root / name for name in found if name not in SPLITS]:
         warnings.append(f"not used: {some(strangers, root)}; the splits are {', '.join(SPLITS)}")
     if ignored := [path for listing in listings.values() for path in listing.ignored]:
-        warnings.append(f"passed over {count(ignored, 'file')} not named {', '.join(SUFFIXES)}: {some(ignored, root)}")
+        warnings.append(
+            f"passed over {count(ignored, 'file')} not named {', '.join(sought.suffixes)}: {some(ignored, root)}"
+        )
     return listings, classes, tuple(warnings)
 
 
-def _check_classes(root: Path, listings: dict[str, Listing], classes: tuple[str, ...]) -> None:
+def _check_classes(root: Path, listings: dict[str, Listing], classes: tuple[str, ...], sought: Sought) -> None:
     train = str(root / "train")
     if empty := [name for name in classes if name not in set(listings["train"].classes)]:
-        raise ValueError(
-            f"{count(empty, 'class folder')} without an image (JPEG or PNG) in {train!r}: {some(empty, '.')}"
-        )
+        raise ValueError(f"{count(empty, 'class folder')} with no {sought.told} in {train!r}: {some(empty, '.')}")
     if len(classes) < 2:
         raise ValueError(f"{train!r} has {count(classes, 'class folder')}; a classifier needs at least two")
     for split, listing in listings.items():
@@ -161,7 +171,7 @@ def _check_classes(root: Path, listings: dict[str, Listing], classes: tuple[str,
                 + some(unknown, ".")
             )
         if not listing.paths:
-            raise ValueError(f"{str(root / split)!r} has no image (JPEG or PNG)")
+            raise ValueError(f"{str(root / split)!r} has no {sought.told}")
 
 
 def labels(listing: Listing, classes: tuple[str, ...]) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Where images come from: fn(config.data, **config.data.kwargs) -> Dataset. `kdjax.data.load` finds one by its name.
+"""Where examples come from: fn(config.data, **config.data.kwargs) -> Dataset. `kdjax.data.load` finds one by its name.
 
 Keyword-only arguments of a source, one's own too, are what config.data.kwargs may hold: all others are refused.
-Splits may hold `images.Encoded`, which `load` decodes once it has taken the subsets that the config asks for.
+Splits may hold `images.Encoded`, or `text.texts.Texts`, of which `load` makes numbers once it has taken the subsets
+that the config asks for.
 """
 
 import os
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from kdjax.data import folder as folders
 from kdjax.data.arrays import Arrays, Dataset
-from kdjax.data.images import folder as folders
 from kdjax.data.images.encoded import Encoded
 from kdjax.data.subsets import split
 
@@ -62,7 +63,7 @@ def generated(config, *, shape=(8, 8, 1), classes=10, train=512, test=128, noise
 
 
 def folder(config) -> Dataset:
-    """Images in <config.path>/{train,val,test}/<class>/*, JPEG or PNG; see `kdjax.data.images.folder`."""
+    """Images in <config.path>/{train,val,test}/<class>/*, JPEG or PNG; see `kdjax.data.folder`."""
     listings, classes, warnings = folders.list_folder(config.path)
 
     def arrays(listing):
@@ -90,3 +91,61 @@ def tfds(config, *, train="train", validation="", test="") -> Dataset:
     data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     named = {"train": train, "validation": validation, "test": test}
     return read(config.name, Path(data_dir).expanduser(), config.image_size, named)
+
+
+# ---- texts
+
+
+def queries(config, *, train=6000, test=2000, misspelt=0.06, seed=0) -> Dataset:
+    """Made up queries of a shop, whose category two nouns and their order decide; see `kdjax.data.text.queries`."""
+    if min(train, test) < 1 or seed < 0 or not 0 <= misspelt <= 1:
+        raise ValueError("config.data.kwargs: train and test must be >= 1, seed >= 0, misspelt a fraction")
+    from kdjax.data.text.queries import generate
+
+    return generate(train, test, misspelt, seed)
+
+
+def csv(config, *, train="", validation="", test="") -> Dataset:
+    """Texts in the columns of comma-separated files; config.data.columns names those of text and label.
+
+    config.data.path is one file, of which config.data.columns.split says the splits, or config.data.test is drawn; or
+    a folder with train.csv, test.csv and perhaps validation.csv (or val, dev), or as the arguments name them.
+    """
+    return _table(config, "csv", train, validation, test)
+
+
+def tsv(config, *, train="", validation="", test="") -> Dataset:
+    """The same of tab-separated files (.tsv, .txt), in which a quote is a character as others."""
+    return _table(config, "tsv", train, validation, test)
+
+
+def jsonl(config, *, train="", validation="", test="") -> Dataset:
+    """The same of files with a JSON object {column: value} a line."""
+    return _table(config, "jsonl", train, validation, test)
+
+
+def parquet(config, *, train="", validation="", test="") -> Dataset:
+    """The same of parquet files."""
+    return _table(config, "parquet", train, validation, test)
+
+
+def _table(config, form: str, train: str, validation: str, test: str) -> Dataset:
+    from kdjax.data.text import tables
+
+    return tables.read(config, form, {"train": train, "validation": validation, "test": test})
+
+
+def text_folder(config) -> Dataset:
+    """Texts in <config.path>/{train,val,test}/<class>/*.txt, one a file, UTF-8."""
+    from kdjax.data.text.folder import read
+
+    return read(config.path)
+
+
+def tfds_text(config, *, train="train", validation="", test="") -> Dataset:
+    """As `tfds`, of a data set of texts, glue/sst2 or imdb_reviews; config.data.columns names its features."""
+    from kdjax.data.text.tfds import read
+
+    data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    named = {"train": train, "validation": validation, "test": test}
+    return read(config, Path(data_dir).expanduser(), named)
