@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -152,7 +153,8 @@ def test_what_it_does_from_python(folder, monkeypatch, capsys):
 def test_the_other_commands(kdjax):
     for command in HERE:  # in this order: some read what others have written
         if "my_" not in command:
-            kdjax(command)
+            with jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
+                kdjax(command)
 
 
 def test_its_tables_are_those_of_the_results():
