@@ -5,6 +5,8 @@ import re
 import sys
 from collections.abc import Collection
 
+PROGRAM = "kdjax"
+
 
 def names(text: str) -> tuple[str, ...]:
     """The names of "kd,rkd"."""

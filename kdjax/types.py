@@ -14,7 +14,10 @@ from flax import struct
 
 Batch = dict[str, Any]
 """{"input": a pytree of [B, ...], "target": [B] int32 (-1 is unlabelled), or what else the task predicts, "index": [B]
-int32 position in the training set}; what prepares batches makes S of them at once, [S, B, ...] each."""
+int32 position in the training set}, "teacher" where a teacher sees "input" at another size or normalised otherwise,
+and "second", where a loss asks for it: {"input", "teacher"} of a second view and, for the step, "taught", the teacher's
+Outputs on it;
+what prepares batches makes S of them at once, [S, B, ...] each."""
 
 
 class Outputs(struct.PyTreeNode):
@@ -83,6 +86,11 @@ def restored(tree):
 def as_outputs(out) -> Outputs:
     """A model's result as Outputs; a bare array is taken for logits."""
     return out if isinstance(out, Outputs) else Outputs(logits=out)
+
+
+def leaf_name(path) -> str:
+    """The path of a leaf among parameters as `freeze` writes it, "student/conv/kernel"."""
+    return "/".join(str(entry.key) for entry in path)
 
 
 def image_spec(height: int, width: int, channels: int) -> jax.ShapeDtypeStruct:

@@ -68,6 +68,7 @@ def make(
     """
     config = default()
     config.dtype = dtype
+    config.data.mean, config.data.std = MEAN, STD
     config.student.model, config.teacher.model = student, teacher
     config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
     config.execution.update(fields)
@@ -80,7 +81,7 @@ def make(
     model = compiled.build_model(config.teacher, classes, config.dtype, "config.teacher")
     variables = jax.jit(model.init)(jax.random.key(seed), image[:1].astype(np.float32))
     spec = {"random_crop": {"padding": 4}, "flip": {}} if augmented else {}
-    prepare = parallel.compile_prepare(augment.compose(spec, MEAN, STD, classes), places[0])
+    prepare = parallel.compile_prepare(augment.compose(spec, {"input": config.data}, classes), places[0])
     teach = parallel.compile_teach(make_teach(model), places[0], places)
     feed = Feed(
         seed=seed,

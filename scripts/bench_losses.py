@@ -53,7 +53,7 @@ def bench(batch: int, rounds: int, only: str) -> list[dict]:
         "student": student_step(student, learned[1], image, labels),
     }
     for fn in chosen(only):
-        calls[fn.__name__] = loss_call(fn, learned[0], taught, labels)
+        calls[fn.__name__] = loss_call(fn, learned, taught, labels)
     times = median(calls, rounds)
     return [
         {"batch": batch, "name": name, "ms": times[name], "megabytes": call.megabytes} for name, call in calls.items()
@@ -88,15 +88,17 @@ def student_step(model, variables, image, labels) -> Call:
 def loss_call(fn, learned, taught, labels) -> Call:
     """The loss with gradients for the student's Outputs and the loss's own parameters."""
     module, (outputs, variables) = lift(fn), taught
+    student = match(fn, learned[0], outputs)
     everything = {
         "step": jnp.zeros((), jnp.int32),
         "key": jax.random.key(3),
         "index": jnp.arange(len(labels)),
+        "second": (student, outputs),
+        "student_params": learned[1],
         "teacher_params": variables,
         "train_labels": jnp.arange(EXAMPLES) % CLASSES,
     }
     context = {name: everything[name] for name in context_names(fn)}
-    student = match(fn, learned, outputs)
     held = dict(jax.jit(module.init)(jax.random.key(4), student, outputs, labels, **context))
     params = held.pop("params", {})
 

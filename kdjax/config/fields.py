@@ -14,7 +14,9 @@ FREE = (
     "teacher.kwargs",
     "teacher.optimizer",
     "optimizer.kwargs",
+    "optimizer.rates",
     "data.augment",
+    "data.second_augment",
     "data.kwargs",
     "metrics",
 )
@@ -40,6 +42,7 @@ def default() -> ConfigDict:
     config.student = ConfigDict()
     config.student.model = ""  # a name in kdjax.models or the import path of a Linen module
     config.student.kwargs = ConfigDict()
+    config.student.start = ""  # a .safetensors file that students begin from, all but the classifier; "": afresh
 
     config.teacher = _teacher()
     config.optimizer = _optimizer()
@@ -48,6 +51,7 @@ def default() -> ConfigDict:
     # Set them one by one: ml_collections sorts the keys of a dictionary that is assigned as a whole.
     config.methods = ConfigDict(sort_keys=False)
     config.ablate = ConfigDict(allow_dotted_keys=True, sort_keys=False)  # "kd.kd.temperature" -> values, a row each
+    config.pairs = ConfigDict(sort_keys=False)  # several experiments: name -> fields that differ; kdjax.config.pairs
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
     config.execution = _execution()
@@ -70,6 +74,7 @@ def _data() -> ConfigDict:
     data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     data.std = (0.5,)
     data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
     _text(data)
     return data
@@ -98,9 +103,12 @@ def _teacher() -> ConfigDict:
     teacher = ConfigDict()
     teacher.model = ""  # "": no teacher, for methods that need none
     teacher.kwargs = ConfigDict()
-    teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
-    teacher.start = ""  # a .safetensors file that its training begins from, all but the classifier; "": afresh
+    teacher.weights = ""  # a .safetensors file or a Hugging Face folder; "": it is trained here
+    teacher.start = ""  # such a file or folder that its training begins from, all but the classifier; "": afresh
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
+    teacher.image_size = 0  # pixels a side that it sees; 0: as config.data. The view is one, at the larger of the two
+    teacher.mean = ()  # normalisation of what it sees; (): as config.data
+    teacher.std = ()
     teacher.seed = 0  # one teacher for all cohorts
     teacher.epochs = 0  # 0: as the students
     teacher.batch_size = 0  # 0: as the students
@@ -120,6 +128,8 @@ def _optimizer() -> ConfigDict:
     optimizer.factor = 0.1
     optimizer.warmup_epochs = 0.0  # linear from 0
     optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: none
+    optimizer.rates = ConfigDict()  # path, as "student/classifier" or "student/blocks_*" -> times the learning rate
+    optimizer.frozen_batch_norm = False  # the network's BatchNorms keep statistics, scale and shift as they begin
     return optimizer
 
 
@@ -145,7 +155,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     if not isinstance(config, ConfigDict | Mapping):
         raise ValueError(f"a config is a ConfigDict, kdjax.config.default() with some fields changed; got {config!r}")
     resolved = default()
-    _merge(resolved, config, "config")
+    merge(resolved, config, "config")
     sgd_has_momentum(resolved.optimizer)
     _check_json(plain(resolved), "config")
     _check_values(resolved)
@@ -158,12 +168,17 @@ def sgd_has_momentum(optimizer: ConfigDict) -> None:
         optimizer.kwargs.momentum = 0.9
 
 
-def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
+def merge(base: ConfigDict, given: Mapping, path: str, top: str = "config") -> None:
+    """Puts the fields of `given`, at `path` below what messages call `top`, into `base`.
+
+    Raises:
+      ValueError: a field that there is not, or of the wrong type.
+    """
     for key in given:
         field, value = f"{path}.{key}", given[key]
         if key not in base:
             raise ValueError(f"unknown config field {field}{nearest(key, base.keys())}")
-        if field.removeprefix("config.") in (*FREE, "methods", "ablate"):
+        if field.removeprefix(f"{top}.") in (*FREE, "methods", "ablate", "pairs"):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
             with base[key].ignore_type():  # whoever uses a field checks its type
@@ -172,7 +187,7 @@ def _merge(base: ConfigDict, given: Mapping, path: str) -> None:
         elif isinstance(base[key], ConfigDict):
             if not isinstance(value, ConfigDict | Mapping):
                 raise ValueError(f"{field} must be a dictionary, got {value!r}")
-            _merge(base[key], value, field)
+            merge(base[key], value, field, top)
         else:
             base[key] = typed(value, base[key], field)
 
@@ -205,6 +220,7 @@ def _check_values(config: ConfigDict) -> None:
         "execution.checkpoint_seconds": 0,
         "teacher.epochs": 0,
         "teacher.batch_size": 0,
+        "teacher.image_size": 0,
         "data.image_size": 0,
         "data.train_examples": 0,
         "data.shots": 0,
@@ -235,6 +251,10 @@ def _check_values(config: ConfigDict) -> None:
     _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
+    if config.teacher.image_size and not config.data.image_size:
+        raise ValueError(
+            "config.teacher.image_size is set, and config.data.image_size, what students see, is not; set both"
+        )
     for name in ("weights", "start"):
         if config.teacher[name] and not config.teacher.model:
             raise ValueError(f"config.teacher.{name} is set, but config.teacher.model does not say whose it is")

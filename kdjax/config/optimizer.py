@@ -1,8 +1,10 @@
 """Config -> optax chain, and epochs -> steps, in one place."""
 
+import fnmatch
 import functools
 import inspect
 import warnings
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +12,8 @@ import optax
 from ml_collections import ConfigDict
 
 from kdjax.find import nearest
-from kdjax.training.step import named
 from kdjax.typed import typed
+from kdjax.types import leaf_name
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> optax.Schedule:
@@ -66,12 +68,46 @@ def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, 
         raise ValueError(
             f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
         ) from error
-    optimizer = optax.chain(optimizer, only_reached(), *last)
+    rates = (rated(config.rates),) if len(config.rates) else ()
+    optimizer = optax.chain(optimizer, *rates, only_reached(), *last)
     if not freeze:
         return optimizer
     return optax.multi_transform(
         {"train": optimizer, "freeze": optax.set_to_zero()}, lambda params: _labels(params, tuple(freeze))
     )
+
+
+def rated(rates: Mapping[str, float]) -> optax.GradientTransformation:
+    """Multiplies the updates, and so the learning rate and a decoupled weight decay, of parameters at certain paths.
+
+    Args:
+      rates: path -> factor. A path is "student", "student/classifier" or, with what * stands for, "student/blocks_*":
+        every parameter at or below it. Of several that name a parameter the longest counts, a * as nothing.
+
+    Raises:
+      ValueError: a factor that is no number from 0 on; at `init`, a path at which there are no parameters.
+    """
+    where = "config.optimizer.rates"
+    rates = {path: typed(rates[path], 1.0, f"{where}.{path}") for path in rates}
+    if wrong := {path: rate for path, rate in rates.items() if not rate >= 0}:
+        raise ValueError(f"{where} multiply the learning rate, so they are at least 0; got {wrong}")
+
+    def found(path) -> str:
+        fits = [rate for rate in rates if fnmatch.fnmatchcase(f"{leaf_name(path)}/", f"{rate}/*")]
+        return max(fits, key=lambda fit: len(fit.replace("*", "")), default="")
+
+    def init(params):
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        names = [f"{leaf_name(path)}/" for path in paths]
+        if missing := [r for r in rates if not fnmatch.filter(names, f"{r}/*")]:
+            raise ValueError(f"{where}: no parameters at {missing}; the first are {names[:3]}")
+        return optax.EmptyState()
+
+    def update(updates, state, params=None):
+        scaled = lambda path, change: change * rates.get(found(path), 1.0)  # noqa: E731
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(init, update)
 
 
 def only_reached() -> optax.GradientTransformationExtraArgs:
@@ -86,7 +122,7 @@ def only_reached() -> optax.GradientTransformationExtraArgs:
             return updates, state
 
         def kept(path, change):
-            return change if named(path) in reached else jnp.zeros_like(change)
+            return change if leaf_name(path) in reached else jnp.zeros_like(change)
 
         return jax.tree_util.tree_map_with_path(kept, updates), state
 
@@ -159,7 +195,7 @@ def _labels(params, freeze):
     frozen = set()
 
     def label(path, _):
-        name = named(path)
+        name = leaf_name(path)
         hits = [prefix for prefix in freeze if f"{name}/".startswith(f"{prefix}/")]
         frozen.update(hits)
         return "freeze" if hits else "train"

@@ -19,6 +19,7 @@ the defaults of train_student.py) unless another source is named. It has no KD t
 """
 
 import copy
+import functools
 
 from kdjax.find import find, nearest
 
@@ -55,6 +56,13 @@ RECIPES = {
     "mlkd": {
         "cross_entropy": {"weight": 0.2},
         "mlkd": {"weight": 0.9},
+        "optimizer": {"learning_rate": 0.025},
+    },
+    # The same with its two views: config.data.second_augment = {"rand_augment": {"num_ops": 2, "magnitude": 10.0}}.
+    "mlkd_views": {
+        "cross_entropy": {"weight": 0.1},
+        "second_cross_entropy": {"weight": 0.1},
+        "mlkd_views": {"weight": 0.9},
         "optimizer": {"learning_rate": 0.025},
     },
     # CTKD, scripts/run_cifar_distill.sh.
@@ -111,16 +119,40 @@ RECIPES = {
         "from_teacher": {"classifier": "classifier"},
         "freeze": ("student/classifier",),
     },
+    # The authors' configs/cifar100/CAT_KD (resnet32x4 -> resnet8x4); other pairs below.
+    "cat_kd": {**_LABELS, "cat_kd": {"weight": 15.0, "side": 2, "normalise": False}},
+    # The authors' README (--M [1,2,4]) and their defaults, mdistiller's of DKD; the warm-up is the paper's.
+    "sdd": {
+        **_LABELS,
+        "sdd": {
+            **{"weight": 1.0, "scales": (1, 2, 4), "alpha": 1.0, "beta": 8.0, "temperature": 4.0, "complementary": 2.0},
+            "warmup_epochs": 30,
+        },
+    },
+    # The authors' Cifar100/train_student.sh (resnet32x4 -> resnet8x4).
+    "ickd": {**_LABELS, "ickd": {"weight": 2.5}},
+    # cls_KD, losses/mgd.py (ImageNet, ResNet-34 -> ResNet-18): the loss is a sum over a map of 7x7x512.
+    "mgd": {**_LABELS, "mgd": {"weight": 0.00007, "masked": 0.15}},
     "rkd": {**_LABELS, "rkd": {"weight": 1.0, "distance_weight": 25.0, "angle_weight": 50.0}},
     "similarity": {**_LABELS, "similarity": {"weight": 3000.0}},
     "correlation": {**_LABELS, "correlation": {"weight": 0.02, "dim": 128}},
     "pkt": {**_LABELS, "pkt": {"weight": 30000.0}},
+    # The authors' README (wrn_40_2 -> wrn_16_2).
+    "itrd": {
+        **_LABELS,
+        "itrd": {"weight": 1.0, "alpha": 1.01, "correlation_weight": 2.0, "mutual_weight": 1.0},
+    },
     "crd": {**_LABELS, "crd": _CRD},
     "crd_kd": {**_LABELS, **_KD, "crd": _CRD},
     # Zhang et al. 2018: two networks of the student's architecture, temperature 1. No teacher.
     "mutual": {**_LABELS, "mutual": {"weight": 1.0}, "student": {"model": "peers", "kwargs": {}}},
     # Zhang et al. 2019, section 4: alpha 0.3, temperature 3. No teacher.
     "self_distillation": {**_LABELS, "self_distillation": {"weight": 1.0, "alpha": 0.3, "temperature": 3.0}},
+    # The authors' experiments/base_experiments/base_mobilenetv2/params.json. No teacher.
+    "virtual_teacher": {
+        "cross_entropy": {"weight": 0.05},
+        "virtual_teacher": {"weight": 0.95, "confidence": 0.99, "temperature": 40.0},
+    },
 }
 """Method -> its recipe."""
 
@@ -200,6 +232,13 @@ PAIRS = {
         ("resnet34", "resnet18"): {"dkd": {"beta": 0.5, **_DKD_IMAGENET}},
         ("resnet50", "mobilenetv1"): {"dkd": {"beta": 2.0, **_DKD_IMAGENET}},
     },
+    # CAT-KD, configs/cifar100/CAT_KD/*.yaml and configs/imagenet/CAT-KD/r34_r18.yaml.
+    "cat_kd": {
+        ("resnet56", "resnet20"): {"cat_kd": {"weight": 0.7}},
+        ("resnet110", "resnet32"): {"cat_kd": {"weight": 1.8}},
+        ("vgg13", "vgg8"): {"cat_kd": {"weight": 4.5}},
+        ("resnet34", "resnet18"): {"cat_kd": {"weight": 0.5, "side": 4}},
+    },
     # RLD, configs/imagenet/*/rld.yaml.
     "rld": {
         ("resnet34", "resnet18"): {"rld": {"beta": 0.5, **_RLD_IMAGENET}},
@@ -276,6 +315,7 @@ def numbers(name: str, teacher: str = "", student: str = "") -> dict:
     return found
 
 
+@functools.cache
 def _channels(model: str) -> int:
     """Channels of the last map of a network of kdjax.models."""
     import jax

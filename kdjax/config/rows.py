@@ -77,10 +77,13 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     if name in ("teacher", "", ".", "..") or any(c in name for c in "/\\\0\n"):
         raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
+    student |= {"start": config.student.start}
     own = _known(spec.get("student", {}), student, f"{where}.student")
     if own.get("model", student["model"]) != student["model"]:
-        student["kwargs"] = {}  # were meant for the other model
+        student |= {"kwargs": {}, "start": ""}  # were meant for the other model
     student |= own
+    if not typed(student["start"], "", f"{where}.student.start"):
+        del student["start"]
     _check_reserved(spec, where)
     for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
         typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
@@ -90,6 +93,8 @@ def _method(config, name: str, spec, ablation=None) -> Method:
         if typed(stage["epochs"], 1, f"{where}.first_stage.epochs") < 1:
             raise ValueError(f"{where}.first_stage.epochs must be at least 1, got {stage['epochs']}")
         _check_reserved(stage, f"{where}.first_stage")
+    if "start" in student and (twice := [path for path in spec.get("from_teacher", {}) if path != "classifier"]):
+        raise ValueError(f"{where}.from_teacher: {twice} would begin as student.start has them; give one of the two")
     method = Method(name, name, spec, None, student, ablation or {}, spec.get("teacher", ""))
     if not method.terms:
         raise ValueError(f"{where} has no loss; give at least one term, as cross_entropy=dict(weight=1.0)")
@@ -222,7 +227,7 @@ def _stage(method, config, spec, steps_per_epoch: int, where: str) -> Stage:
     terms = tuple(make_term(n, t, steps_per_epoch, f"{where}.{n}") for n, t in spec["terms"].items())
     freeze = tuple(spec["freeze"])
     last = _prune(spec.get("prune"), steps_per_epoch, spec["epochs"], f"{where}.prune")
-    objective = Objective(method.model, terms, frozen=freeze)
+    objective = Objective(method.model, terms, frozen=freeze, frozen_norms=optimizer.frozen_batch_norm)
     update = make_optimizer(optimizer, rate, freeze, last)
     init = make_init(objective, update, method.spec.get("from_teacher", {}))
     return Stage(spec["epochs"], objective, update, rate, init)
@@ -251,7 +256,9 @@ def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
     for key, value in changes.items():
         if key not in changed:
             raise ValueError(f"unknown field {where}.{key}{nearest(key, changed.keys())}")
-        changed[key] = ConfigDict(value) if key == "kwargs" else typed(value, changed[key], f"{where}.{key}")
+        free = key in ("kwargs", "rates")
+        value = typed(configs.plain(value) if free else value, {} if free else changed[key], f"{where}.{key}")
+        changed[key] = ConfigDict(value) if free else value
     configs.sgd_has_momentum(changed)
     return changed
 

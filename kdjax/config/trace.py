@@ -15,9 +15,10 @@ import jax.numpy as jnp
 
 from kdjax.losses.lift import Lift
 from kdjax.training.method import Method, Stage
-from kdjax.training.reads import outputs_of
-from kdjax.training.step import make_train_step, named
-from kdjax.types import batch_of
+from kdjax.training.objective import asks
+from kdjax.training.reads import outputs_of, params_of
+from kdjax.training.step import make_train_step
+from kdjax.types import batch_of, leaf_name
 
 
 def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int, dtype, examples: int, target) -> None:
@@ -26,7 +27,7 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
     Args:
       where: the field that describes the method, "config.methods.kd".
       spec: the shapes of one example, see `kdjax.types.batch_of`.
-      teacher: (model, shapes of its variables) or None.
+      teacher: (model, shapes of its variables, spec of what it sees) or None.
       outputs: K, the number of logits that the task asks for.
       dtype: of the targets as they are stored; examples: of the training set.
       target: the shape of two targets as their examples are augmented: [2], or [2, K] mixed.
@@ -41,15 +42,19 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
         if student.logits.shape != (2, outputs):
             found = student.logits.shape[1:]
             raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {outputs}")
-    taught = outputs_of(teacher[0], batch_of(spec, 2)) if teacher else None
+    taught = outputs_of(teacher[0], batch_of(teacher[2], 2)) if teacher else None
     if teacher and taught.logits.shape != (2, outputs):
         told = taught.logits.shape[-1]
         raise ValueError(f"{where}: the teacher has {told} logits, the student {outputs}")
     constants = teacher[1] if teacher else None, jax.ShapeDtypeStruct((examples,), dtype)
+    own = params_of(method.model, batch_of(spec, 2))
     for term in stage.objective.terms:
-        _check_term(term, (student, taught, target, *constants), f"{where}.{term.name}")
+        _check_term(term, (student, taught, target, *constants, own), f"{where}.{term.name}")
     index = jax.ShapeDtypeStruct((2,), jnp.int32)
-    _check_step(where, stage, ({"input": batch_of(spec, 2), "target": target, "index": index}, taught, *constants))
+    batch = {"input": batch_of(spec, 2), "target": target, "index": index}
+    if asks(stage.objective.terms, "second"):
+        batch["second"] = {"input": batch["input"], "taught": taught}
+    _check_step(where, stage, (batch, taught, *constants))
 
 
 def _check_step(where: str, stage: Stage, given: tuple) -> None:
@@ -67,7 +72,7 @@ def _check_step(where: str, stage: Stage, given: tuple) -> None:
 def _written(tree) -> dict[str, str]:
     """Path -> "float32[3]" of every leaf."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {named(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+    return {leaf_name(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
 
 
 def shown(spec) -> str:
@@ -79,10 +84,11 @@ def shown(spec) -> str:
 
 
 def _check_term(term, given, where):
-    def value(student, teacher, labels, teacher_params, train_labels):
+    def value(student, teacher, labels, teacher_params, train_labels, student_params=None):
         key = jax.random.key(0)
         context = dict(step=jnp.zeros((), jnp.int32), key=key, index=jnp.zeros(2, jnp.int32))
-        context |= dict(teacher_params=teacher_params, train_labels=train_labels)
+        context |= dict(teacher_params=teacher_params, train_labels=train_labels, student_params=student_params)
+        context["second"] = student, teacher
         return Lift(term.fn, term.hyper).init_with_output(key, student, teacher, labels, **context)[0]
 
     try:

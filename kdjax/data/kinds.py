@@ -25,20 +25,28 @@ def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
     return dataset
 
 
+def _unchanged(config, classes, seen, second):
+    if second:
+        raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
+    return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
+
+
 KINDS = {
     "images": Kind(
         noun="images",
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
-        augment=lambda config, classes: compose(config.augment, config.mean, config.std, classes),
+        augment=lambda config, classes, seen, second: compose(
+            config.augment, seen, classes, config.second_augment if second else None
+        ),
     ),
     "text": Kind(
         noun="texts",
         prepare=text.prepare,
         remarks=lambda dataset: [],  # said while there still are texts
         transform=lambda config: lambda tokens: tokens,
-        augment=lambda config, classes: lambda key, tokens, target: (tokens, target),
+        augment=_unchanged,
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
     "numbers": Kind(
@@ -46,7 +54,7 @@ KINDS = {
         prepare=_checked_numbers,
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
-        augment=lambda config, classes: lambda key, numbers, target: (numbers, target),
+        augment=_unchanged,
     ),
 }
 

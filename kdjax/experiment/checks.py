@@ -3,14 +3,21 @@
 from pathlib import Path
 
 import flax.linen as nn
+import jax
+import numpy as np
 
+import kdjax.losses
 from kdjax.config import rows, trace
-from kdjax.experiment.lab import Lab, keeps_last, teacher_config
+from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
+from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.training import parallel
 from kdjax.training.method import Method
+from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
+from kdjax.training.reads import outputs_of
+from kdjax.types import as_outputs, batch_of
 
 
 def check_data(lab: Lab) -> None:
@@ -37,19 +44,22 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
         lab.stop_if_asked()
         _check_view(lab, row, arrays, place)
         if place.parts > 1:
-            parallel.check_synchronises(row.model, lab.spec, f"config.methods.{row.name}.student")
+            parallel.check_synchronises(row.model, lab.sight.spec, f"config.methods.{row.name}.student")
+        lab.start(row)
         models = [lab.row(name).model for name in row.teachers]
-        teacher = lab.shapes(*models) if models else taught
+        teacher = lab.shapes(lab.sight, *models) if models else taught
         _check(lab, row, lab.config, teacher, arrays, f"config.methods.{row.name}")
 
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     """What a teacher that is trained here needs."""
-    config, arrays = teacher_config(lab.config), lab.dataset.train
+    config, arrays = teacher_config(lab.config), lab.taught.dataset.train
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
-        parallel.check_synchronises(model, lab.spec, "config.teacher")
-    _check(lab, lab.teacher_row(model), config, None, arrays, "config.teacher")
+        parallel.check_synchronises(model, lab.taught.spec, "config.teacher")
+    row = lab.teacher_row(model)
+    lab.start(row)
+    _check(lab, row, config, None, arrays, "config.teacher")
 
 
 def _with_sources(lab: Lab, missing: dict[str, Method]) -> list[Method]:
@@ -73,7 +83,7 @@ def _check_divides(config, arrays, place: Place, field: str) -> None:
 def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
     """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
-    lab.prepare(config, place)
+    lab.prepare(config, place, lab.sight)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
         raise ValueError(
@@ -84,9 +94,51 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     target = lab.target(rows.with_view(config, row))
-    given = lab.spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
-    for stage in rows.stages(row, config, lab.steps_per_epoch(config, arrays)):
+    given = lab.seen_by(row).spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
+    stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
+    if any(asks(stage.objective.terms, "second") for stage in stages):
+        with named(where):
+            lab.augmentation(rows.with_view(config, row), {}, second=True)
+    for stage in stages:
         trace.check(where, row, stage, *given)
+        for term, pairs in _layers(lab, row, stage, teacher):
+            listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
+            lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
+    _check_classified(lab, row, stages, teacher)
+
+
+def _check_classified(lab: Lab, row: Method, stages, teacher) -> None:
+    """Raises a ValueError if a loss asks what a classifier makes of positions of a map of which it sees no mean."""
+    asking = [term.name for stage in stages for term in stage.objective.terms if term.fn in kdjax.losses.CLASSIFIED]
+    pairs = (("student", row.model, lab.seen_by(row).spec), ("teacher", teacher and teacher[0], teacher and teacher[2]))
+    for who, model, spec in pairs if asking else ():
+        if model is not None and not lab.once(lambda m=model, s=spec: sees_the_mean(m, s), "sees the mean", model):
+            raise ValueError(
+                f"config.methods.{row.name}.{asking[0]}: the classifier of the {who} does not see the mean of its last "
+                "map, so that it says nothing about positions of that map; networks that end so are ResNets and convnet"
+            )
+
+
+def sees_the_mean(model: nn.Module, spec) -> bool:
+    """Whether the embedding of a network is the mean of its last map, tried on two images of noise."""
+    if not isinstance(spec, jax.ShapeDtypeStruct):  # of a text
+        return False
+    noise = jax.random.normal(jax.random.key(0), (2, *spec.shape))
+    out = as_outputs(jax.jit(model.init_with_output)(jax.random.key(1), noise)[0])
+    if not out.features or out.embedding is None or out.features[-1].ndim != 4:
+        return False
+    mean = np.asarray(out.features[-1].mean((1, 2)), np.float32)
+    embedding = np.asarray(out.embedding, np.float32)
+    return mean.shape == embedding.shape and np.allclose(mean, embedding, rtol=1e-2, atol=1e-2 * np.abs(mean).max())
+
+
+def _layers(lab: Lab, row: Method, stage, teacher):
+    """(term, pairs of layers) of the losses that choose layers by name."""
+    for term in stage.objective.terms if teacher else ():
+        networks = (row.model, lab.seen_by(row).spec), (teacher[0], teacher[2])
+        given = (outputs_of(model, batch_of(spec, 2)) for model, spec in networks)
+        if pairs := layers_of(term.fn, *given, term.hyper.get("layers")):
+            yield term.name, pairs
 
 
 def _teacher_shapes(lab: Lab):
@@ -99,4 +151,4 @@ def _teacher_shapes(lab: Lab):
         models.append(lab.stored_model(stored, path))
     if not spec.run and spec.model:
         models = [lab.model(spec, "config.teacher")]
-    return lab.shapes(*models) if models else None
+    return lab.shapes(lab.taught, *models) if models else None

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
@@ -15,7 +17,7 @@ from kdjax.data.stream import Batches, Reader
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
-from kdjax.models import pytorch, weights
+from kdjax.models import weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
@@ -23,8 +25,9 @@ from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.cohort import Cohort, Learner, Program, compile_program
 from kdjax.training.feed import Feed
 from kdjax.training.method import Method
+from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
-from kdjax.training.reads import outputs_of, read
+from kdjax.training.reads import outputs_of, params_of, read
 from kdjax.types import batch_of
 
 
@@ -72,9 +75,9 @@ class Cohorts:
         lab, start = self.lab, ""
         if row.start:
             start = (Run(run_path(lab.directory, row.start, seed)).result() or {}).get("student_sha256", "")
-        elif row.name == TEACHER and lab.config.teacher.start:
-            with named("config.teacher.start"):
-                start = lab.once(lambda: fingerprint.of_file(weights.file_of(lab.config.teacher.start)), "start")
+        elif (file := lab.start_file(row))[0]:
+            with named(file[1]):
+                start = lab.once(lambda: fingerprint.of_file(weights.file_of(file[0])), "start", file[0])
         return identity.of_run(config, lab.dataset.fingerprint, teacher.sha256 if teacher else "", start)
 
     def _take(self, run: Run, config: dict, locks: contextlib.ExitStack) -> tuple[str, bool]:
@@ -100,13 +103,32 @@ class Cohorts:
         return True
 
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
+        with self._cohort(config, learners, seed, arrays, teacher, place) as cohort:
+            what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
+            self.lab.display.start(what, _steps(learners, cohort.feed, config))
+            cohort.train(learners)
+
+    @contextlib.contextmanager
+    def alone(self, config: ConfigDict, arrays, row: Method, seed: int, teacher, place: Place):
+        """A row's student before its first step and the cohort that it is alone in, to be stepped through by hand.
+
+        Yields (Cohort, Learner). The learner has no directory: nothing of it is continued or written.
+        """
+        with tempfile.TemporaryDirectory(prefix="kdjax-") as folder:
+            learner = self._learner(config, row, Run(Path(folder)), seed, place, arrays, teacher)
+            with self._cohort(config, [learner], seed, arrays, teacher, place) as cohort:
+                yield cohort, learner
+
+    @contextlib.contextmanager
+    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place):
+        """The cohort of some learners, whose images are read until it is left."""
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
-        feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place)
+        second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
+        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None, second
+        feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
-        what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
-        lab.display.start(what, _steps(learners, feed, config))
         cohort = Cohort(
             feed=feed,
             teach=self._teach(config, learners, arrays, teacher, place),
@@ -121,7 +143,7 @@ class Cohorts:
             stop_signal=lab.stop_signal,
         )
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
-            cohort.train(learners)
+            yield cohort
 
     def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
         """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""
@@ -138,9 +160,11 @@ class Cohorts:
         constants = teacher.variables, jax.ShapeDtypeStruct((examples,), stored)
 
         def of(stage, size):
-            inputs, targets = batch_of(lab.spec, size), jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
-            student = outputs_of(program.method.model, inputs, train=True)
-            return read(stage.objective.terms, student, outputs_of(teacher.model, inputs), targets, *constants)
+            targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
+            model, seen = program.method.model, batch_of(lab.sight.spec, size)
+            student, own = outputs_of(model, seen, train=True), params_of(model, seen)
+            taught = outputs_of(teacher.model, batch_of(teacher.sight.spec, size))
+            return read(stage.objective.terms, student, taught, targets, *constants, own)
 
         def make():
             return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))
@@ -152,14 +176,12 @@ class Cohorts:
 
         def make():
             stages = configured.stages(row, config, lab.steps_per_epoch(config, arrays))
-            return compile_program(row, stages, lab.evaluate(row.model), place)
+            return compile_program(row, stages, lab.evaluate(row.model, lab.seen_by(row)), place)
 
         learner = Learner(lab.once(make, "program", row.name, place.compiled_for), run, seed, place)
         learner.prefix = streams.TEACHER if row.name == TEACHER else ""
         generations = [teacher.generation] if teacher else []
-        if row.name == TEACHER and config.teacher.start:
-            with named("config.teacher.start"):
-                learner.start = pytorch.load_body(config.teacher.start, row.model, lab.spec)
+        learner.start = lab.start(row)
         if row.start:
             source = Run(run_path(lab.directory, row.start, seed))
             learner.start = checkpoint.student(source.checkpoints, source.result().get("student_sha256", ""))
@@ -191,7 +213,7 @@ class Cohorts:
         cut = functools.lru_cache(lambda length: place.put(jax.tree.map(lambda leaf: leaf[:, :length], inputs)))
         return Lengths(padded, inputs["mask"].sum(axis=1), cut)
 
-    def _feed(self, config, seed, prefix, arrays, inputs, place: Place) -> Feed:
+    def _feed(self, config, seed, prefix, arrays, inputs, place: Place, seen) -> Feed:
         return Feed(
             seed=seed,
             prefix=prefix,
@@ -200,8 +222,8 @@ class Cohorts:
             targets=place.put(arrays.target),
             steps=self.lab.steps_per_epoch(config, arrays),
             batch_size=config.batch_size,
-            prepare=self.lab.prepare(config, place),
-            prepare_whole=self.lab.prepare(config, place.whole),
+            prepare=self.lab.prepare(config, place, *seen),
+            prepare_whole=self.lab.prepare(config, place.whole, *seen),
             keep_last_batch=keeps_last(config, arrays),
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
         )

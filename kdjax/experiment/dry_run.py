@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kdjax import config as configs
+from kdjax.config import pairs
 from kdjax.config.rows import expand
+from kdjax.experiment import pairs as sharing
 from kdjax.experiment.lab import Lab
 from kdjax.experiment.plan import missing, run_path
 from kdjax.experiment.progress import Display
@@ -44,6 +46,17 @@ def show(config: ConfigDict, root="runs", only=(), seeds=()) -> int:
     console.print(_table(lab, config, [row for row in rows if row.name in asked], seeds))
     runs = f"{len(wanted)} run{'s' * (len(wanted) != 1)} to train"
     console.print(f"{directory}: {runs if wanted else 'everything is finished'}", soft_wrap=True)
+    return 0
+
+
+def show_all(config: ConfigDict, root="runs", only=(), seeds=(), pair_names=()) -> int:
+    """The same of every experiment of config.pairs, and whose teacher it shares."""
+    found = pairs.experiments(config, pair_names)
+    for own, shared in zip(found, sharing.shared(found, root), strict=True):
+        there = shared.teacher.run and Run(Path(shared.teacher.run)).config()
+        show(shared if there else own, root, only, seeds)  # what is not trained yet has no shapes on the disk
+        if shared.teacher.run != own.teacher.run:
+            print(f"  its teacher is that of {shared.teacher.run}, trained once")
     return 0
 
 

@@ -17,44 +17,43 @@ from kdjax import data, tasks
 from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
+from kdjax.experiment.callbacks import Callbacks
 from kdjax.experiment.plan import rows_of
 from kdjax.experiment.progress import Display
-from kdjax.models import compose, cost
+from kdjax.experiment.sights import Sight, sights, taught_data
+from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
 from kdjax.training.cohort import Stopped
-from kdjax.training.evaluate import Evaluator
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
 from kdjax.types import batch_of
 
+NO_CALLBACKS = Callbacks()
+
 
 class Lab:
     """The config as it was resolved, the data set, the display, and what is made once, by whichever thread asks."""
 
-    def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
+    def __init__(
+        self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable, callbacks=NO_CALLBACKS
+    ):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
+        self.callbacks = callbacks
         self.rows = {row.name: row for row in rows_of(config, directory)}
         self.task = tasks.named(config.task)
         self.metrics = tasks.own_metrics(config.metrics)
-        self.dataset = data.load(config.data, in_memory=not config.execution.stream, task=self.task)
+        self.sight, self.taught = sights(config, self.task)  # what students see, and what the experiment's teacher
+        self.dataset = max((self.sight, self.taught), key=lambda sight: sight.data.image_size).dataset
         self.kind = kinds.KINDS[self.dataset.kind]
-        self.spec = kinds.spec(self.dataset, config.data)
         self.outputs = self.task.outputs(len(self.dataset.classes))
-        splits = {"test": self.dataset.test}
-        if self.dataset.validation is not None:
-            splits["validation"] = self.dataset.validation
-        transform = self.kind.transform(config.data)
-        shapes = functools.partial(self.kind.shapes, config=config.data)
-        self.evaluator = Evaluator(splits, transform, self.task, config.execution.eval_batch_size, shapes)
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
 
-    @property
-    def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, C) where examples are images."""
-        return self.spec.shape if self.dataset.kind == "images" else None
+    def seen_by(self, row: Method) -> Sight:
+        """What the network of a row sees."""
+        return self.taught if row.name == TEACHER else self.sight
 
     def report(self, logits, teacher_logits=None) -> dict:
         """What result.json says of a model by its logits on the test split: the task's scores, and one's own."""
@@ -102,33 +101,41 @@ class Lab:
         stored, target = jax.tree.map(two, train.input), two(train.target)
 
         def make():
-            given = (self.augmentation(config), jax.random.key(0), stored, target)
+            given = (self.augmentation(config, {"input": self.sight.data}), jax.random.key(0), stored, target)
             return trace.trace("config.data.augment", jax.eval_shape, *given)[1]
 
         return self.once(make, "target", json.dumps(configs.plain(config.data.augment)))
 
-    def evaluate(self, model):
+    def evaluate(self, model, sight: Sight):
         """The compiled evaluation of a model, made once for all methods and seeds that share it."""
-        return self.once(lambda: self.evaluator.compile(model), "evaluate", model)
+        return self.once(lambda: sight.evaluator.compile(model), "evaluate", model, sight)
 
-    def cost(self, model) -> dict:
+    def cost(self, model, sight: Sight) -> dict:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
-        network = cost.shipped(model)
-        row = self.once(lambda: cost.cost(network, self.spec), "cost", network)
-        trained = self.once(lambda: cost.parameters(model, self.spec), "cost", "parameters", model)
+        network, spec = cost.shipped(model), sight.spec
+        row = self.once(lambda: cost.cost(network, spec), "cost", network, sight)
+        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, sight)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
-    def prepare(self, config, place: Place) -> Callable:
-        """The compiled augmentation, made once for all seeds and methods that have the same."""
+    def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
+        """The compiled augmentation, made once for all seeds and methods that have the same.
+
+        Args:
+          own: what those who are trained see; teacher: what teaches them does, if anything; second: whether a loss
+            asks for a second view.
+        """
+        seen = {"input": own, **({"teacher": teacher} if teacher not in (own, None) else {})}
 
         def make():
-            return parallel.compile_prepare(self.augmentation(config), place, streamed=config.execution.stream)
+            augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
+            return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
 
-        return self.once(make, "prepare", json.dumps(configs.plain(config.data.augment)), place.compiled_for)
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
+        return self.once(make, "prepare", what, place.compiled_for)
 
-    def augmentation(self, config) -> Callable:
-        """What is done to a batch of a method's own view of the data."""
-        return self.kind.augment(config.data, len(self.dataset.classes))
+    def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
+        """What is done to a batch of a method's own view of the data, for those who see it."""
+        return self.kind.augment(config.data, len(self.dataset.classes), seen, second)
 
     # ---- rows and networks
 
@@ -150,11 +157,30 @@ class Lab:
         model = self.model(config["student"], f"{path}/config.json")
         return rows.as_trained(model, config["spec"])
 
-    def shapes(self, *models: nn.Module):
-        """(a model, or the ensemble of several, and the shapes of its variables)."""
+    def start_file(self, row: Method) -> tuple[str, str]:
+        """(the file of weights that a row's network begins from, "" if there is none; the field that names it)."""
+        if row.name == TEACHER:
+            return self.config.teacher.start, "config.teacher.start"
+        own = "start" in row.spec.get("student", {})
+        return row.model_config.get("start", ""), f"config.{f'methods.{row.name}.' if own else ''}student.start"
+
+    def start(self, row: Method) -> dict | None:
+        """The variables in that file, all but the classifier's; None without one, or where a row begins as another."""
+        path, field = self.start_file(row)
+        if not path or row.start:
+            return None
+
+        def make():
+            with named(field):
+                return pytorch.load_body(path, compress.unquantized(row.model), self.seen_by(row).spec)
+
+        return self.once(make, "start", path, row.model)
+
+    def shapes(self, sight: Sight, *models: nn.Module):
+        """(a model, or the ensemble of several, the shapes of its variables, and those of an example that it sees)."""
         model = models[0] if len(models) == 1 else compose.Ensemble(models)
         init = functools.partial(model.init, train=False)
-        return model, jax.eval_shape(init, jax.random.key(0), batch_of(self.spec, 1))
+        return model, jax.eval_shape(init, jax.random.key(0), batch_of(sight.spec, 1)), sight.spec
 
     def teacher_row(self, model: nn.Module) -> Method:
         """The experiment's teacher as a row that can be trained."""
@@ -183,7 +209,7 @@ class Lab:
     def teacher_steps(self) -> int:
         """The steps of the experiment's teacher, if it is trained here."""
         config = teacher_config(self.config)
-        return config.epochs * self.steps_per_epoch(config, self.dataset.train)
+        return config.epochs * self.steps_per_epoch(config, self.taught.dataset.train)
 
     def stop_if_asked(self) -> None:
         """Raises kdjax.training.cohort.Stopped after a signal."""
@@ -198,6 +224,7 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.epochs = config.teacher.epochs or config.epochs
     config.batch_size = config.teacher.batch_size or config.batch_size
     config.steps_per_epoch = 0
+    config.data = taught_data(config)
     config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start

@@ -37,12 +37,15 @@ def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> 
     """
     configs.check_seeds(seeds, "--seeds")
     names = only if exact else chosen([row.name for row in rows], only)
+    wanted = {row.name: run_config(config, row, seeds[0]) for row in rows if row.name in names}
     return [
         (seed, row)
         for seed in seeds
         for row in rows
         if row.name in names
-        and not finished(Run(run_path(directory, row.name, seed)), run_config(config, row, seed), teaches(row, rows))
+        and not finished(
+            Run(run_path(directory, row.name, seed)), {**wanted[row.name], "seed": seed}, teaches(row, rows)
+        )
     ]
 
 
@@ -54,13 +57,15 @@ def run_path(directory: Path, method: str, seed: int) -> Path:
 def experiment_config(config: ConfigDict, rows: list[Method], seeds) -> dict:
     """What the experiment's own config.json says: the whole config and the rows that the table will have."""
     listed = [{"method": row.name, "row": row.row, "ablation": dict(row.ablation)} for row in rows]
-    return {**configs.plain(config), "seeds": sorted({*config.seeds, *seeds}), "rows": listed}
+    shared = {key: value for key, value in configs.plain(config).items() if key != "pairs"}
+    return {**shared, "seeds": sorted({*config.seeds, *seeds}), "rows": listed}
 
 
 def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     """What a run's config.json says: all that determines its result, and how it was executed."""
     config = with_view(config, method)
-    shared = {k: v for k, v in configs.plain(config).items() if k not in ("methods", "ablate", "seeds", "student")}
+    left_out = ("methods", "ablate", "pairs", "seeds", "student")
+    shared = {k: v for k, v in configs.plain(config).items() if k not in left_out}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
 

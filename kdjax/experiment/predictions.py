@@ -1,4 +1,4 @@
-"""What a student predicts of each test example, kept beside its result: for bootstraps, and tables made again."""
+"""What a student predicts of each test example, kept beside its result: kdjax.runs.predictions reads it."""
 
 import io
 from pathlib import Path
@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.files import write_bytes
+from kdjax.runs.predictions import NAME
 from kdjax.training.evaluate import Evaluation
-
-NAME = "predictions.npz"
 
 
 def write(run: Path, evaluation: Evaluation, target: np.ndarray) -> None:
@@ -22,17 +21,3 @@ def write(run: Path, evaluation: Evaluation, target: np.ndarray) -> None:
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     write_bytes(run / NAME, content.getvalue())
-
-
-def read(run: Path) -> dict[str, np.ndarray]:
-    """What `write` has written.
-
-    Raises:
-      ValueError: there is none, as of runs of older versions or with config.execution.keep_predictions off.
-    """
-    path = Path(run) / NAME
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read, so nothing is known of single examples: {error}") from error

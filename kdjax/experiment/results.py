@@ -39,6 +39,8 @@ class Results:
         self.lab.display.tokens += self.feed.tokens(ready[0].epoch, step - steps, steps) * len(ready)
         self.lab.display.advance(steps * len(ready))
         self.lab.display.status(f"{len(ready)} students, epoch {epoch}/{self.config.epochs}, step {step}")
+        for learner in ready:
+            self.lab.callbacks.stepped(learner)
 
     def on_main(self, learners: list[Learner], batch, taught) -> None:
         processes.from_first(lambda: self._gradients(learners, batch, taught))
@@ -50,19 +52,20 @@ class Results:
         processes.from_first(lambda: self._finish(learner))
 
     def _gradients(self, learners: list[Learner], batch, taught) -> None:
-        """Writes how large the gradients of each method's terms are, and says where they are far apart."""
+        """Writes how gradients of each method's terms stand to cross-entropy's, and says where they are far apart."""
         lab, feed = self.lab, self.feed
         for learner in learners:
             method, stage = learner.program.method, learner.program.stages[-1]
             if not gradients.measures(stage):
                 continue
-            norm = lab.once(functools.partial(gradients.compile_norm, method.model), "norm", method.model)
+            make = functools.partial(gradients.compile_gradient, method.model)
+            gradient = lab.once(make, "gradient", method.model)
             make = functools.partial(gradients.compile_cotangents, stage)
             cotangents = lab.once(make, "cotangents", method.name)
             given = (feed.place.put(learner.state), batch, taught, self.teacher_variables, feed.targets)
-            found = gradients.ratios(stage, stage.epochs * feed.steps, norm, cotangents, *given)
-            write_json(learner.run.path / "gradients.json", {"ratios": found})
-            for said in caution.gradients([found]):
+            found = gradients.measured(stage, stage.epochs * feed.steps, gradient, cotangents, *given)
+            write_json(learner.run.path / "gradients.json", {"ratios": {}, **found})
+            for said in caution.gradients([found.get("ratios")]):
                 lab.display.message(f"{method.row} seed {learner.seed}: {said}")
 
     def _epoch(self, learner: Learner, losses: dict) -> dict | None:
@@ -72,7 +75,7 @@ class Results:
         last = learner.epoch == config.epochs
         diverged = learner.diverged
         if not diverged and learner.epoch > 0 and (last or learner.epoch % config.eval_every_epochs == 0):
-            for split in self.lab.evaluator.splits:
+            for split in self.lab.sight.evaluator.splits:
                 found = _evaluate(learner, split)
                 row |= {f"{split}_{name}": value for name, value in found.means.items()}
                 diverged = diverged or (_lost(learner, split, found.logits) if last else None)
@@ -81,13 +84,15 @@ class Results:
             self.lab.display.status(
                 f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {now}"
             )
-        learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        learner.run.append(row)
+        self.lab.callbacks.ended(learner, row)
         return diverged
 
     def _finish(self, learner: Learner) -> None:
         """Writes result.json."""
         if not learner.diverged and learner.evaluation is None:  # stopped between its last epoch and its result
-            for split in self.lab.evaluator.splits:
+            for split in self.lab.sight.evaluator.splits:
                 learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split).logits)
         result = self._result(learner)
         if self.config.execution.keep_predictions and not learner.diverged:
@@ -103,10 +108,12 @@ class Results:
         scores = [(of or {}).get(task.primary) for of in (result["last"], teacher and teacher.measured)]
         if said := caution.better(*scores, described.of(result)):
             say(f"{method.row} seed {learner.seed}: {said}")
+        self.lab.callbacks.finished(learner, result)
 
     def _result(self, learner: Learner) -> dict:
         lab, config, teacher = self.lab, self.config, self.teacher
         method, history, task = learner.program.method, learner.run.history(), lab.task
+        sight = lab.seen_by(method)
         result = {
             "status": "diverged" if learner.diverged else "done",
             "experiment": config.experiment,
@@ -120,13 +127,14 @@ class Results:
             "best": best_epoch(history, task),
             "peak": peak_epoch(history, task),
             "teacher": teacher.measured if teacher else None,
-            "student": {"model": method.model_config["model"], **lab.cost(method.model)},
+            "student": {"model": method.model_config["model"], **lab.cost(method.model, sight)},
             "dataset": lab.dataset.name,
-            "image_shape": list(lab.image_shape) if lab.image_shape else None,
+            "image_shape": list(sight.image_shape) if sight.image_shape else None,
             "classes": list(lab.dataset.classes),
             "train_examples": len(self.arrays),
             "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),
-            "gradients": learner.run.gradients(),
+            "gradients": learner.run.gradients("ratios"),
+            "cosines": learner.run.gradients("cosines"),
             "seconds": round(learner.seconds, 3),  # the cohort's, divided by its methods
             "versions": versions(),
             "device": parallel.describe(),

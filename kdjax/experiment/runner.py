@@ -14,7 +14,7 @@ from kdjax import config as configs
 from kdjax import data
 from kdjax.experiment import checks
 from kdjax.experiment.cohorts import Cohorts
-from kdjax.experiment.lab import Lab
+from kdjax.experiment.lab import NO_CALLBACKS, Lab
 from kdjax.experiment.plan import experiment_config, missing, rows_of
 from kdjax.experiment.progress import Display
 from kdjax.experiment.teachers import Diverged, Teacher, Teachers
@@ -41,6 +41,7 @@ def run(
     stop_signal: Callable = lambda: 0,
     exact=False,
     teacher_only=False,
+    callbacks=NO_CALLBACKS,
 ) -> Path:
     """Runs what is missing of an experiment and returns its directory.
 
@@ -52,6 +53,7 @@ def run(
       stop_signal: returns the number of a signal that asks to stop, or 0.
       exact: names in `only` do not stand for ablated rows.
       teacher_only: check all that is missing, but train no more than the experiment's teacher.
+      callbacks: `kdjax.experiment.callbacks.Callbacks`, told of each step, epoch and finished run.
 
     Raises:
       ValueError: something in the config, the data or the directory is wrong; raised before any training.
@@ -60,6 +62,8 @@ def run(
       Held: everything else is finished, but other processes are at work on some runs.
     """
     config = configs.resolve(config)
+    if len(config.pairs):
+        raise ValueError(f"config.pairs are {len(config.pairs)} experiments: kdjax.experiment.pairs.run runs them")
     directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
     rows = rows_of(config, directory)
     found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
@@ -74,7 +78,7 @@ def run(
         describe()
         return directory
     with display or Display(None if processes.first() else Console(quiet=True)) as shown:
-        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal)))
+        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal), callbacks))
         planned = plan(lab, wanted, len(seeds))
         describe()  # not before everything is known to be right
         teachers = Teachers(lab, Cohorts(lab))
@@ -158,7 +162,7 @@ class Training:
     def _say_larger(self, planned) -> None:
         """Measures what students cost while nothing else computes here, and tells of those that are no smaller."""
         models = list(dict.fromkeys(row.model for row in itertools.chain(*planned.values())))
-        costs = processes.from_first(lambda: [self.lab.cost(model) for model in models])
+        costs = processes.from_first(lambda: [self.lab.cost(model, self.lab.sight) for model in models])
         larger = (caution.larger(own, self.teacher.measured if self.teacher else None) for own in costs)
         for said in dict.fromkeys(filter(None, larger)):
             self.lab.display.message(said)

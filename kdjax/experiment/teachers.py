@@ -15,6 +15,7 @@ from kdjax import config as configs
 from kdjax.experiment.cohorts import Cohorts
 from kdjax.experiment.lab import Lab, named, teacher_config
 from kdjax.experiment.plan import finished, run_config, run_path
+from kdjax.experiment.sights import Sight
 from kdjax.models import compose, pytorch, weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
@@ -39,6 +40,7 @@ class Teacher:
     remarks: tuple[str, ...]  # what a reader of the numbers should know, a sentence each
     logits: np.ndarray  # [N, K] on the test split
     generation: int  # as a student, see `kdjax.streams`; -1 for what was trained as a teacher
+    sight: Sight  # what it sees
 
 
 class Teachers:
@@ -52,28 +54,29 @@ class Teachers:
         lab, spec = self.lab, self.lab.config.teacher
         if spec.run:
             paths = [Path(path.strip()) for path in spec.run.split("+")]
-            return self._check_same(self._from_runs(paths, "config.teacher.run"))
+            return self._check_same(self._from_runs(paths, lab.taught, "config.teacher.run"))
         if not spec.model:
             return None
         model = lab.model(spec, "config.teacher")
         if spec.weights:
             with named("config.teacher.weights"):
-                variables = pytorch.load(spec.weights, model, lab.spec)
-                remarks = self._check_teaches(_described(spec.weights), spec.weights)
-            return self._check_same(self.measure(model, variables, spec.model, 0, remarks))
+                variables = pytorch.load(spec.weights, model, lab.taught.spec)
+                remarks = _check_teaches(_described(spec.weights), lab.taught, spec.weights)
+            return self._check_same(self.measure(model, variables, spec.model, 0, lab.taught, remarks))
         if spec.start:
             lab.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         row, config = lab.teacher_row(model), teacher_config(lab.config)
-        self._complete(config, lab.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
+        self._complete(config, lab.taught.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
         path = run_path(lab.directory, TEACHER, spec.seed)
-        return self._check_same(self._from_runs([path], "the teacher's run"))
+        return self._check_same(self._from_runs([path], lab.taught, "the teacher's run"))
 
     def of(self, row: Method, seed: int, teacher: Teacher | None, places) -> Teacher:
         """What teaches a row: the students of `row.teachers` with this seed, several as an ensemble."""
         name = row.teacher
         if (name, seed) not in self._students:
             paths = [self.source(part, seed, teacher, places) for part in row.teachers]
-            self._students[name, seed] = self._from_runs(paths, f"config.methods.{name}, a teacher of others")
+            where = f"config.methods.{name}, a teacher of others"
+            self._students[name, seed] = self._from_runs(paths, self.lab.sight, where)
         return self._students[name, seed]
 
     def source(self, name: str, seed: int, teacher: Teacher | None, places) -> Path:
@@ -111,16 +114,17 @@ class Teachers:
             if held:
                 time.sleep(1.0)
 
-    def _from_runs(self, paths: list[Path], where: str) -> Teacher:
-        """The students of finished runs as a teacher: one, or the ensemble of several."""
-        members = [self._from_run(path, where) for path in paths]
-        if len(members) == 1:
-            return self.measure(*members[0])
+    def _from_runs(self, paths: list[Path], sight: Sight, where: str) -> Teacher:
+        """The students of finished runs as a teacher of that sight: one, or the ensemble of several."""
+        members = [self._from_run(path, sight, where) for path in paths]
         models, variables, names, generations, remarks = zip(*members, strict=True)
+        if len(members) == 1:
+            return self.measure(models[0], variables[0], names[0], generations[0], sight, remarks[0])
         name, remarks = f"ensemble of {' + '.join(names)}", dict.fromkeys(itertools.chain(*remarks))
-        return self.measure(compose.Ensemble(models), compose.join(*variables), name, max(generations), remarks)
+        joined = compose.Ensemble(models), compose.join(*variables)
+        return self.measure(*joined, name, max(generations), sight, remarks)
 
-    def _from_run(self, path: Path, where: str) -> tuple[nn.Module, dict, str, int, list[str]]:
+    def _from_run(self, path: Path, sight: Sight, where: str) -> tuple[nn.Module, dict, str, int, list[str]]:
         """(model, variables, name, generation, remarks) of the student of a finished run."""
         run = Run(path)
         with named(where):
@@ -128,24 +132,26 @@ class Teachers:
         normalised = {name: config["data"][name] for name in ("mean", "std")}
         known = {"classes": result["classes"], "image_shape": result.get("image_shape"), **normalised}
         with named(where):
-            remarks = self._check_teaches(known, path)
+            remarks = _check_teaches(known, sight, path)
             tokenizer = identity.stored(config).get("data", {}).get("tokenizer")
             identity.check_tokenizer(tokenizer, self.lab.dataset.fingerprint.get("tokenizer"), path)
             model = self.lab.stored_model(config, path)
             variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
-            expected = flatten_dict(dict(self.lab.shapes(model)[1]))
+            expected = flatten_dict(dict(self.lab.shapes(sight, model)[1]))
             weights.check_fit(path, flatten_dict(variables, sep="."), expected)
         return model, variables, config["student"]["model"], run.generation(), remarks
 
-    def measure(self, model: nn.Module, variables: dict, name: str, generation: int, remarks=()) -> Teacher:
-        """A teacher with its accuracy on the test split and its costs, measured and not believed.
+    def measure(
+        self, model: nn.Module, variables: dict, name: str, generation: int, sight: Sight, remarks=()
+    ) -> Teacher:
+        """A teacher with its accuracy on the test split and its costs, of what it sees, measured and not believed.
 
         Raises:
           Diverged: its logits of an example of the test split are not finite.
         """
         lab, place = self.lab, self.lab.layout[0][0]
         variables = place.put(variables)
-        evaluation = lab.evaluate(model)(variables, "test", place)
+        evaluation = lab.evaluate(model, sight)(variables, "test", place)
         example = first_not_finite(evaluation.logits)
         if example is not None:
             raise Diverged(
@@ -158,17 +164,11 @@ class Teachers:
             lab.display.message(f"teacher {name}: {remark}")
         report = lab.report(evaluation.logits)
         numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
-        measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model)}
+        measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model, sight)}
         digest = checkpoint.fingerprint(variables)
-        return Teacher(model, variables, measured, digest, tuple(remarks), evaluation.logits, generation)
+        return Teacher(model, variables, measured, digest, tuple(remarks), evaluation.logits, generation, sight)
 
     # ---- checks
-
-    def _check_teaches(self, known: dict, where: str) -> list[str]:
-        """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
-        lab = self.lab
-        given = lab.dataset.classes, lab.image_shape, lab.config.data.mean, lab.config.data.std
-        return identity.check_teaches(known, *given, where)
 
     def _check_same(self, teacher: Teacher) -> Teacher:
         """The experiment's teacher, if all its runs that name the same were taught by the same weights.
@@ -184,6 +184,12 @@ class Teachers:
                 if stored and configs.completed(stored).get("teacher") == stated:
                     identity.check_teacher(path, stored, teacher.sha256, where)
         return teacher
+
+
+def _check_teaches(known: dict, sight: Sight, where) -> list[str]:
+    """What should be known of a teacher on these images; a ValueError if it cannot teach on them."""
+    given = sight.dataset.classes, sight.image_shape, sight.data.mean, sight.data.std
+    return identity.check_teaches(known, *given, where)
 
 
 def _described(path: str) -> dict:

@@ -6,12 +6,14 @@ bare, `kd(Outputs(s), Outputs(t), labels)`; one with layers or memory through `k
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
+from kdjax.losses.channels import ickd, mgd
 from kdjax.losses.contrast import crd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target, squared_error
-from kdjax.losses.peers import mutual, self_distillation
-from kdjax.losses.relation import correlation, pkt, rkd, similarity
+from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
+from kdjax.losses.regions import cat_kd, sdd
+from kdjax.losses.relation import correlation, itrd, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
 from kdjax.losses.soft import (
     binary_kd,
@@ -31,23 +33,25 @@ from kdjax.losses.soft import (
 from kdjax.losses.soft import standardize as standardize
 from kdjax.losses.svd import kdsvd
 from kdjax.losses.tokens import attention_kl, attention_mse, distilbert, minilm, minilm2, pkd, tinybert
+from kdjax.losses.views import mlkd_views, second_cross_entropy
 
 FAMILIES = {
     "hard": (cross_entropy, hard_target),
     "soft": (kd, binary_kd, logit_mse, dkd, nkd, dist, wsld, kd_standardized, mlkd, ctkd, ttm, wttm, rld),
     "feature": (
         *(fitnet, attention, nst, vid, fsp, kdsvd, paraphraser, factor_transfer, activation_boundary, overhaul),
-        *(reviewkd, srrl, simkd),
+        *(reviewkd, srrl, simkd, cat_kd, sdd, ickd, mgd),
     ),
-    "relation": (rkd, similarity, correlation, pkt, crd),
+    "relation": (rkd, similarity, correlation, pkt, crd, itrd),
     "text": (tinybert, pkd, distilbert, minilm, minilm2, attention_mse, attention_kl),
-    "without a teacher": (mutual, self_distillation),
+    "two views": (mlkd_views, second_cross_entropy),
+    "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
 NEEDS = (
-    dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"]), ("logits",))
+    dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"], *FAMILIES["two views"]), ("logits",))
     | dict.fromkeys(FAMILIES["feature"], ("features",))
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
     | dict.fromkeys(FAMILIES["regression"], ("logits",))
@@ -60,6 +64,7 @@ NEEDS = (
         similarity: ("features",),
         mutual: ("logits", "peers"),
         self_distillation: ("logits", "features"),
+        virtual_teacher: ("logits",),
         tinybert: ("features", "attentions"),
         pkd: ("features",),
         distilbert: ("features",),
@@ -70,3 +75,6 @@ NEEDS = (
     }
 )
 """Loss -> the fields of Outputs that it looks at."""
+
+CLASSIFIED = (cat_kd, sdd)
+"""Losses on what the classifier makes of positions of the last map, of whose mean it has to be the classifier."""

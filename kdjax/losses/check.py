@@ -56,17 +56,22 @@ def teacher_params() -> dict:
         f"layer{i}_0": {"bn2": {"scale": np.ones(channels), "bias": np.zeros(channels)}}
         for i, (_, channels) in enumerate(SIZES[1:], start=1)
     }
-    classifier = {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}
-    params = {"params": {**stages, "classifier": classifier}}
+    params = {"params": {**stages, **classifier()}}
     return jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), params)
 
 
-def step_context() -> dict:
+def classifier() -> dict:
+    return {"classifier": {"kernel": np.eye(WIDTH, CLASSES), "bias": np.zeros(CLASSES)}}
+
+
+def step_context(outputs: int = CLASSES) -> dict:
     """All that a loss may ask of the step."""
     return {
         "step": jax.device_put(np.int32(0)),
         "key": jax.random.key(2),
         "index": jax.device_put(np.arange(BATCH, dtype=np.int32)),
+        "second": (examples(8, outputs=outputs), examples(9, outputs=outputs)),
+        "student_params": jax.tree.map(lambda x: jax.device_put(x.astype(np.float32)), {"params": classifier()}),
         "teacher_params": teacher_params(),
         "train_labels": jax.device_put(np.arange(EXAMPLES, dtype=np.int32) % CLASSES),
     }
@@ -84,8 +89,8 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
         return [("asks only for what the step has", f"{unknown[0]!r}{nearest(unknown[0], CONTEXT)}")], {}
-    module, context = lift(fn), step_context()
     numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
+    module, context = lift(fn), step_context(1 if numbers else CLASSES)
     labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
     init = functools.partial(module.init_with_output, **context)
     kinds = [

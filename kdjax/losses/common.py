@@ -350,8 +350,8 @@ def normalise(x, name: str, mask=None):
     return nn.BatchNorm(**batch_norm, name=name)(x, mask=None if mask is None else masks.along(mask, x))
 
 
-def subtree(loss: str, tree, path: str):
-    """What stands at a path such as "params/layer1_0/bn2" in the teacher's variables.
+def subtree(loss: str, tree, path: str, who: str = "teacher"):
+    """What stands at a path such as "params/layer1_0/bn2" in the teacher's variables, or in those of another, `who`.
 
     Raises:
       ValueError: nothing; the message names what there is.
@@ -360,7 +360,7 @@ def subtree(loss: str, tree, path: str):
     for name in path.split("/"):
         if name not in found:
             raise ValueError(
-                f"{loss}: the teacher's variables have no {path!r}; instead of {name!r} there are "
+                f"{loss}: the {who}'s variables have no {path!r}; instead of {name!r} there are "
                 f"{', '.join(sorted(found)) or 'none'}"
             )
         found = found[name]

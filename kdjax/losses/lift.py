@@ -10,11 +10,13 @@ import jax.numpy as jnp
 
 from kdjax.types import Outputs, restored
 
-CONTEXT = ("step", "key", "index", "teacher_params", "train_labels")
+CONTEXT = ("step", "key", "index", "second", "student_params", "teacher_params", "train_labels")
 """What a loss may ask of the step, as keyword-only arguments without a default:
 
-step [] int32; key, a PRNG key of this step and term; index [B] positions in the training set; teacher_params, the
-teacher's variables {"params": ..., "batch_stats": ...}; train_labels [N], every label of the training set.
+step [] int32; key, a PRNG key of this step and term; index [B] positions in the training set; second, the
+Outputs (student's, teacher's) of another augmented view of the batch (config.data.second_augment); student_params, the
+student's parameters {"params": ...}, which the loss may train; teacher_params, the teacher's variables {"params": ...,
+"batch_stats": ...}; train_labels [N], every label of the training set.
 """
 
 
@@ -48,6 +50,9 @@ class Lift(nn.Module):
         asked = {name: context[name] for name in context_names(self.fn)}
         if "teacher_params" in asked:
             asked["teacher_params"] = jax.lax.stop_gradient(asked["teacher_params"])
+        if "second" in asked:
+            own, taught = asked["second"]
+            asked["second"] = jax.tree.map(_float32, (own, jax.lax.stop_gradient(restored(taught))))
         student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(restored(teacher))))
         return self.fn(student, teacher, labels, **self.hyper, **asked)
 

@@ -1,10 +1,10 @@
-"""Losses without a teacher of its own: networks that teach each other, and a network that teaches itself."""
+"""Losses without a teacher of its own: networks that teach each other, one that teaches itself, a teacher made up."""
 
 import jax
 import jax.numpy as jnp
 
 from kdjax.losses import masks
-from kdjax.losses.common import linear, logits_of, student_maps
+from kdjax.losses.common import classes, labelled_mean, linear, logits_of, student_maps
 from kdjax.losses.hard import cross_entropy
 from kdjax.losses.soft import _kl
 from kdjax.types import Outputs
@@ -51,3 +51,20 @@ def self_distillation(student, teacher, labels, *, alpha=0.3, temperature=3.0):
         total += (1 - alpha) * cross_entropy(Outputs(scores), None, labels)
         total += alpha * jnp.mean(_kl(scores, final, temperature))
     return total
+
+
+def virtual_teacher(student, teacher, labels, *, confidence=0.99, temperature=40.0):
+    """KL of a teacher that is always right to the student. Yuan et al. 2020 (Tf-KD, regularization), arXiv:1909.11723.
+
+    The teacher gives the label `confidence` and the other classes the rest, evenly; what is taught is the softmax of
+    these probabilities over the temperature, and the student's logits are not softened. Mean over the labelled examples
+    and over classes, as in the authors' my_loss_function.py. Needs no teacher.
+
+    Args:
+      confidence: probability of the label.
+      temperature: of the softmax of the teacher's probabilities.
+    """
+    s = logits_of("virtual_teacher", "student", student)
+    target, labelled = classes("virtual_teacher", labels, s.shape[-1])
+    made = jnp.where(target, confidence, (1 - confidence) / max(s.shape[-1] - 1, 1))
+    return labelled_mean(_kl(s, made / temperature, 1.0), labelled) / s.shape[-1]

@@ -73,6 +73,40 @@ def _neighbours(x):
     return similarity / jnp.sum(similarity, -1, keepdims=True)
 
 
+def itrd(student, teacher, labels, *, alpha=1.01, correlation_weight=2.0, mutual_weight=1.0):
+    """Correlation of each dimension and similarity of examples. Miles et al. 2022 (ITRD), BMVC, arXiv:2112.00459.
+
+    The first part is log2 of the sum over dimensions of |1 - correlation over the batch|^(2 alpha), embeddings of the
+    student being projected linearly; the second the sum over pairs of examples of the student's squared similarities
+    less those of the products with the teacher's, each matrix divided by its trace, projected where widths differ. As
+    in the authors' IT.py: its covariance is divided by B and its deviations are samples', so that a correlation of 1
+    counts as (B - 1) / B.
+
+    Args:
+      alpha: order of the entropy.
+    """
+    s, t = embeddings("itrd", student, teacher)
+    projected = linear(s, t.shape[-1], "embed")
+    return correlation_weight * _uncorrelated(projected, t, alpha) + mutual_weight * _surplus(
+        s if s.shape == t.shape else projected, t
+    )
+
+
+def _uncorrelated(s, t, alpha):
+    """log2 of the sum over dimensions of |1 - correlation|^(2 alpha), of embeddings [B, D]."""
+    s, t = (unit(x - jnp.mean(x, 0, keepdims=True), axis=0) for x in (s, t))
+    correlations = jnp.sum(s * t, 0) * (len(s) - 1) / len(s)
+    return jnp.log2(jnp.sum((1 - correlations) ** (2 * alpha)))
+
+
+def _surplus(s, t):
+    """Sum of squares of the student's similarities less that of the products with the teacher's, of traces 1."""
+    s, t = (dot("id,jd->ij", x, x) for x in (unit(s), unit(t)))
+    joint = s * t
+    s, joint = (x / jnp.maximum(jnp.trace(x), 1e-12) for x in (s, joint))
+    return jnp.sum(jnp.square(s)) - jnp.sum(jnp.square(joint))
+
+
 def correlation(student, teacher, labels, *, dim=128):
     """Products of the differences of successive examples. Peng et al. 2019 (CC), arXiv:1904.01802.
 

@@ -52,12 +52,15 @@ def dkd(student, teacher, labels, *, alpha=1.0, beta=8.0, temperature=4.0):
     """
     s, t = logits("dkd", student, teacher)
     target, labelled = classes("dkd", labels, s.shape[-1])
-    s, t = s / temperature, t / temperature
+    return temperature**2 * labelled_mean(decoupled(s / temperature, t / temperature, target, alpha, beta), labelled)
+
+
+def decoupled(s, t, target, alpha, beta):
+    """alpha x KL of target against rest + beta x KL among the rest [B], of softened logits [B, K]."""
     decided = optax.losses.kl_divergence_with_log_targets(
         _log_target_and_rest(s, target), _log_target_and_rest(t, target)
     )
-    rest = _kl(_without(s, target), _without(t, target), 1.0)
-    return temperature**2 * labelled_mean(alpha * decided + beta * rest, labelled)
+    return alpha * decided + beta * _kl(_without(s, target), _without(t, target), 1.0)
 
 
 def _log_target_and_rest(scores, target):

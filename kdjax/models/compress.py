@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.types import leaf_name
+
 
 class PruneState(NamedTuple):
     """What pruning remembers, part of the optimizer's state and so of every checkpoint."""
@@ -69,7 +71,7 @@ def prune(sparsity: float, begin: int, end: int, every: int) -> optax.GradientTr
         }
 
         def masked(path, change, weight):
-            mask = masks.get(_name(path))
+            mask = masks.get(leaf_name(path))
             return change if mask is None else jnp.where(mask, change, -weight)  # weight + -weight is exactly 0
 
         return jax.tree_util.tree_map_with_path(masked, updates, params), PruneState(step + 1, masks)
@@ -85,11 +87,7 @@ def _smallest(mask, weight, fraction):
 
 
 def _named(params):
-    return [(_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
-
-
-def _name(path) -> str:
-    return "/".join(str(entry.key) for entry in path)
+    return [(leaf_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params)]
 
 
 class Int8(nn.Module):

@@ -4,7 +4,7 @@ from kdjax.config.fields import completed, differences
 from kdjax.config.recipes import PRUNE
 from kdjax.report.deviations import objective
 from kdjax.report.statistics import summary
-from kdjax.report.wording import counted, listed, setting, with_settings
+from kdjax.report.wording import counted, last_parts, listed, setting, with_settings
 from kdjax.runs import caution, identity
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -114,7 +114,8 @@ def _differs(own: list[dict], other_weights: bool) -> list[str]:
     found = []
     if spec.get("student"):
         network = next(line["config"].get("student") or {} for line in own)
-        found.append(f"Its network is {with_settings(network.get('model', ''), network.get('kwargs') or {})}.")
+        begun = f", beginning from {last_parts(network['start'], 1)}" if network.get("start") else ""
+        found.append(f"Its network is {with_settings(network.get('model', ''), network.get('kwargs') or {})}{begun}.")
     found += _trained_beside(own)
     if spec.get("data"):
         found.append(_view(spec["data"]))

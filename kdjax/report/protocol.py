@@ -1,10 +1,11 @@
 """How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
+from kdjax.config.fields import completed
 from kdjax.report import power
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, counted, listed, optimizer, span
+from kdjax.report.wording import DASH, counted, last_parts, listed, optimizer, setting, span
 from kdjax.runs import identity
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -99,8 +100,14 @@ def _training(shared: dict, students: list[dict]) -> str:
         whom = "Every method:"
     epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
     number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
-    how = optimizer(shared.get("optimizer") or {})
+    how = optimizer(shared.get("optimizer") or {}) + _start(shared.get("student") or {})
     return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
+
+
+def _start(student: dict) -> str:
+    """The weights of another domain that students begin from."""
+    path = student.get("start")
+    return f", beginning from {last_parts(path, 1)}, the classifier afresh" if path else ""
 
 
 def _generations(students: list[dict]) -> int:
@@ -121,7 +128,10 @@ def _keeps_last(config: dict) -> bool:
 
 def _alike(shared: dict, students: list[dict]) -> str:
     """What rows of a seed have in common besides the optimizer: batches, augmentation, initial weights."""
-    augment = listed((shared.get("data") or {}).get("augment") or ["none"])
+    data = shared.get("data") or {}
+    augment = listed(data.get("augment") or ["none"])
+    if data.get("second_augment"):
+        augment += f"; with {listed(data['second_augment'])} in the second view of losses that look at two"
     if len({line["config"].get("method") for line in students}) == 1:
         return f"augmentation: {augment}"
     text = f"the same batches, augmentation ({augment}) and initial weights per seed"
@@ -140,14 +150,27 @@ def _teacher(shared: dict, experiment: Experiment) -> str:
         return "No teacher but those that notes name." if chained else "No teacher."
     name = records[0]["model"] or spec.get("model", "")
     if spec.get("weights"):
-        origin = f"with weights of {_last_parts(spec['weights'], 1)}"
+        origin = f"with weights of {last_parts(spec['weights'], 1)}"
     elif spec.get("run"):
-        paths = [_last_parts(path, 3) for path in spec["run"].split("+")]
+        paths = [last_parts(path, 3) for path in spec["run"].split("+")]
         origin = f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
     else:
         origin = _trained_teacher(shared, experiment)
     others = ", of all rows whose notes name no other" if chained else ""
-    return f"Teacher{others}: {name}, {origin}; its {_goodness(experiment.task)} is measured here."
+    measured = f"its {_goodness(experiment.task)} is measured here.{_sight(shared.get('data') or {}, spec)}"
+    return f"Teacher{others}: {name}, {origin}; {measured}"
+
+
+def _sight(data: dict, spec: dict) -> str:
+    """How the teacher sees what students see, where it is otherwise."""
+    size, students = spec.get("image_size"), data.get("image_size")
+    parts = [f"at {size} x {size} pixels (students: {students} x {students})"] if size and size != students else []
+    parts += [
+        f"normalised with {name} {setting(spec[name])} (students: {setting(data.get(name) or ())})"
+        for name in ("mean", "std")
+        if spec.get(name) and list(spec[name]) != list(data.get(name) or ())
+    ]
+    return f" It sees the views that students see, {', '.join(parts)}." if parts else ""
 
 
 def _classifies(task: Task) -> bool:
@@ -163,7 +186,7 @@ def _trained_teacher(shared: dict, experiment: Experiment) -> str:
     spec = shared.get("teacher") or {}
     own = next((line for line in experiment.lines if line["config"].get("method") == TEACHER), None)
     config = own["config"] if own and own["config"].get("spec") else _as_configured(shared, spec)
-    begun = f" from {_last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
+    begun = f" from {last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
     counts = (own["result"] or {}).get("train_counts") if own else None
     one = f"labelled training {example(experiment.lines)}"
     images = counted(sum(counts), one) if counts else f"{one}s"
@@ -173,7 +196,7 @@ def _trained_teacher(shared: dict, experiment: Experiment) -> str:
     parts = [f"trained here{begun} on all {images}{by}", epochs]
     if config.get("batch_size") != shared.get("batch_size"):
         parts.append(f"batch size {config.get('batch_size')}")
-    if config.get("optimizer") != shared.get("optimizer"):
+    if completed(config).get("optimizer") != completed(shared).get("optimizer"):
         parts.append(optimizer(config.get("optimizer") or {}))
     return f"{', '.join(parts)}, seed {spec.get('seed', 0)}, for all seeds of the students"
 
@@ -188,11 +211,6 @@ def _as_configured(shared: dict, spec: dict) -> dict:
             changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
     sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
     return {**sizes, "optimizer": changed}
-
-
-def _last_parts(path: str, number: int) -> str:
-    """The end of a path: where its beginning lies concerns nobody else."""
-    return "/".join(path.strip().replace("\\", "/").rstrip("/").split("/")[-number:])
 
 
 # ---- numbers

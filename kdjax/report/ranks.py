@@ -101,6 +101,49 @@ def critical_difference(n: int, k: int) -> float:
     return float(stats.studentized_range.ppf(CONFIDENCE, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n)))
 
 
+class Wilcoxon(NamedTuple):
+    """Every two methods over the columns, [k, k]; NaN on the diagonal, and where a pair ties in every column."""
+
+    p: np.ndarray  # two-sided
+    p_holm: np.ndarray  # over all k (k - 1) / 2 pairs
+
+
+def wilcoxon(values: np.ndarray) -> Wilcoxon:
+    """Wilcoxon's signed-rank tests of every two methods over columns, adjusted by Holm's method over all pairs.
+
+    Benavoli, Corani and Mangili 2016, Should we really use post-hoc tests based on mean-ranks?: in Nemenyi's test two
+    methods are told apart or not by what others are in the table; here a pair's own p value is of the two alone.
+    Columns without a difference are left out (Wilcoxon 1945). Where no two differences are of one size p is exact, else
+    of the normal distribution, corrected for ties, without a correction for continuity.
+
+    Args:
+      values: [columns, k], all known, at least two columns.
+    """
+    k = values.shape[1]
+    p = np.full((k, k), np.nan)
+    for i in range(k):
+        for j in range(i):
+            p[i, j] = p[j, i] = _signed_rank(values[:, i] - values[:, j])
+    pairs_ = np.tril_indices(k, -1)
+    adjusted = np.full((k, k), np.nan)
+    adjusted[pairs_] = adjusted[pairs_[::-1]] = holm(p[pairs_])
+    return Wilcoxon(p, adjusted)
+
+
+def _signed_rank(differences: np.ndarray) -> float:
+    """Two-sided p of Wilcoxon's test that differences are symmetric about 0; NaN where all are 0."""
+    left = differences[differences != 0]
+    if not len(left):
+        return np.nan
+    untied = len(np.unique(np.abs(left))) == len(left)
+    method = "exact" if untied and len(left) <= EXACT else "asymptotic"
+    return float(stats.wilcoxon(left, zero_method="wilcox", correction=False, method=method).pvalue)
+
+
+EXACT = 50
+"""Up to so many columns the distribution of signed ranks is counted out."""
+
+
 def cliques(average: np.ndarray, critical: float) -> list[tuple[int, int]]:
     """(first, last) positions, in rising order of average ranks, of the largest groups no further apart."""
     average = np.sort(average)
@@ -113,11 +156,13 @@ def cliques(average: np.ndarray, critical: float) -> list[tuple[int, int]]:
 
 
 def relative_improvement(values: np.ndarray, kd: np.ndarray, student: np.ndarray) -> tuple[float | None, int]:
-    """(ARI, columns it is over): the mean of (value - kd) / (kd - student), a fraction.
+    """(ARI, columns it is over): the mean over columns of (value - kd) / (kd - student), a fraction.
 
-    How much of what kd gains a method gains on top. Tian et al. 2020, Contrastive representation distillation (CRD),
-    section 1; Chen et al. 2022, Knowledge distillation with the reused teacher classifier (SimKD), section 4. A column
-    where kd is no better than the student has no such ratio, and is left out; None without any.
+    How much of what kd gains a method gains on top. The formula is that of the average relative improvement in CRD
+    (Tian, Krishnan and Isola 2020, arXiv:1910.10699): the mean over pairs i of (CRD_i - KD_i) / (KD_i - vanilla_i), 57
+    percent over the pairs of its tables 1 and 2, as tests/report/test_ranks.py computes from these. The ARI of SimKD
+    (Chen et al. 2022, arXiv:2203.14001) is the same of SimKD over each other method in KD's place; here kd is there in
+    all rows. A column where kd is no better than the student has no such ratio, and is left out; None without any.
     """
     values, kd, student = (np.asarray(each, np.float64) for each in (values, kd, student))
     gained = kd - student

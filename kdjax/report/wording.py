@@ -44,6 +44,11 @@ def with_settings(name: str, settings: Mapping) -> str:
     return f"{name} ({setting(settings)})" if settings else name
 
 
+def last_parts(path: str, number: int) -> str:
+    """The end of a path: where its beginning lies concerns nobody else."""
+    return "/".join(path.strip().replace("\\", "/").rstrip("/").split("/")[-number:])
+
+
 def optimizer(spec: Mapping) -> str:
     """ "sgd (momentum 0.9), learning rate 0.05, cosine schedule, weight decay 0.0005 (L2)", of config.optimizer."""
     kwargs = {key: value for key, value in (spec.get("kwargs") or {}).items() if not key.startswith("weight_decay")}
@@ -54,6 +59,10 @@ def optimizer(spec: Mapping) -> str:
     parts.append(_decay(spec))
     if spec.get("clip_norm"):
         parts.append(f"gradients clipped to norm {spec['clip_norm']:g}")
+    if spec.get("rates"):
+        parts.append(f"times the learning rate: {listed(f'{path} {rate:g}' for path, rate in spec['rates'].items())}")
+    if spec.get("frozen_batch_norm"):
+        parts.append("BatchNorm frozen as it begins (statistics, scale and shift)")
     return ", ".join(parts)
 
 

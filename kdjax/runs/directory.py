@@ -101,9 +101,9 @@ class Run:
         """result.json; None if it is missing or damaged: then the run is not finished."""
         return _object(self.path / "result.json", "status")
 
-    def gradients(self) -> dict | None:
-        """What was measured before the first step, see `training.gradients`; None if nothing was, or it is damaged."""
-        return (_object(self.path / "gradients.json", "ratios") or {}).get("ratios")
+    def gradients(self, what: str) -> dict | None:
+        """The "ratios" or "cosines" of `training.gradients`; None if they were not measured, or are damaged."""
+        return (_object(self.path / "gradients.json", "ratios") or {}).get(what)
 
     def generation(self) -> int:
         """That of a finished run as a student, see `kdjax.streams`; -1 for what was trained as a teacher."""

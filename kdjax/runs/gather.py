@@ -1,6 +1,7 @@
 """Run directories -> lines of runs.jsonl, from which alone tables and pictures are made."""
 
 import json
+import math
 from pathlib import Path
 
 from kdjax.files import read_json
@@ -174,7 +175,8 @@ def _history(run: Run) -> list[dict]:
         return []
     sound = []
     for row in rows:
-        if misfit(row, HISTORY) or "epoch" not in row or not finite(row):
+        infinite = any(type(value) is float and not math.isfinite(value) for value in row.values())
+        if misfit(row, HISTORY) or "epoch" not in row or infinite:
             break
         sound.append(row)
     return sound

@@ -23,6 +23,7 @@ def of_code(config: dict) -> dict[str, str]:
     """Module -> SHA-256 of its file, of all of one's own that a run's config names: losses, models, sources, ..."""
     data = config.get("data", {})
     names = [*_functions(config.get("spec", {})), *_functions(data.get("augment", {})), data.get("source", "")]
+    names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
     modules = {name.rpartition(".")[0] for name in names if isinstance(name, str) and "." in name}
@@ -175,7 +176,7 @@ def check_teaches(known: dict, classes, image_shape, mean, std, where: str) -> l
         if there and not np.array_equal(*np.broadcast_arrays(*(np.ravel(np.float64(v)) for v in (there, here)))):
             found.append(
                 f"The teacher was trained on images normalised with {name} {_numbers(there)}, here it is "
-                f"{_numbers(here)}: unless that is meant, set config.data.{name} to the teacher's"
+                f"{_numbers(here)}: unless that is meant, set config.teacher.{name} to the teacher's"
             )
     return found
 

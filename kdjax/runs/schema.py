@@ -1,5 +1,6 @@
 """What stands in the files of a run, and what is wrong with one: types of the fields that tables read."""
 
+import itertools
 import json
 import math
 
@@ -93,12 +94,21 @@ def misfit(value, schema, path: str = "") -> str:
     if isinstance(schema, list):
         if not isinstance(value, list):
             return f"has no list at {path}"
+        if _all(value, schema[0]):
+            return ""
         return next(filter(None, (misfit(each, schema[0], path) for each in value)), "")
     if schema is FRACTION:
         return "" if _is(value, NUMBER) and 0 <= value <= 1 else f"has no fraction at {path}"
     if schema is FINITE:
         return "" if _is(value, NUMBER) and math.isfinite(value) else f"has no finite number at {path}"
     return "" if _is(value, schema) else f"has a wrong value at {path}"
+
+
+def _all(values, schema) -> bool:
+    """Whether every one is of exactly the type, or of lists of it: seen at once, where there are thousands of cells."""
+    if isinstance(schema, list):
+        return set(map(type, values)) <= {list} and _all(itertools.chain.from_iterable(values), schema[0])
+    return isinstance(schema, type) and set(map(type, values)) <= {schema}
 
 
 def _is(value, kind) -> bool:
@@ -135,7 +145,7 @@ RESULT = {
     "steps": (None, int),
     "image_shape": (None, [int]),
     "student": (None, {"model": str, "trained_parameters": (None, int), **_COST}),
-    "gradients": (None, {}),
+    **dict.fromkeys(("gradients", "cosines"), (None, {OTHERS: NUMBER})),
     "dataset": str,
     "classes": [str],
     "train_counts": (None, [int]),

@@ -128,6 +128,23 @@ class Cohort:
                 if learner in active and (learner.diverged or learner.epoch == self.epochs):
                     self._finish(learner)
 
+    def steps(self, learner: Learner):
+        """Trains one learner from where it is to the end of `epochs`: yields (batch, teacher Outputs) of each call.
+
+        They are [S, B, ...] as the step had them; `learner` is as it is after it. Nothing is written or evaluated.
+        """
+        self._start([learner])
+        place = learner.place
+        constants = {place: place.put((self.teacher_variables, self.feed.targets))}
+        for epoch in range(learner.epoch, self.epochs):
+            if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
+                self._next_stage(learner)
+            for _, taken, batch in self.feed.calls(epoch, learner.step):
+                outputs = self.teach(self.teacher_variables, batch["input"])
+                self._advance(learner, taken, {place: place.take((batch, outputs))}, constants)
+                yield batch, outputs
+            learner.epoch, learner.step, learner.losses = epoch + 1, 0, []
+
     def _start(self, learners):
         first, taught = self._example()
         with ThreadPoolExecutor(parallel.compiling_threads()) as pool:
@@ -136,7 +153,7 @@ class Cohort:
     def _example(self):
         """One batch and the teacher's Outputs on it, to initialize with."""
         batch = self.feed.example()
-        return _first((batch, self.teach_whole(self.teacher_variables, batch["input"])))
+        return _first(taught(self.teach_whole, self.teacher_variables, batch))
 
     def _begin(self, learner, batch, taught) -> None:
         """Where the learner is: at the newest checkpoint, which Run.begin has found whole, or at the start."""
@@ -189,12 +206,13 @@ class Cohort:
             calls = self.feed.calls(epoch, min(steps), steps)
             for number, (step, taken, batch) in enumerate(calls):
                 ready = [learner for learner in active if learner.step == step]
-                outputs = self.teach(self.teacher_variables, batch["input"])
+                batch, outputs = taught(self.teach, self.teacher_variables, batch)
                 placed = {p: p.take((batch, outputs)) for p in {learner.place for learner in ready}}
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
                 list((map if ready[0].losses else pool.map)(advance, ready))
-                self.on_step(ready, taken)
+                if stepped := [learner for learner in ready if learner.step > step]:  # none after a signal
+                    self.on_step(stepped, taken)
                 if step + taken < self.feed.steps and (processes.alone() or number % AGREE_CALLS == 0):
                     self._pause(ready, began)
             for learner in active:
@@ -274,6 +292,17 @@ class Cohort:
 
 
 _first = jax.jit(parallel.first)
+
+
+def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
+    """(what students take of a batch, the teacher's Outputs on it); those on a second view stand with that view."""
+    batch = dict(batch)
+    outputs = teach(variables, batch.pop("teacher", batch["input"]))
+    if "second" in batch:
+        second = dict(batch["second"])
+        seen = second.pop("teacher", second["input"])
+        batch["second"] = {**second, "taught": teach(variables, seen)}
+    return batch, outputs
 
 
 def _threads(places: set[Place]) -> int:

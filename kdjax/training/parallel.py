@@ -339,6 +339,8 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
 def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
     """prepare(inputs, targets [N, ...], indices [S, B], key, step [S]) -> Batch [S, B, ...].
 
+    `augment(key, inputs, targets)` is that of a `kdjax.data.arrays.Kind`: it gives the Batch's inputs by name.
+
     `inputs` are the whole training set's, a pytree of [N, ...], or when `streamed` those at `indices`. `key` is the
     epoch's, that of its step s fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that
     splits batches `indices`, and streamed inputs, have another axis before these, its devices; each augments the whole
@@ -351,7 +353,7 @@ def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> 
         if parts > 1:
             own = partial(jax.lax.dynamic_slice_in_dim, start_index=jax.lax.axis_index(AXIS) * len(indices))
             made = jax.tree.map(lambda x: own(x, slice_size=len(indices)), made)
-        return {"input": made[0], "target": made[1], "index": indices}
+        return {**made[0], "target": made[1], "index": indices}
 
     def call(inputs, targets, indices, key, step, parts=1):
         if len(indices) == 1:

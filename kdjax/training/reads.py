@@ -21,27 +21,44 @@ JIT = ("jit", "pjit")
 
 def outputs_of(model: nn.Module, inputs, train: bool = False) -> Outputs:
     """The shapes of what a model returns for inputs of these shapes, a pytree of [B, ...]."""
+    return _made(model, inputs, train)[0]
+
+
+def params_of(model: nn.Module, inputs) -> dict:
+    """The shapes of its parameters, {"params": ...}."""
+    return {"params": _made(model, inputs, True)[1].get("params", {})}
+
+
+def _made(model: nn.Module, inputs, train: bool) -> tuple[Outputs, dict]:
     leaves, tree = jax.tree.flatten(inputs)
-    return _outputs_of(model, tuple(leaves), tree, train)
+    return _traced(model, tuple(leaves), tree, train)
 
 
 @functools.lru_cache
-def _outputs_of(model: nn.Module, leaves: tuple, tree, train: bool) -> Outputs:
+def _traced(model: nn.Module, leaves: tuple, tree, train: bool) -> tuple[Outputs, dict]:
     inputs = jax.tree.unflatten(tree, leaves)
-    out, _ = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), inputs)
-    return as_outputs(out)
+    made = jax.eval_shape(functools.partial(model.init_with_output, train=train), jax.random.key(0), inputs)
+    return as_outputs(made[0]), made[1]
 
 
-def read(terms: Iterable[Term], student: Outputs, teacher: Outputs, labels, teacher_params, train_labels) -> frozenset:
+def read(
+    terms: Iterable[Term],
+    student: Outputs,
+    teacher: Outputs,
+    labels,
+    teacher_params,
+    train_labels,
+    student_params=None,
+) -> frozenset:
     """The paths of what the terms read of the teacher's Outputs, ".logits" or ".features[1]".
 
     What a loss reads is what its value, its parameters as they begin or its memory depends on, by any way; of an array
     of which it looks at the shape alone it reads nothing.
 
     Args:
-      student, teacher, labels, teacher_params, train_labels: shapes, of a whole batch.
+      student, teacher, labels, teacher_params, train_labels, student_params: shapes, of a whole batch.
     """
-    given = teacher, student, labels, teacher_params, train_labels
+    given = teacher, student, labels, teacher_params, train_labels, student_params
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(teacher)]
     found = set()
     for term in terms:
@@ -50,11 +67,12 @@ def read(terms: Iterable[Term], student: Outputs, teacher: Outputs, labels, teac
     return frozenset(found)
 
 
-def _everything(term: Term, teacher, student, labels, teacher_params, train_labels):
+def _everything(term: Term, teacher, student, labels, teacher_params, train_labels, student_params):
     """All that a term ever makes: its variables, its value, and its variables after a step."""
     key, index = jax.random.key(0), jnp.arange(len(labels), dtype=jnp.int32)
     context = dict(step=jnp.zeros((), jnp.int32), key=key, index=index)
-    context |= dict(teacher_params=teacher_params, train_labels=train_labels)
+    context |= dict(teacher_params=teacher_params, train_labels=train_labels, student_params=student_params)
+    context["second"] = student, teacher  # what is read of the teacher's in either view is kept of both
     module, given = Lift(term.fn, term.hyper), (student, teacher, labels)
     variables = module.init(key, *given, **context)
     mutable = [name for name in variables if name != "params"]

@@ -13,7 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from kdjax.losses.layers import layer_map
 from kdjax.streams import within
 from kdjax.training.objective import Objective, is_frozen
-from kdjax.types import Batch, Outputs, State, as_outputs
+from kdjax.types import Batch, Outputs, State, as_outputs, leaf_name
 
 
 def make_teach(model: nn.Module) -> Callable:
@@ -46,6 +46,7 @@ def make_init(
             index=batch["index"],
             teacher_params=teacher_params,
             train_labels=train_labels,
+            second=batch.get("second"),
         )
         params = variables.pop("params")
         own = params["student"]
@@ -121,8 +122,11 @@ def make_train_step(
         reached = set()
 
         def loss_fn(params):
+            params = watched(params, reached)
+            if objective.frozen_norms:
+                params = norms_stopped(params, state.stats.get("batch_stats", {}))
             (total, values, _), stats = objective.apply(
-                {"params": watched(params, reached), **state.stats},
+                {"params": params, **state.stats},
                 batch["input"],
                 teacher,
                 batch["target"],
@@ -131,6 +135,7 @@ def make_train_step(
                 index=batch["index"],
                 teacher_params=teacher_params,
                 train_labels=train_labels,
+                second=batch.get("second"),
                 rngs=rngs,
                 mutable=list(state.stats),
             )
@@ -161,13 +166,25 @@ def watched(params, reached: set[str]):
         def backward(_, cotangent):
             if isinstance(cotangent, SymbolicZero):
                 return (None,)
-            reached.add(named(path))
+            reached.add(leaf_name(path))
             return (cotangent,)
 
         same.defvjp(lambda x: (x.value, None), backward, symbolic_zeros=True)
         return same(leaf)
 
     return jax.tree_util.tree_map_with_path(watch, params)
+
+
+def norms_stopped(params: dict, statistics: dict) -> dict:
+    """The same; no gradient reaches the student's parameters that stand beside batch statistics: scale and shift."""
+    norms = {leaf_name(path).rpartition("/")[0] for path, _ in jax.tree_util.tree_leaves_with_path(statistics)}
+
+    def stop(path, leaf):
+        name = leaf_name(path)
+        own = name.startswith("student/") and name.rpartition("/")[0] in norms
+        return jax.lax.stop_gradient(leaf) if own else leaf
+
+    return jax.tree_util.tree_map_with_path(stop, params)
 
 
 def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
@@ -207,8 +224,3 @@ def student_variables(state: State) -> dict:
     """The variables of the model that ships, of a State: {"params": ..., "batch_stats": ...}."""
     stats = {name: tree["student"] for name, tree in state.stats.items() if "student" in tree}
     return {"params": state.params["student"], **stats}
-
-
-def named(path) -> str:
-    """The path of a leaf as `freeze` writes it, "student/conv/kernel"."""
-    return "/".join(str(entry.key) for entry in path)

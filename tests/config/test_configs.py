@@ -14,10 +14,10 @@ from kdjax.config.optimizer import make_optimizer
 from kdjax.config.trace import check
 from kdjax.report import table
 from kdjax.runs.directory import Run
-from kdjax.types import batch_of
+from kdjax.types import batch_of, text_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CASES = {  # file and argument -> (shape of an input, number of logits)
+CASES = {  # file and argument -> (shape of an input or a text's spec, number of logits)
     "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
@@ -32,7 +32,11 @@ CASES = {  # file and argument -> (shape of an input, number of logits)
     "folder.py:path=images,teacher=resnet14": ((64, 64, 3), 5),
     "products.py:path=images": ((64, 64, 3), 5),
     "products.py:path=images,size=96,teacher=resnet20,student=squeezenet,assistant=resnet14": ((96, 96, 3), 5),
+    "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
+    "queries.py:student=bert": (text_spec(8), 8),
+    "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
+    "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
     "products_fewshot.py:path=images,shots=5,teacher=resnet20,student=lenet": ((32, 32, 3), 5),
     "products_fewshot.py:path=images,shots=0,teacher=resnet14,student=resnet8x4": ((32, 32, 3), 5),
@@ -57,15 +61,20 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher")
-    spec, dtype = jax.ShapeDtypeStruct(shape, jnp.float32), jnp.float32 if outputs == 1 else jnp.int32
-    target = jax.ShapeDtypeStruct((2,), dtype)
-    variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(spec, 2))
+    known = {"vocabulary": 50} if isinstance(shape, dict) else {}
+    teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
+    spec = shape if known else jax.ShapeDtypeStruct(shape, jnp.float32)
+    dtype = jnp.float32 if outputs == 1 else jnp.int32
+    target, side = jax.ShapeDtypeStruct((2,), dtype), config.teacher.image_size
+    seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
+    variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))
+    promotion = "standard" if config.optimizer.name == "adamw" else "strict"  # optax's adam counts steps in int32
     for row in rows.expand(config):
-        row = rows.with_model(row, config, outputs)
-        stages = rows.stages(row, config, steps_per_epoch=10)
-        for stage in stages if row.name in FEW.get(name, [row.name]) else ():
-            check(row.name, row, stage, spec, (teacher, variables), outputs, dtype, 100, target)
+        row = rows.with_model(row, config, outputs, known)
+        with jax.numpy_dtype_promotion(promotion):
+            stages = rows.stages(row, config, steps_per_epoch=10)
+            for stage in stages if row.name in FEW.get(name, [row.name]) else ():
+                check(row.name, row, stage, spec, (teacher, variables, seen), outputs, dtype, 100, target)
 
 
 @pytest.mark.slow
@@ -79,6 +88,7 @@ def test_cifar100_trains(tmp_path):
     config.execution.eval_batch_size = 100
     config.teacher.batch_size = 50
     config.methods.activation_boundary.first_stage.epochs = 1
+    config.methods.crd.crd.negatives = 64  # of 16,384, which take a gigabyte
     chosen = ("student", "crd", "reviewkd", "activation_boundary")
     directory = experiment.run(config, tmp_path, only=chosen, seeds=(0,))
     for method in (*chosen, "teacher"):

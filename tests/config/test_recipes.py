@@ -16,9 +16,10 @@ PAIRS = sorted({pair for pairs in recipes.PAIRS.values() for pair in pairs})
 
 @pytest.fixture(scope="module")
 def teacher():
-    """A teacher and its variables, as shapes."""
+    """A teacher, its variables and what it sees, as shapes."""
     model = models.resnet14(num_classes=5)
-    return model, jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32))
+    image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+    return model, jax.eval_shape(model.init, jax.random.key(0), image), image_spec(16, 16, 3)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -39,7 +40,7 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
 def test_every_recipe_for_texts_can_train_a_bert(name):
     sizes = {"vocabulary": 20, "width": 16, "heads": 2}
     model = models.bert(num_classes=5, layers=4, **sizes)
-    teacher = model, jax.eval_shape(model.init, jax.random.key(0), batch_of(text_spec(6), 1))
+    teacher = model, jax.eval_shape(model.init, jax.random.key(0), batch_of(text_spec(6), 1)), text_spec(6)
     config = configs.default()
     config.student.model = "bert"
     config.student.kwargs = {"layers": 2, **sizes}

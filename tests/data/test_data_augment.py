@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image, ImageEnhance, ImageOps
 
 from kdjax.config import default
@@ -46,11 +47,26 @@ def positional(image, factor):
     return image
 
 
+def seen(mean, std, size=0):
+    """config.data of who sees images so."""
+    return ConfigDict({"image_size": size, "mean": mean, "std": std})
+
+
+def shown(made):
+    """What is composed for one alone: fn(key, image, label) -> (image, label)."""
+
+    def call(key, image, label):
+        inputs, label = made(key, image, label)
+        return inputs["input"], label
+
+    return call
+
+
 def compose(spec, classes=4):
     config = default().data
     for name, hyper in spec.items():
         config["augment"][name] = hyper
-    return augment.compose(config.augment, MEAN, STD, classes)
+    return shown(augment.compose(config.augment, {"input": seen(MEAN, STD)}, classes))
 
 
 # ---- what holds for every augmentation
@@ -95,7 +111,8 @@ def test_jit_is_eager(spec):
 @pytest.mark.parametrize("spec", SPECS)
 def test_grey_images_and_double_precision(spec):
     with jax.enable_x64(True):
-        image, _ = jax.eval_shape(augment.compose(SPECS[spec], (0.5,), (0.5,), 4), KEY, IMAGES[..., :1], LABELS)
+        made = shown(augment.compose(SPECS[spec], {"input": seen((0.5,), (0.5,))}, 4))
+        image, _ = jax.eval_shape(made, KEY, IMAGES[..., :1], LABELS)
     assert (image.shape, image.dtype) == ((6, 9, 12, 1), jnp.float32)
 
 

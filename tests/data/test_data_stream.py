@@ -156,7 +156,7 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
     whole, lazy = (load(photographs, in_memory=kind).train for kind in (True, False))
     place = Place(tuple(jax.devices()[:devices]), devices)
     batches = stream.Batches(lazy.input, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
-    flip = augment.compose({"flip": {}}, (0.5,), (0.5,), 3)
+    flip = augment.compose({"flip": {}}, {"input": default().data}, 3)
     feeds = [
         Feed(
             seed=3,

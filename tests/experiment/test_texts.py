@@ -98,7 +98,7 @@ def test_the_log_says_tokens_a_second(tmp_path, monkeypatch):
 
 
 def test_a_teacher_of_another_vocabulary_teaches_nothing(whole, tmp_path):
-    other = config("other", min_count=3)
+    other = config("other", vocabulary=60)
     other.teacher = default().teacher
     other.teacher.run = str(whole / "teacher/seed0")
     with pytest.raises(ValueError, match=r"trained with another vocabulary, .*: numbers mean other words to it"):

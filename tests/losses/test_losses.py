@@ -67,10 +67,16 @@ CASES = (
     Case(losses.reviewkd, trained=True),
     Case(losses.srrl, trained=True),
     Case(losses.simkd, alike=True, matched=0.0),
+    Case(losses.cat_kd),
+    Case(losses.cat_kd, {"normalise": True}),
+    Case(losses.sdd, labelled=True),
+    Case(losses.ickd, trained=True),
+    Case(losses.mgd, trained=True, ordered=True),
     Case(losses.rkd, matched=0.0),
     Case(losses.similarity, matched=0.0),
     Case(losses.correlation, trained=True, ordered=True),
     Case(losses.pkt, matched=0.0),
+    Case(losses.itrd, trained=True),
     Case(losses.crd, {"dim": 8, "negatives": 16}, trained=True, ordered=True),
     Case(losses.tinybert, trained=True, text=True),
     Case(losses.pkd, alike=True, matched=0.0, text=True),
@@ -134,7 +140,10 @@ def context(batch: int = B) -> dict:
         for i, (_, c) in enumerate(TEACHER[1:], start=1)
     }
     classifier = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["teacher"], K)), jnp.float32), "bias": jnp.ones(K)}
+    own = {"kernel": jnp.asarray(rng.standard_normal((WIDTH["student"], K)), jnp.float32), "bias": jnp.ones(K)}
     return {
+        "second": (outputs("student", 50, batch), outputs("teacher", 50, batch)),
+        "student_params": {"params": {"classifier": own}},
         "step": jnp.int32(3),
         "key": jax.random.key(5),
         "index": jnp.arange(batch) * 3,
@@ -206,7 +215,8 @@ def assert_finite(case, student, teacher, targets=None):
 
 
 def test_every_loss_is_here():
-    others = ("without a teacher", "regression")  # test_losses_peers.py, tests/tasks/test_regression.py
+    # test_losses_peers.py, test_views.py, tests/tasks/test_regression.py
+    others = ("without a teacher", "two views", "regression")
     catalogue = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in CASES} == catalogue
 

@@ -285,6 +285,68 @@ def correlation(s, t, y, p):
     return np.mean([(difference[i] * difference[i + 1]).sum() for i in range(B - 1)])
 
 
+def class_maps(x, who):
+    layer = context()[f"{who}_params"]["params"]["classifier"]
+    return x.features[-1] @ np.float64(layer["kernel"]) + np.float64(layer["bias"])
+
+
+def cat_kd(s, t, y, p):
+    return ((pool(class_maps(s, "student"), 2) - pool(class_maps(t, "teacher"), 2)) ** 2).mean()
+
+
+def dkd_of_one(s, t, y, alpha, beta, temperature):
+    """Of the logits [K] of one example, with its class, from probabilities."""
+    p, q = softmax(t / temperature), softmax(s / temperature)
+    two = [np.array([x[y], x.sum() - x[y]]) for x in (p, q)]
+    rest = [np.delete(x, y) / np.delete(x, y).sum() for x in (p, q)]
+    kls = [(a * np.log(a / b)).sum() for a, b in (two, rest)]
+    return temperature**2 * (alpha * kls[0] + beta * kls[1])
+
+
+def sdd(scales, alpha, beta, temperature, complementary):
+    def formula(s, t, y, p):
+        sides = [pool(class_maps(x, who), max(scales)) for x, who in ((s, "student"), (t, "teacher"))]
+        total = 0
+        for b in range(B):
+            whole = sides[1][b].mean((0, 1)).argmax() == y[b]
+            for scale in scales:
+                a, c = (pool(x[b : b + 1], scale)[0].reshape(-1, K) for x in sides)
+                for ours, theirs in zip(a, c, strict=True):
+                    weight = 1.0 if (theirs.argmax() == y[b]) == whole else complementary
+                    total += weight * dkd_of_one(ours, theirs, y[b], alpha, beta, temperature)
+        return total / B
+
+    return formula
+
+
+def ickd(s, t, y, p):
+    x = batch_norm(conv(s.features[-1], p["embed"], pad=0), p["norm"])
+    total = 0
+    for ours, theirs in zip(x, t.features[-1], strict=True):
+        products = [unit(z.reshape(-1, z.shape[-1]).T @ z.reshape(-1, z.shape[-1])) for z in (ours, theirs)]
+        total += ((products[0] - products[1]) ** 2).sum() / theirs.shape[-1]
+    return total / B
+
+
+def mgd(s, t, y, p):
+    x, goal = smaller(s.features[-1], t.features[-1])
+    x = conv(x, p["align"], pad=0)
+    kept = np.asarray(jax.random.uniform(context()["key"], (B, 1, 1, x.shape[-1]))) >= 0.15
+    x = conv(relu(conv(x * kept, p["generation0"])), p["generation1"])
+    return ((x - goal) ** 2).sum() / B
+
+
+def itrd(s, t, y, p):
+    x, goal = dense(s.embedding, p["embed"]), t.embedding
+    a, b = ((z - z.mean(0)) / z.std(0, ddof=1) for z in (x, goal))
+    correlation = (a * b).sum(0) / B
+    first = np.log2((np.abs(correlation - 1) ** 2.02).sum())
+    a, b = (unit(z) @ unit(z).T for z in (x, goal))
+    joint = a * b
+    second = ((a / np.trace(a)) ** 2).sum() - ((joint / np.trace(joint)) ** 2).sum()
+    return 2 * first + second
+
+
 CASES = [
     (losses.cross_entropy, {"label_smoothing": 0.1}, cross_entropy),
     (losses.hard_target, {}, hard_target),
@@ -315,6 +377,12 @@ CASES = [
     (losses.srrl, {}, srrl),
     (losses.simkd, {}, simkd),
     (losses.correlation, {"dim": 7}, correlation),
+    (losses.cat_kd, {}, cat_kd),
+    (losses.sdd, {}, sdd((1, 2, 4), 1.0, 8.0, 4.0, 2.0)),
+    (losses.sdd, {"scales": (1, 2), "alpha": 2.0, "beta": 3.0, "complementary": 5.0}, sdd((1, 2), 2.0, 3.0, 4.0, 5.0)),
+    (losses.ickd, {}, ickd),
+    (losses.mgd, {}, mgd),
+    (losses.itrd, {}, itrd),
 ]
 ALIKE = (losses.kdsvd, losses.simkd)
 

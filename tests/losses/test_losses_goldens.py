@@ -86,5 +86,25 @@ def test_logits_equal_the_reference(path):
     np.testing.assert_allclose(grads.logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("case", ["raw", "normalised"])
+def test_class_activation_maps_equal_the_reference(case):
+    """Its maps have a channel a class: those of a classifier that changes nothing."""
+    with np.load(FOLDER / f"maps_cat_kd_{case}.npz") as file:
+        arrays = dict(file)
+    maps = [jnp.asarray(arrays[f"0/in/{who}/features0"]) for who in ("student", "teacher")]
+    classes = maps[0].shape[-1]
+    same = {"params": {"classifier": {"kernel": jnp.eye(classes), "bias": jnp.zeros(classes)}}}
+    hyper = {**json.loads(str(arrays["meta"]))["hyper"], "student_params": same, "teacher_params": same}
+
+    def value(x):
+        student, teacher = (Outputs(x.mean((1, 2)), (x,)) for x in (x, maps[1]))
+        return losses.cat_kd(student, teacher, None, **hyper)
+
+    found, grads = jax.jit(jax.value_and_grad(value))(maps[0])
+    np.testing.assert_allclose(found, arrays["0/value"], rtol=1e-5)
+    expected = arrays["0/grad/student/features0"]
+    np.testing.assert_allclose(grads, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
 def test_the_goldens_are_there():
     assert len(later()) == 5

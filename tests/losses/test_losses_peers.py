@@ -64,6 +64,28 @@ def test_self_distillation_is_the_papers_sum_over_exits():
     assert float(module.apply(variables, student, None, labels)) == pytest.approx(expected, rel=1e-5)
 
 
+def virtual(labels):
+    return lambda x: losses.virtual_teacher(Outputs(x), None, jnp.asarray(labels), confidence=0.9, temperature=2.0)
+
+
+def test_virtual_teacher_is_the_authors_divergence():
+    """torch's KLDivLoss takes the mean over examples and classes; the softmax is of probabilities."""
+    scores = RNG.normal(size=(B, K))
+    made = np.full((B, K), 0.1 / (K - 1))
+    made[np.arange(B), LABELS] = 0.9
+    found = virtual(LABELS)(jnp.asarray(scores, jnp.float32))
+    assert float(found) == pytest.approx(kl(made / 2, scores) / K, rel=1e-5)
+
+
+def test_virtual_teacher_looks_at_labelled_examples_alone():
+    scores, some = jnp.asarray(RNG.normal(size=(B, K)), jnp.float32), np.where(np.arange(B) < 2, LABELS, -1)
+    np.testing.assert_allclose(virtual(some)(scores), virtual(LABELS[:2])(scores[:2]), rtol=1e-5)
+    value, grads = jax.value_and_grad(virtual(np.full(B, -1)))(1e4 * scores)
+    assert value == 0
+    assert not np.any(grads)
+    assert np.isfinite(jax.grad(virtual(LABELS))(1e4 * scores)).all()
+
+
 def test_both_train_without_a_teacher(tmp_path):
     config = tiny.config(methods=("student",), epochs=2)
     config.seeds = (0,)

@@ -16,7 +16,7 @@ EVERY = [(loss, key, default) for loss in LOSSES for key, default in hyperparame
 NUMBERS = [
     (fn, key) for fn, key, default in EVERY if isinstance(default, int | float) and not isinstance(default, bool)
 ]
-AT_LEAST_0 = ("alpha", "beta", "gamma", "margin", "momentum", "span", "label_smoothing")
+AT_LEAST_0 = ("alpha", "beta", "gamma", "margin", "momentum", "span", "label_smoothing", "masked", "complementary")
 
 
 def named(parameters):

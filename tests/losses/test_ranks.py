@@ -13,10 +13,10 @@ from kdjax.losses.lift import context_names, lift
 from kdjax.types import Outputs
 from tests.losses.test_losses import CASES, Case, K, context, labels, made, name, outputs
 
-ALL = (*CASES, Case(losses.mutual), Case(losses.self_distillation))
-MAPS_ALONE = (losses.reviewkd,)
+ALL = (*CASES, Case(losses.mutual), Case(losses.self_distillation), Case(losses.virtual_teacher))
+MAPS_ALONE = (losses.reviewkd, losses.cat_kd, losses.sdd)
 """Losses that refuse tokens."""
-BY_EXAMPLE = (losses.similarity, losses.fsp, losses.kdsvd)
+BY_EXAMPLE = (losses.similarity, losses.fsp, losses.kdsvd, losses.ickd)
 """Losses on maps that do not compare the student's positions with the teacher's."""
 
 no_text = pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL if not case.text])
@@ -62,8 +62,10 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    every = {fn for name, family in losses.FAMILIES.items() if name != "regression" for fn in family}
-    assert {case.fn for case in ALL} == every  # that of a regression takes numbers: tests/tasks/test_regression.py
+    # test_views.py; that of a regression takes numbers: tests/tasks/test_regression.py
+    others = ("two views", "regression")
+    every = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
+    assert {case.fn for case in ALL} == every
 
 
 @no_text
@@ -90,6 +92,7 @@ def reads(case) -> set[tuple[str, str]]:
         losses.srrl: {("student", "embedding"), ("teacher", "embedding"), ("teacher", "logits")},
         losses.simkd: {("student", "features"), ("teacher", "preacts")},
         losses.mutual: {("student", "logits")},
+        losses.virtual_teacher: {("student", "logits")},
         losses.self_distillation: {("student", "logits"), ("student", "features")},
     }
     return special.get(case.fn, {(who, field) for who in ("student", "teacher") for field in case.needs})

@@ -92,9 +92,16 @@ def test_missing_cells_are_dashes_without_averages():
 def test_the_test_needs_five_columns(number, tested):
     found = grid.compare(made(columns(number, seeds=2)))
     text = " ".join(texts.below(found))
-    assert (found.friedman is not None) == ("Friedman" in text) == tested
+    assert (found.friedman is not None) == ("Friedman" in text) == ("Wilcoxon" in text) == tested
     assert ("A single column" in text) == (number == 1)
     assert ("which needs 5 at least" in text) == (number == 4)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(5, "p is at least 0.19, whatever is seen"), (8, "kd and student (p = 0.0")]
+)
+def test_wilcoxon_says_what_it_tells_apart_or_that_it_cannot(number, told):
+    assert told in " ".join(texts.below(grid.compare(made(columns(number, seeds=2)))))
 
 
 def test_a_single_seed_has_no_test():
@@ -115,7 +122,7 @@ def test_other_data_of_the_same_name_is_refused():
     same = [with_identity(lines, "a") for lines in columns(2)]
     check(made(same))
     other = [with_identity(columns(1)[0], "a"), with_identity(columns(2)[1], "b")]
-    with pytest.raises(ValueError, match=r"pair0 .* and pair1 .*\n  train: 100 examples with other images"):
+    with pytest.raises(ValueError, match=r"pair0 .* and pair1 .*\n  train: 100 examples with other inputs"):
         check(made(other))
     shots = [with_identity(columns(1)[0], "a"), with_identity(columns(2)[1], "b", shots=5)]
     with pytest.raises(ValueError, match="test: 100 examples with other"):

@@ -1,5 +1,7 @@
 """Ranks and comparisons of many methods against SciPy, published tables, closed forms and simulation."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -96,6 +98,44 @@ def test_too_little_for_a_test(values):
 def test_columns_that_agree_on_every_rank():
     found = ranks.friedman(np.tile([0.1, 0.2, 0.3], (5, 1)))
     assert (found.chi2, found.f, found.p) == (pytest.approx(10.0), np.inf, 0.0)
+
+
+def by_counting(differences) -> float:
+    """Two-sided p of the signed-rank test: the share of all signs that are at least as one-sided."""
+    signed = stats.rankdata(np.abs(differences)) * np.sign(differences)
+    signs = np.array(list(itertools.product([-1, 1], repeat=len(signed))))
+    return float(np.mean(np.abs(signs @ np.abs(signed)) >= abs(signed.sum()) - 1e-9))
+
+
+def test_wilcoxon_counts_all_signs_and_holm_steps_down():
+    values = np.random.default_rng(5).normal([0, 0.3, 2, 2.5], 1, (8, 4))
+    values[0, :2] = 0.7  # a column in which two methods tie
+    found = ranks.wilcoxon(values)
+    one_by_one = {}
+    for i, j in itertools.combinations(range(4), 2):
+        differences = values[:, i] - values[:, j]
+        one_by_one[i, j] = by_counting(differences[differences != 0])
+        assert found.p[i, j] == found.p[j, i] == pytest.approx(one_by_one[i, j])
+    largest = 0.0
+    for left, (pair, p) in zip(range(6, 0, -1), sorted(one_by_one.items(), key=lambda item: item[1]), strict=True):
+        largest = max(largest, min(1.0, left * p))
+        assert found.p_holm[pair] == found.p_holm[pair[::-1]] == pytest.approx(largest)
+    assert np.isnan(np.diag(found.p)).all()
+    assert (found.p_holm < 0.05).any()
+
+
+def test_wilcoxon_with_ties_is_normal():
+    differences = np.array([0.01, 0.02, 0.02, -0.01, 0.03, 0.02, 0.04, 0.0])
+    left = differences[differences != 0]
+    r = stats.rankdata(np.abs(left).round(9))
+    n, up = len(left), r[left > 0].sum()
+    ties = np.unique(r, return_counts=True)[1]
+    deviation = np.sqrt(n * (n + 1) * (2 * n + 1) / 24 - (ties**3 - ties).sum() / 48)  # Hollander and Wolfe
+    expected = 2 * stats.norm.sf(abs(up - n * (n + 1) / 4) / deviation)
+    found = ranks.wilcoxon(np.stack([differences, np.zeros(8), np.zeros(8)], axis=1))
+    assert found.p[0, 1] == pytest.approx(expected)
+    assert np.isnan(found.p[1, 2])  # they tie in every column
+    assert found.p_holm[0, 1] == pytest.approx(2 * expected)
 
 
 @pytest.mark.parametrize(("average", "critical", "groups"), [

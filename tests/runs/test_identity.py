@@ -15,6 +15,7 @@ from kdjax.config import default
 from kdjax.data import fingerprint
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images.encoded import Encoded
+from kdjax.experiment import sights
 from kdjax.experiment.progress import Display
 from kdjax.models import pytorch, weights
 from kdjax.report import table
@@ -119,14 +120,14 @@ def edit(path: Path, change) -> None:
 
 
 def with_other_pixels(monkeypatch):
-    loaded = data.load
+    loaded = sights.load
 
     def load(config, **kwargs):
         found = loaded(config, **kwargs)
         found.train.input[0] = 255 - found.train.input[0]
         return found.__class__(**{**vars(found), "fingerprint": fingerprint.of_data(found)})
 
-    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr(sights, "load", load)
 
 
 def test_other_data_in_one_experiment_is_refused(root, monkeypatch):
@@ -134,7 +135,7 @@ def test_other_data_in_one_experiment_is_refused(root, monkeypatch):
     assert stored["teacher"]["sha256"] == Run(root / "tiny/teacher/seed0").result()["student_sha256"]
     assert set(stored["code"]) == {"tests.tiny"}
     with_other_pixels(monkeypatch)
-    message = r"stateless/seed0 was trained on other data \(then -> now\):\n  train: 64 examples with other images"
+    message = r"stateless/seed0 was trained on other data \(then -> now\):\n  train: 64 examples with other inputs"
     with pytest.raises(ValueError, match=message):
         experiment.run(small(), root)
     assert not (root / "tiny/student/seed1").exists()

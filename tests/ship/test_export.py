@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from kdjax import cli, data, models
 from kdjax.config import default
+from kdjax.find import find
 from kdjax.models import pytorch, weights
 from kdjax.models.layers import avg_pool
 from kdjax.ship import export as exports
@@ -273,16 +274,22 @@ def test_networks_as_onnx(tmp_path, name, kwargs):
     assert_converts(tmp_path, getattr(models, name)(num_classes=5, **kwargs), (32, 32, 3), name, kwargs)
 
 
-MORE = (
-    "vgg8 resnet8x4 resnet18 resnet50 shufflenetv1 efficientnet_b0 mobilenetv1 mobilenetv2_imagenet deit_tiny "
-    "mobilenetv3_large convnext_tiny"
-)
+STAGES = {"blocks": (1, 1, 1, 1), "widths": (16, 24, 32, 48)}
+RESNET = {**STAGES, "stem": 16, "imagenet": True}
+NARROW = {
+    "resnet18": ("kdjax.models.vision.resnet.ResNet", RESNET),
+    "resnet50": ("kdjax.models.vision.resnet.ResNet", {**RESNET, "expansion": 4}),
+    "convnext_tiny": ("kdjax.models.vision.convnext.ConvNeXt", STAGES),
+}
+"""Networks that take two gigabytes at their own width: with the same operations, but narrow."""
+MORE = "vgg8 resnet8x4 shufflenetv1 efficientnet_b0 mobilenetv1 mobilenetv2_imagenet deit_tiny mobilenetv3_large"
 
 
 @pytest.mark.slow  # as many compilations
-@pytest.mark.parametrize("name", MORE.split())
+@pytest.mark.parametrize("name", [*MORE.split(), *NARROW])
 def test_more_networks_as_onnx(tmp_path, name):
-    assert_converts(tmp_path, getattr(models, name)(num_classes=5), (64, 64, 3), name, {})
+    path, kwargs = NARROW.get(name, (name, {}))
+    assert_converts(tmp_path, find(path, models, "model")(num_classes=5, **kwargs), (64, 64, 3), path, kwargs)
 
 
 class Odd(nn.Module):

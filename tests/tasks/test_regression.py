@@ -11,7 +11,7 @@ from kdjax import experiment, losses
 from kdjax.config import resolve
 from kdjax.config.overrides import load_config
 from kdjax.data import Arrays, Dataset, load
-from kdjax.experiment import predictions
+from kdjax.runs import predictions
 from kdjax.runs.directory import Run
 from kdjax.ship.export import export
 from kdjax.tasks import named, own_metrics, regression

@@ -9,6 +9,7 @@ import pytest
 
 from kdjax.config import default, recipes, resolve, rows
 from kdjax.config.optimizer import make_optimizer
+from kdjax.losses.lift import Lift
 from kdjax.training.objective import Objective, Term
 from kdjax.training.step import make_init, make_teach, make_train_step
 from kdjax.types import Outputs
@@ -39,13 +40,14 @@ def distance(student, teacher, labels):
     return -jnp.mean(jnp.square(student.logits))
 
 
-def trained(model, terms, frozen=(), optimizer="sgd", steps=2):
+def trained(model, terms, frozen=(), optimizer="sgd", steps=2, frozen_norms=False, rates=()):
     """(State before, State after, losses of the first step, the batch) of some steps with much weight decay."""
     config = resolve(default()).optimizer
     config.name, config.weight_decay, config.learning_rate = optimizer, 0.1, 0.1
     if optimizer != "sgd":
         config.kwargs = {}
-    objective = Objective(model, terms, frozen=frozen)
+    config.rates = dict(rates)
+    objective = Objective(model, terms, frozen=frozen, frozen_norms=frozen_norms)
     with jax.numpy_dtype_promotion("standard"):  # optax's adam counts steps in int32
         update = make_optimizer(config, optax.constant_schedule(0.1), frozen)
         image = jax.random.normal(jax.random.key(1), (8, 8, 8, 1))
@@ -73,6 +75,63 @@ def test_what_no_gradient_reaches_is_not_decayed(optimizer):
     changed = {name for name, tree in before.params["student"].items() if not same(tree, after.params["student"][name])}
     assert changed == {"conv0", "bn0"}
     assert not same(before.params["hint"], after.params["hint"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_frozen_batch_norm_stays_and_all_else_moves(optimizer):
+    hint = Term("hint", tiny.layered, ONE, {"layer": 1})
+    model = tiny.Net(3)
+    before, after, losses, batch = trained(model, (hint,), optimizer=optimizer, frozen_norms=True)
+    changed = {name for name, tree in before.params["student"].items() if not same(tree, after.params["student"][name])}
+    assert changed == {"conv0", "conv1"}
+    assert same(before.stats, after.stats)
+    taught = make_teach(tiny.Net(3, width=8))(
+        tiny.Net(3, width=8).init(jax.random.key(2), batch["input"]), batch["input"]
+    )
+    own = {"params": before.params["student"], "batch_stats": before.stats["batch_stats"]["student"]}
+    evaluated = model.apply(own, batch["input"], train=False)
+    expected = Lift(tiny.layered, {"layer": 1}).apply({"params": before.params["hint"]}, evaluated, taught, None)
+    np.testing.assert_allclose(losses["loss"], expected, rtol=1e-5)
+
+
+def test_only_the_batch_norms_are_in_evaluation_mode():
+    """Dropout and noise of the same network go on."""
+    before, after, losses, batch = trained(Noisy(), (Term("d", distance, ONE),), steps=1, frozen_norms=True)
+    own = {"params": before.params["student"], "batch_stats": before.stats["batch_stats"]["student"]}
+    still = distance(Noisy().apply(own, batch["input"], train=False), None, None)
+    assert abs(float(losses["loss"]) - float(still)) > 1e-3
+    assert same(before.stats, after.stats)
+    assert not same(before.params["student"]["Dense_0"], after.params["student"]["Dense_0"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_rates_multiply_the_first_step_of_what_they_name(optimizer):
+    hint = Term("hint", tiny.layered, ONE, {"layer": 1})
+    rates = {"student": 0.5, "student/conv*": 0.25, "student/conv1": 0.0}
+    steps = []
+    for given in ({}, rates):
+        before, after, *_ = trained(tiny.Net(3), (hint,), optimizer=optimizer, steps=1, rates=given)
+        steps.append(jax.tree.map(lambda new, old: np.asarray(new - old), after.params, before.params))
+    plain, rated = steps
+    for path, factor in (("conv0", 0.25), ("conv1", 0.0), ("bn0", 0.5)):
+        for leaf, change in plain["student"][path].items():
+            assert np.abs(change).max() > 0
+            np.testing.assert_allclose(rated["student"][path][leaf], factor * change, atol=1e-7)
+    for one, other in zip(jax.tree.leaves(plain["hint"]), jax.tree.leaves(rated["hint"]), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        ({"student/conv9": 0.1}, r"config.optimizer.rates: no parameters at \['student/conv9'\]; the first are"),
+        ({"student": -1.0}, r"they are at least 0; got \{'student': -1.0\}"),
+        ({"student": "slow"}, r"config.optimizer.rates.student must be of type float"),
+    ],
+)
+def test_rates_that_cannot_be(rates, message):
+    with pytest.raises(ValueError, match=message):
+        trained(tiny.Net(3), (Term("d", distance, ONE),), rates=rates)
 
 
 @pytest.mark.parametrize("name", ["fsp", "activation_boundary", "factor_transfer"])

@@ -6,6 +6,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
+from kdjax import losses
 from kdjax.config import resolve, rows
 from kdjax.training import gradients
 from tests import tiny
@@ -32,10 +33,14 @@ def made(spec, teacher):
     return stage, stage.init(jax.random.key(0), batch, *taught), batch, taught
 
 
-def ratios(spec, teacher) -> dict:
+def measured(spec, teacher) -> dict:
     stage, state, batch, taught = made(spec, teacher)
-    compiled = gradients.compile_norm(stage.objective.student), gradients.compile_cotangents(stage)
-    return gradients.ratios(stage, 15, *compiled, state, batch, *taught)
+    compiled = gradients.compile_gradient(stage.objective.student), gradients.compile_cotangents(stage)
+    return gradients.measured(stage, 15, *compiled, state, batch, *taught)
+
+
+def ratios(spec, teacher) -> dict:
+    return measured(spec, teacher)["ratios"]
 
 
 LABELS = {"cross_entropy": {"weight": 0.5}}
@@ -58,10 +63,16 @@ def test_ratios_are_those_of_the_whole_objective(teacher):
         (_, values, _), _ = stage.objective.apply(variables, *given, **context, mutable=list(state.stats))
         return values[name]
 
-    size = lambda name: float(optax.tree.norm(jax.grad(value)(state.params["student"], name)))  # noqa: E731
-    found = ratios({**LABELS, **TERMS}, teacher)
+    names = ("cross_entropy", *TERMS)
+    own = {name: jax.grad(value)(state.params["student"], name) for name in names}
+    size = lambda name: float(optax.tree.norm(own[name]))  # noqa: E731
+    both = measured({**LABELS, **TERMS}, teacher)
+    found = both["ratios"]
     expected = {name: term["weight"] * size(name) / (0.5 * size("cross_entropy")) for name, term in TERMS.items()}
     assert found == {name: pytest.approx(ratio, rel=0.01) for name, ratio in expected.items()}
+    products = {name: float(optax.tree.vdot(own[name], own["cross_entropy"])) for name in TERMS}
+    cosines = {name: products[name] / (size(name) * size("cross_entropy")) for name in TERMS}
+    assert both["cosines"] == {name: pytest.approx(cosine, abs=0.01) for name, cosine in cosines.items()}
 
 
 def test_a_weight_that_grows_counts_whole(teacher):
@@ -76,10 +87,19 @@ def test_only_what_can_be_compared_is_measured(teacher):
 
 
 def test_a_term_without_a_gradient_is_found(teacher):
-    assert ratios({**LABELS, "still": {"fn": "tests.training.test_gradients.still", "weight": 1.0}}, teacher) == {
-        "still": 0.0
-    }
+    found = measured({**LABELS, "still": {"fn": "tests.training.test_gradients.still", "weight": 1.0}}, teacher)
+    assert found == {"ratios": {"still": 0.0}, "cosines": {}}
+
+
+@pytest.mark.parametrize(("weight", "cosine"), [(2.0, 1.0), (-2.0, -1.0)])
+def test_a_cosine_has_the_sign_of_the_weight(weight, cosine, teacher):
+    found = measured({**LABELS, "again": {"fn": "tests.training.test_gradients.again", "weight": weight}}, teacher)
+    assert found == {"ratios": {"again": 4.0}, "cosines": {"again": cosine}}
 
 
 def still(student, teacher, labels):
     return jnp.mean(jax.lax.stop_gradient(student.logits))
+
+
+def again(student, teacher, labels):
+    return losses.cross_entropy(student, teacher, labels)

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from kdjax import experiment
+from kdjax.config import default
 from kdjax.data.images import augment
 from kdjax.models import compose
 from kdjax.training import cohort, parallel
@@ -40,7 +41,8 @@ class Net(nn.Module):
             preacts.append(x)
             x = nn.relu(x)
         embedding = nn.Dense(WIDTH["student"])(x.mean(axis=(1, 2)))
-        return Outputs(nn.Dense(K)(embedding), tuple(map(nn.relu, preacts)), tuple(preacts), embedding)
+        logits = nn.Dense(K, name="classifier")(embedding)
+        return Outputs(logits, tuple(map(nn.relu, preacts)), tuple(preacts), embedding)
 
 
 def place(devices: int) -> Place:
@@ -170,7 +172,7 @@ def test_augmentation_of_a_split_batch_is_that_of_the_whole():
     """Mixup's partners may be on another device; S steps in one call too."""
     rng = np.random.default_rng(0)
     images, labels = jnp.asarray(rng.integers(0, 256, (40, 8, 8, 3)), jnp.uint8), jnp.arange(40) % K
-    mixed = augment.compose({"flip": {}, "mixup": {}}, (0.5,), (0.5,), K)
+    mixed = augment.compose({"flip": {}, "mixup": {}}, {"input": default().data}, K)
     for indices, steps in (
         (rng.permutation(40)[None, :16], np.array([3])),
         (rng.integers(0, 40, (2, 16)), np.array([3, 4])),

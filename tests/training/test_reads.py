@@ -15,7 +15,7 @@ from kdjax.training.reads import keep, read
 from kdjax.training.step import make_teach
 from kdjax.types import Absent, Memory, Outputs, restored
 from tests import tiny
-from tests.losses.test_losses import CASES, context, labels, made, name, outputs
+from tests.losses.test_losses import CASES, context, encoded, labels, made, name, outputs
 from tests.losses.test_ranks import ALL, reads
 
 
@@ -26,7 +26,7 @@ def paths_of(tree) -> list[str]:
 def read_by(fn, batch: int = 6, **hyper) -> set[str]:
     student, teacher = (outputs(who, batch=batch) for who in ("student", "teacher"))
     student = student.replace(peers=(Outputs(student.logits),))
-    held = context(batch)["teacher_params"], context(batch)["train_labels"]
+    held = context(batch)["teacher_params"], context(batch)["train_labels"], context(batch)["student_params"]
     return set(read([Term("it", fn, None, hyper)], student, teacher, labels(batch), *held))
 
 
@@ -38,7 +38,7 @@ def alike(case) -> tuple[Outputs, Outputs]:
 @pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in ALL])
 def test_the_fields_that_each_loss_reads(case):
     student, teacher = alike(case)
-    held = context()["teacher_params"], context()["train_labels"]
+    held = context()["teacher_params"], context()["train_labels"], context()["student_params"]
     found = read([Term("it", case.fn, None, case.hyper)], student, teacher, labels(), *held)
     fields = {path.partition("[")[0].lstrip(".") for path in found}
     assert fields == {field for who, field in reads(case) if who == "teacher"}
@@ -52,7 +52,7 @@ def test_a_loss_sees_no_difference(case):
     """Value, parameters, memory and gradients, with all that it does not read being NaN."""
     student, teacher = alike(case)
     held = context()
-    constants = held["teacher_params"], held["train_labels"]
+    constants = held["teacher_params"], held["train_labels"], held["student_params"]
     found = read([Term("it", case.fn, None, case.hyper)], student, teacher, labels(), *constants)
     module = lift(case.fn, **case.hyper)
 
@@ -82,10 +82,29 @@ def test_of_the_maps_only_the_layers_that_are_read():
     assert read_by(losses.cross_entropy) == set()
 
 
+@pytest.mark.parametrize(
+    ("fn", "hyper", "expected"),
+    [
+        (losses.kd, {}, {".logits"}),
+        (losses.distilbert, {"layer": (2, -1)}, {".features[4]"}),
+        (losses.attention_kl, {"layers": "last"}, {".attentions[2]", ".attentions[3]"}),
+        (losses.tinybert, {"attention_weight": 0.0, "layers": ((1, 2),)}, {".features[0]", ".features[2]"}),
+        (losses.minilm2, {}, {".qkv[0]", ".qkv[1]", ".qkv[2]"}),
+    ],
+)
+def test_of_an_encoder_no_layer_that_nothing_reads(fn, hyper, expected):
+    """Scores are as many numbers as the square of a text's tokens; of two masks the student's is read."""
+    mask = jnp.ones((6, 6), bool)
+    student, teacher = (encoded(who, alike=True).replace(mask=mask) for who in ("student", "teacher"))
+    assert read([Term("it", fn, None, hyper)], student, teacher, labels(), None, labels()) == expected
+    back = restored(keep(teacher, frozenset(expected)))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), back) == jax.tree.map(lambda x: (x.shape, x.dtype), teacher)
+
+
 def test_terms_together_read_what_each_reads():
     student, teacher = outputs("student"), outputs("teacher")
     terms = [Term("one", losses.kd, None), Term("two", losses.fitnet, None), Term("three", losses.cross_entropy, None)]
-    held = context()["teacher_params"], context()["train_labels"]
+    held = context()["teacher_params"], context()["train_labels"], context()["student_params"]
     assert read(terms, student, teacher, labels(), *held) == {".logits", ".features[2]"}
 
 

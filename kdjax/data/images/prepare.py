@@ -63,16 +63,21 @@ def _check_images(dataset: Dataset, config) -> None:
                 f"{dataset.name}: images of {name} are {list(image.shape[1:])} [H, W, C], those of train "
                 f"{list(dataset.train.input.shape[1:])}; config.data.image_size makes their sizes equal"
             )
+    check_normalisation(dataset, config, "config.data")
+
+
+def check_normalisation(dataset: Dataset, config, where: str) -> None:
+    """Raises a ValueError if `mean` and `std` of a part of the config, at `where`, do not fit the images."""
     channels = dataset.train.input.shape[-1]
     for field in ("mean", "std"):
         values = tuple(config[field])
         if len(values) not in (1, channels) or not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
             raise ValueError(
-                f"config.data.{field} must be 1 number, or one for each of the {channels} channels of {dataset.name}; "
+                f"{where}.{field} must be 1 number, or one for each of the {channels} channels of {dataset.name}; "
                 f"got {values!r}"
             )
     if min(config.std) <= 0:
-        raise ValueError(f"config.data.std must be positive, got {tuple(config.std)}")
+        raise ValueError(f"{where}.std must be positive, got {tuple(config.std)}")
 
 
 def _streamed(dataset: Dataset, config) -> tuple[str]:

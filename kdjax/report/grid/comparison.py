@@ -1,6 +1,6 @@
 """The numbers of a grid: every method on every experiment, what is best in a column, averages and ranks over all."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Comparison:
       rows: names of methods in order, without the teacher.
       cells: {(row, column's position)}; what is not there was not run. TEACHER is a row of them.
       reference: what differences are to.
-      friedman: the test over the columns; None where there is none.
+      friedman: the test over the columns; None where there is none. wilcoxon: every two of `ranked`, beside it.
       notes: what concerns the whole.
     """
 
@@ -69,6 +69,7 @@ class Comparison:
     averages: dict[str, Average]
     reference: str
     friedman: ranks.Friedman | None
+    wilcoxon: ranks.Wilcoxon | None
     notes: list[str]
 
     @property
@@ -107,7 +108,8 @@ def compare(columns: list[Column], against: str = "") -> Comparison:
     averages, friedman = _over_columns(cells, rows, values, reference, columns[0].task.sign)
     lines, rest = heads(columns)
     notes = _notes(columns, cells, rows, averages, rest)
-    return Comparison(columns, lines, rows, cells, averages, reference, friedman, notes)
+    made = Comparison(columns, lines, rows, cells, averages, reference, friedman, None, notes)
+    return replace(made, wilcoxon=ranks.wilcoxon(values[:, [rows.index(r) for r in made.ranked]])) if friedman else made
 
 
 def _reference(columns: list[Column], rows: list[str], against: str) -> str:
@@ -263,10 +265,30 @@ def tested(comparison: Comparison) -> list[str]:
         f"Over {test.n} columns and {test.k} rows Friedman's χ² = {test.chi2:.2f}, Iman and Davenport's "
         f"F = {test.f:.2f}, p {p}: {verdict} (Demšar 2006)."
     ]
+    found.append(_pairs(comparison))
     alike = [name for name in ("data", TEACHER) if _shared(comparison.columns, name)]
     if alike:
         found.append(f"The test takes columns as independent; some share their {' or their '.join(alike)}.")
     return found
+
+
+def _pairs(comparison: Comparison) -> str:
+    """What Wilcoxon's tests tell apart."""
+    rows, adjusted = comparison.ranked, comparison.wilcoxon.p_holm
+    apart = [
+        f"{rows[i]} and {rows[j]} (p = {adjusted[i, j]:.3f})"
+        for i in range(len(rows))
+        for j in range(i + 1, len(rows))
+        if adjusted[i, j] < ranks.ALPHA
+    ]
+    pairs = len(rows) * (len(rows) - 1) // 2
+    told = listed(apart) if apart else "no two rows"
+    least = min(1.0, pairs * 2.0 ** (1 - comparison.friedman.n))
+    reach = f"; with so few columns p is at least {least:.2g}, whatever is seen" if least >= ranks.ALPHA else ""
+    return (
+        f"Wilcoxon's signed-rank tests over columns, Holm's method over all {pairs} pairs, tell apart: {told}{reach} ("
+        "Benavoli et al. 2016; a pair's p there does not hang on the other rows)."
+    )
 
 
 def _shared(columns: list[Column], name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | grid | plan | status | list | check | cost | export | predict | sizes."""
+"""The command line: kdjax run | table | grid | plan | doctor | status | list | check | cost | ..., see `_parser`."""
 
 import argparse
 import os
@@ -6,12 +6,11 @@ import shlex
 import signal
 import sys
 
-from kdjax.arguments import difference, integers, names
-from kdjax.config.overrides import load_config, split
+from kdjax.arguments import PROGRAM, difference, names
+from kdjax.cli import run
+from kdjax.cli.run import print_table
+from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
-from kdjax.signals import received_signals
-
-PROGRAM = "kdjax"
 
 
 def main(argv=None) -> None:
@@ -69,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    _add_run(command)
+    run.add(command)
     sub = command("table", _table, "make the table and the pictures of finished runs")
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl; a folder of them lists them")
     sub.add_argument("--only", default="", help="methods to show, with their ablated rows, kd,rkd; all when left out")
@@ -87,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
     sub.add_argument("--against", default="", help="the row that differences are to (default: the baseline)")
     sub.add_argument("--out", help="write grid.md, grid.csv, grid.tex, macros.tex and pictures here")
+    _add_studies(command)
     sub = command("status", _status, "tell what of an experiment is finished, trains, waits and is left")
     sub.add_argument("runs", nargs="+", help="experiment directories")
     sub = command("list", _list, "name what there is")
@@ -123,102 +123,27 @@ def _add_cost(command) -> None:
     sub.add_argument("--classes", type=int, default=100)
 
 
-def _add_run(command) -> None:
+def _add_studies(command) -> None:
+    sub = command("doctor", _doctor, "tell why distillation did not help: what explains it, and what to try")
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--out", help="write doctor.md here")
+    sub = command("explain", _explain, "tell what a method passed on: classes, examples, confidence, order, stages")
+    sub.add_argument("run", help="the directory of an experiment, runs/digits")
+    sub.add_argument("method", help="the row to explain, kd")
+    sub.add_argument("--against", default="", help="the row to compare with (default: the baseline)")
+    sub.add_argument("--out", help="where the page and its pictures go (default: RUN/explain-METHOD)")
+    sub.add_argument("--no-stages", action="store_true", help="leave out how alike stages are, which needs checkpoints")
     sub = command(
-        "run",
-        _run,
-        "train what is missing of an experiment and print its table",
-        usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
+        "choose", _choose, "find the smallest student that keeps enough of its teacher, and how it is exported"
     )
-    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
-    sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
-    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
-    sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
-    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
-    sub.add_argument(
-        "--launcher",
-        choices=("slurm", "local"),
-        help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
-    )
-    sub.add_argument("--wait", action="store_true", help="with --launcher=slurm: wait for the jobs, print the table")
-    sub.add_argument("--coordinator", default="", help="HOST:PORT of the first of several processes that share batches")
-    sub.add_argument("--processes", type=int, default=0, help="how many there are; under srun these three are found")
-    sub.add_argument("--process", type=int, default=-1, help="the number of this one, from 0")
-
-
-def _run(args, rest) -> int:
-    from kdjax.training import parallel, processes
-
-    parallel.setup()
-    from kdjax import experiment
-    from kdjax.config.fields import resolve
-    from kdjax.report import table
-    from kdjax.training import cohort
-
-    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
-    file, overrides, given = split(rest, options)
-    if bool(file) == bool(args.config):
-        raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
-    config = load_config(file or args.config, overrides)
-    chosen = (config, args.out, names(args.only), integers(args.seeds, "--seeds"))
-    if (given or args.wait) and not args.launcher:
-        raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
-    if args.launcher and (args.coordinator or args.processes or args.process >= 0):
-        raise ValueError(
-            "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
-        )
-    if args.dry_run:
-        from kdjax.experiment import dry_run
-
-        return dry_run.show(*chosen)
-    status = 0
-    if not args.launcher:
-        mode = resolve(config).execution.devices
-        processes.join(args.coordinator, args.processes, args.process, mode)
-    try:
-        with received_signals() as received:
-            asked = lambda: received[0] if received else 0  # noqa: E731
-            if args.launcher:
-                from kdjax.experiment.launch import launcher
-
-                status, directory = launcher.main(args.launcher, *chosen, given, args.wait, asked)
-            else:
-                directory = experiment.run(*chosen, stop_signal=asked)
-    except cohort.Stopped as stopped:
-        print(
-            f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {args.command_line}",
-            file=sys.stderr,
-        )
-        return 128 + stopped.signum
-    except experiment.Held as held:
-        print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
-        return os.EX_TEMPFAIL
-    if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
-        lines = table.gather(directory)
-        _print_table(lines, _asked(lines, *chosen[2:]))
-    return status
-
-
-NO_CONFIG = "the following arguments are required: --config, a Python file with get_config(), configs/digits.py"
-
-
-def _asked(lines: list[dict], only, seeds) -> list[dict]:
-    """Of an experiment's lines those that a run with --only and --seeds is about, with the baseline."""
-    from kdjax.runs import gather
-
-    if not only and not seeds:
-        return lines
-    baseline = [line["config"]["baseline"] for line in lines if line["config"].get("baseline")][:1]
-    known = {line["config"].get("row") for line in lines}
-    return gather.begun(gather.select(lines, (*only, *known.intersection(baseline)) if only else ()), seeds)
-
-
-def _print_table(runs, shown=None, rope=None) -> None:
-    from rich.console import Console
-
-    from kdjax.report import table
-
-    Console(highlight=False).print(table.terminal(runs, shown, rope))
+    sub.add_argument("runs", nargs="+", help="experiment directories, or a runs.jsonl")
+    sub.add_argument("--keep", type=float, default=0.95, help="share of the teacher's score (default: 0.95)")
+    sub.add_argument("--metric", default="", help="the score, f1 (default: what methods are compared by)")
+    sub.add_argument("--max-kb", type=float, help="at most so many kilobytes, of 1000 bytes")
+    sub.add_argument("--max-ms", type=float, help="at most so many milliseconds for one example")
+    sub.add_argument("--max-mflops", type=float, help="at most so many million FLOPs for one example")
+    sub.add_argument("--sizes", nargs="*", default=(), help="sizes.csv of kdjax sizes; one beside the runs is found")
+    sub.add_argument("--out", help="write choose.md, choose.csv and the picture here")
 
 
 def _table(args, _) -> None:
@@ -237,7 +162,7 @@ def _table(args, _) -> None:
     shown = gather.begun(shown) if args.begun else shown
     if args.out:
         table.write(runs, args.out, shown, rope)
-    _print_table(runs, shown, rope)
+    print_table(runs, shown, rope)
 
 
 def _scores(runs) -> dict:
@@ -299,6 +224,38 @@ def _grid(args, _) -> None:
     if args.out:
         grid.write(comparison, args.out)
     Console(highlight=False).print(Terminal(comparison))
+
+
+def _doctor(args, _) -> None:
+    from kdjax.report import doctor
+
+    doctor.main(args)
+
+
+def _explain(args, _) -> None:
+    from kdjax.report import explain
+
+    explain.main(args, None if args.no_stages else _similar)
+
+
+def _similar(subject) -> dict | None:
+    """How alike stages are; None where a run has left no checkpoint."""
+    from kdjax.runs.directory import Run
+
+    if not all(Run(path).checkpoints.is_dir() for path in subject.paths.values()):
+        return None
+    from kdjax.training import parallel
+
+    parallel.setup()
+    from kdjax.ship import similarity
+
+    return similarity.similar(**subject.paths)
+
+
+def _choose(args, _) -> None:
+    from kdjax.report import choose
+
+    choose.main(args)
 
 
 def _status(args, _) -> None:
@@ -368,7 +325,3 @@ def _sizes(args, _) -> None:
     from kdjax.ship import sizes
 
     sizes.main(args)
-
-
-if __name__ == "__main__":
-    main()
