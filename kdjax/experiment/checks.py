@@ -103,7 +103,7 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
         trace.check(where, row, stage, *given)
         for term, pairs in _layers(lab, row, stage, teacher):
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
-            lab.display.message(f"{where}.{term}: of the student's layers and the teacher's, {listed}")
+            lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
     _check_classified(lab, row, stages, teacher)
 
 

@@ -26,15 +26,10 @@ def texts(case: Case, who: str) -> Outputs:
     return flat(sequences(who, case, tokens=6))
 
 
-def everything(case, *given):
-    """The value and what the loss keeps, of parameters drawn from one key."""
+def applied(case):
+    """fn(student, teacher) -> the value and what the loss keeps, of parameters drawn from one key."""
     module, held = lift(case.fn, **case.hyper), context()
-
-    @jit
-    def run(student, teacher):
-        return module.init_with_output(jax.random.key(1), student, teacher, labels(), **held)
-
-    return run(*given)
+    return lambda *given: module.init_with_output(jax.random.key(1), *given, labels(), **held)
 
 
 def padded(case, more: int) -> list[Outputs]:
@@ -46,7 +41,7 @@ def padded(case, more: int) -> list[Outputs]:
 @every_case
 def test_two_more_padded_positions_change_nothing(case):
     """Nor does what stands at all of them: sevens, where there was something else."""
-    (value, kept), (other, other_kept) = (everything(case, *padded(case, more)) for more in (0, 2))
+    (value, kept), (other, other_kept) = (jit(applied(case))(*padded(case, more)) for more in (0, 2))
     np.testing.assert_allclose(value, other, rtol=2e-5, atol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), kept, other_kept)
 
@@ -54,8 +49,8 @@ def test_two_more_padded_positions_change_nothing(case):
 @pytest.mark.parametrize("case", [pytest.param(case, id=name(case)) for case in SEEING if case.text])
 def test_no_gradient_reaches_the_padding(case):
     student, teacher = padded(case, 2)
-    value = lambda x: everything(case, x.replace(mask=student.mask), teacher)[0]  # noqa: E731
-    grads = jax.grad(value)(student.replace(mask=None))
+    value = lambda x: applied(case)(x.replace(mask=student.mask), teacher)[0]  # noqa: E731
+    grads = jit(jax.grad(value))(student.replace(mask=None))
     for field in set(losses.NEEDS[case.fn]):
         axes = (2, 3) if field == "attentions" else (1,)
         for x in getattr(grads, field):
