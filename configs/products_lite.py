@@ -7,11 +7,13 @@ made smaller on the device for the students.
     kdjax run --config=configs/products_lite.py:path=grocery_store_224,start=tf_efficientnet_lite0.safetensors
     kdjax run --config=configs/products_lite.py:path=grocery_store_224,start=...,student=lenet,methods=student+kd
     kdjax run --config=configs/products_lite.py:path=grocery_store_224,run=runs/x/teacher/seed0,student=lenet
-    kdjax run --config=configs/products_lite.py:path=grocery_store_224,run=...,shots=5      # the rest without labels
+    kdjax run --config=configs/products_lite.py:path=grocery_store_224,run=...,shots=5
 
 The teacher is fine-tuned for a few epochs: its classifier at the learning rate, its other layers at a tenth, BatchNorm
 as ImageNet left it. On CPU cores its pass at 224 pixels takes most of a student's step, and every method of a seed
-shares it: give all methods of a seed to one run. `begin` is a file of weights that students start from instead.
+that sees the same images shares it: give all methods of a seed to one run. `begin` is a file of weights that students
+start from. With `shots` an epoch has `steps` steps for all, and a method sees those labelled images alone, unless its
+name ends in _unlabelled: then the others, too, on which the teacher alone is followed.
 """
 
 import products
@@ -20,6 +22,8 @@ from kdjax import methods
 from kdjax.config import parse_arg
 
 METHODS = "student+kd+dkd+dist+pkt"
+FEW = "student+kd+kd_unlabelled+dist_unlabelled"
+"""Unless `methods` names others: with all labels, and with `shots`."""
 PIXELS = {"mean": (127 / 255,) * 3, "std": (128 / 255,) * 3}
 """Of TensorFlow's EfficientNet-Lite: (x - 127) / 128 of pixels 0..255."""
 
@@ -33,17 +37,18 @@ def get_config(arg: str = ""):
     config.data.augment = {}
     config.data.augment.random_resized_crop = {"scale": (0.5, 1.0)}
     config.data.augment.flip = {}
-    config.data.shots, config.data.unlabelled = args.shots, bool(args.shots)
+    config.data.shots, config.steps_per_epoch = args.shots, args.steps if args.shots else 0
     config.optimizer.learning_rate = methods.learning_rate(args.student) * args.batch / 32
     _teacher(config, args)
     config.student.start = args.begin
-    for name in args.methods.split("+"):
-        config.methods[name] = products.recipe(name, args)
+    for name in (args.methods or (FEW if args.shots else METHODS)).split("+"):
+        spec = products.recipe(name.removesuffix("_unlabelled"), args)
+        config.methods[name] = {**spec, "data": {"unlabelled": True}} if name.endswith("_unlabelled") else spec
     return config
 
 
 ARGS = dict(path="", size=96, teacher="efficientnet_lite0", student="mobilenetv2", epochs=30, batch=64)
-ARGS |= dict(start="", weights="", run="", begin="", shots=0, methods=METHODS, pixels=224, tuning=6)
+ARGS |= dict(start="", weights="", run="", begin="", shots=0, steps=40, methods="", pixels=224, tuning=6)
 """`pixels` are the teacher's, `tuning` the epochs of its fine-tuning."""
 
 

@@ -1,6 +1,6 @@
 """Made up shop queries: a BiLSTM that reads a query in its order teaches smaller networks that see less of it.
 
-Data: 6,000 and 2,000 queries in eight categories, generated from a seed (kdjax/data/text/queries.py); nothing is
+Data: 8,000 and 2,000 queries in eight categories, generated from a seed (kdjax/data/text/queries.py); nothing is
 downloaded. The category is that of the product that is bought, which two products and their order say ("lamp table",
 "table for lamp"), and some words are misspelt. A bag of words cannot know the order, windows of a few words miss what
 stands apart.
@@ -17,7 +17,7 @@ from kdjax.config import default, parse_arg
 
 SIZES = {
     "bag_of_words": {"embedding": 32},
-    "textcnn": {"embedding": 32, "filters": 16},
+    "textcnn": {"embedding": 32, "filters": 8, "dropout": 0.1},
     "bilstm": {"embedding": 32, "width": 16},
     "bert": {"layers": 2, "width": 64, "heads": 2, "dropout": 0.0},
 }

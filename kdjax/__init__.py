@@ -3,8 +3,12 @@
 import pkgutil
 
 PUBLIC = {
-    "run": "kdjax.experiment:run",
-    "load_config": "kdjax.config.overrides:load_config",
+    "run": "kdjax.api.running:run",
+    "load_config": "kdjax.api.running:load_config",
+    "setup": "kdjax.api.running:setup",
+    "steps": "kdjax.api.stepping:steps",
+    "load_experiment": "kdjax.api.results:load_experiment",
+    "grid": "kdjax.api.results:grid",
     "methods": "kdjax.config.recipes:",
     "losses": "kdjax.losses:",
     "models": "kdjax.models:",
@@ -18,3 +22,7 @@ def __getattr__(name: str):
     if name not in PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return pkgutil.resolve_name(PUBLIC[name])
+
+
+def __dir__():
+    return sorted({*globals(), *PUBLIC})

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from kdjax.arguments import PROGRAM, difference, names
-from kdjax.cli import run
+from kdjax.cli import cite, clean, diff, report, run, track
 from kdjax.cli.run import print_table
 from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
     sub.add_argument("--task", choices=("classification", "regression"), default="classification")
     _add_cost(command)
+    for part in (report, diff, clean, track, cite):
+        part.add(command)
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")

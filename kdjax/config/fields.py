@@ -103,8 +103,8 @@ def _teacher() -> ConfigDict:
     teacher = ConfigDict()
     teacher.model = ""  # "": no teacher, for methods that need none
     teacher.kwargs = ConfigDict()
-    teacher.weights = ""  # a .safetensors file; "": the teacher is trained here
-    teacher.start = ""  # a .safetensors file that its training begins from, all but the classifier; "": afresh
+    teacher.weights = ""  # a .safetensors file or a Hugging Face folder; "": it is trained here
+    teacher.start = ""  # such a file or folder that its training begins from, all but the classifier; "": afresh
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
     teacher.image_size = 0  # pixels a side that it sees; 0: as config.data. The view is one, at the larger of the two
     teacher.mean = ()  # normalisation of what it sees; (): as config.data

@@ -256,7 +256,9 @@ def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
     for key, value in changes.items():
         if key not in changed:
             raise ValueError(f"unknown field {where}.{key}{nearest(key, changed.keys())}")
-        changed[key] = ConfigDict(value) if key in ("kwargs", "rates") else typed(value, changed[key], f"{where}.{key}")
+        free = key in ("kwargs", "rates")
+        value = typed(configs.plain(value) if free else value, {} if free else changed[key], f"{where}.{key}")
+        changed[key] = ConfigDict(value) if free else value
     configs.sgd_has_momentum(changed)
     return changed
 

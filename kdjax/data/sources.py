@@ -96,7 +96,7 @@ def tfds(config, *, train="train", validation="", test="") -> Dataset:
 # ---- texts
 
 
-def queries(config, *, train=6000, test=2000, misspelt=0.06, seed=0) -> Dataset:
+def queries(config, *, train=8000, test=2000, misspelt=0.03, seed=0) -> Dataset:
     """Made up queries of a shop, whose category two nouns and their order decide; see `kdjax.data.text.queries`."""
     if min(train, test) < 1 or seed < 0 or not 0 <= misspelt <= 1:
         raise ValueError("config.data.kwargs: train and test must be >= 1, seed >= 0, misspelt a fraction")

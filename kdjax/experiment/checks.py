@@ -9,13 +9,15 @@ import numpy as np
 import kdjax.losses
 from kdjax.config import rows, trace
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
+from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.training import parallel
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
-from kdjax.types import as_outputs
+from kdjax.training.reads import outputs_of
+from kdjax.types import as_outputs, batch_of
 
 
 def check_data(lab: Lab) -> None:
@@ -99,6 +101,9 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
             lab.augmentation(rows.with_view(config, row), {}, second=True)
     for stage in stages:
         trace.check(where, row, stage, *given)
+        for term, pairs in _layers(lab, row, stage, teacher):
+            listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
+            lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
     _check_classified(lab, row, stages, teacher)
 
 
@@ -116,6 +121,8 @@ def _check_classified(lab: Lab, row: Method, stages, teacher) -> None:
 
 def sees_the_mean(model: nn.Module, spec) -> bool:
     """Whether the embedding of a network is the mean of its last map, tried on two images of noise."""
+    if not isinstance(spec, jax.ShapeDtypeStruct):  # of a text
+        return False
     noise = jax.random.normal(jax.random.key(0), (2, *spec.shape))
     out = as_outputs(jax.jit(model.init_with_output)(jax.random.key(1), noise)[0])
     if not out.features or out.embedding is None or out.features[-1].ndim != 4:
@@ -123,6 +130,15 @@ def sees_the_mean(model: nn.Module, spec) -> bool:
     mean = np.asarray(out.features[-1].mean((1, 2)), np.float32)
     embedding = np.asarray(out.embedding, np.float32)
     return mean.shape == embedding.shape and np.allclose(mean, embedding, rtol=1e-2, atol=1e-2 * np.abs(mean).max())
+
+
+def _layers(lab: Lab, row: Method, stage, teacher):
+    """(term, pairs of layers) of the losses that choose layers by name."""
+    for term in stage.objective.terms if teacher else ():
+        networks = (row.model, lab.seen_by(row).spec), (teacher[0], teacher[2])
+        given = (outputs_of(model, batch_of(spec, 2)) for model, spec in networks)
+        if pairs := layers_of(term.fn, *given, term.hyper.get("layers")):
+            yield term.name, pairs
 
 
 def _teacher_shapes(lab: Lab):

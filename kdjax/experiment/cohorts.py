@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
@@ -101,6 +103,25 @@ class Cohorts:
         return True
 
     def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
+        with self._cohort(config, learners, seed, arrays, teacher, place) as cohort:
+            what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
+            self.lab.display.start(what, _steps(learners, cohort.feed, config))
+            cohort.train(learners)
+
+    @contextlib.contextmanager
+    def alone(self, config: ConfigDict, arrays, row: Method, seed: int, teacher, place: Place):
+        """A row's student before its first step and the cohort that it is alone in, to be stepped through by hand.
+
+        Yields (Cohort, Learner). The learner has no directory: nothing of it is continued or written.
+        """
+        with tempfile.TemporaryDirectory(prefix="kdjax-") as folder:
+            learner = self._learner(config, row, Run(Path(folder)), seed, place, arrays, teacher)
+            with self._cohort(config, [learner], seed, arrays, teacher, place) as cohort:
+                yield cohort, learner
+
+    @contextlib.contextmanager
+    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place):
+        """The cohort of some learners, whose images are read until it is left."""
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
         second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
@@ -108,8 +129,6 @@ class Cohorts:
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
-        what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
-        lab.display.start(what, _steps(learners, feed, config))
         cohort = Cohort(
             feed=feed,
             teach=self._teach(config, learners, arrays, teacher, place),
@@ -124,7 +143,7 @@ class Cohorts:
             stop_signal=lab.stop_signal,
         )
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
-            cohort.train(learners)
+            yield cohort
 
     def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
         """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""

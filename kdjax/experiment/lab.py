@@ -17,6 +17,7 @@ from kdjax import data, tasks
 from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
+from kdjax.experiment.callbacks import Callbacks
 from kdjax.experiment.plan import rows_of
 from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import Sight, sights, taught_data
@@ -29,12 +30,17 @@ from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
 from kdjax.types import batch_of
 
+NO_CALLBACKS = Callbacks()
+
 
 class Lab:
     """The config as it was resolved, the data set, the display, and what is made once, by whichever thread asks."""
 
-    def __init__(self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable):
+    def __init__(
+        self, config: ConfigDict, directory: Path, display: Display, stop_signal: Callable, callbacks=NO_CALLBACKS
+    ):
         self.config, self.directory, self.display, self.stop_signal = config, directory, display, stop_signal
+        self.callbacks = callbacks
         self.rows = {row.name: row for row in rows_of(config, directory)}
         self.task = tasks.named(config.task)
         self.metrics = tasks.own_metrics(config.metrics)
@@ -107,8 +113,8 @@ class Lab:
     def cost(self, model, sight: Sight) -> dict:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network, spec = cost.shipped(model), sight.spec
-        row = self.once(lambda: cost.cost(network, spec), "cost", network, spec)
-        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, spec)
+        row = self.once(lambda: cost.cost(network, spec), "cost", network, sight)
+        trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, sight)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
     def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:

@@ -39,6 +39,8 @@ class Results:
         self.lab.display.tokens += self.feed.tokens(ready[0].epoch, step - steps, steps) * len(ready)
         self.lab.display.advance(steps * len(ready))
         self.lab.display.status(f"{len(ready)} students, epoch {epoch}/{self.config.epochs}, step {step}")
+        for learner in ready:
+            self.lab.callbacks.stepped(learner)
 
     def on_main(self, learners: list[Learner], batch, taught) -> None:
         processes.from_first(lambda: self._gradients(learners, batch, taught))
@@ -82,7 +84,9 @@ class Results:
             self.lab.display.status(
                 f"{learner.program.method.row} seed {learner.seed}, epoch {learner.epoch}/{config.epochs}, {now}"
             )
-        learner.run.append({name: value if math.isfinite(value) else None for name, value in row.items()})
+        row = {name: value if math.isfinite(value) else None for name, value in row.items()}
+        learner.run.append(row)
+        self.lab.callbacks.ended(learner, row)
         return diverged
 
     def _finish(self, learner: Learner) -> None:
@@ -104,6 +108,7 @@ class Results:
         scores = [(of or {}).get(task.primary) for of in (result["last"], teacher and teacher.measured)]
         if said := caution.better(*scores, described.of(result)):
             say(f"{method.row} seed {learner.seed}: {said}")
+        self.lab.callbacks.finished(learner, result)
 
     def _result(self, learner: Learner) -> dict:
         lab, config, teacher = self.lab, self.config, self.teacher

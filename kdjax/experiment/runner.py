@@ -14,7 +14,7 @@ from kdjax import config as configs
 from kdjax import data
 from kdjax.experiment import checks
 from kdjax.experiment.cohorts import Cohorts
-from kdjax.experiment.lab import Lab
+from kdjax.experiment.lab import NO_CALLBACKS, Lab
 from kdjax.experiment.plan import experiment_config, missing, rows_of
 from kdjax.experiment.progress import Display
 from kdjax.experiment.teachers import Diverged, Teacher, Teachers
@@ -41,6 +41,7 @@ def run(
     stop_signal: Callable = lambda: 0,
     exact=False,
     teacher_only=False,
+    callbacks=NO_CALLBACKS,
 ) -> Path:
     """Runs what is missing of an experiment and returns its directory.
 
@@ -52,6 +53,7 @@ def run(
       stop_signal: returns the number of a signal that asks to stop, or 0.
       exact: names in `only` do not stand for ablated rows.
       teacher_only: check all that is missing, but train no more than the experiment's teacher.
+      callbacks: `kdjax.experiment.callbacks.Callbacks`, told of each step, epoch and finished run.
 
     Raises:
       ValueError: something in the config, the data or the directory is wrong; raised before any training.
@@ -76,7 +78,7 @@ def run(
         describe()
         return directory
     with display or Display(None if processes.first() else Console(quiet=True)) as shown:
-        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal)))
+        lab = processes.together(lambda: Lab(config, directory, shown, _lasting(stop_signal), callbacks))
         planned = plan(lab, wanted, len(seeds))
         describe()  # not before everything is known to be right
         teachers = Teachers(lab, Cohorts(lab))

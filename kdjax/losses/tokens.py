@@ -35,13 +35,13 @@ def tinybert(student, teacher, labels, *, layers=None, attention_weight=1.0, hid
     Raises:
       ValueError: networks that differ in heads, while scores are compared, or hidden states of different widths.
     """
-    layers, mask, total = layers or "uniform", masks.shared(student, teacher), 0.0
+    mask, total = masks.shared(student, teacher), 0.0
     if attention_weight:
-        for s, t in _scores("tinybert", student, teacher, layers):
+        for s, t in _scores(tinybert, student, teacher, layers):
             total += attention_weight * masks.mean_of_pairs(optax.squared_error(s, t), mask)
     chosen = [(embedding_weight, (0, 0))] if embedding_weight else []
     if hidden_weight:
-        chosen += [(hidden_weight, pair) for pair in _hidden_layers("tinybert", student, teacher, layers)]
+        chosen += [(hidden_weight, pair) for pair in layers_of(tinybert, student, teacher, layers)]
     pairs = maps("tinybert", student, teacher, [pair for _, pair in chosen], forms=_TOKENS) if chosen else []
     widths = [sorted({pair[side].shape[-1] for pair in pairs}) for side in (0, 1)]
     if max(map(len, widths)) > 1:
@@ -71,8 +71,7 @@ def pkd(student, teacher, labels, *, layers=None, normalise=True):
     Raises:
       ValueError: hidden states of different widths, or a student of one layer.
     """
-    last, found = len(student.features) - 1, _hidden_layers("pkd", student, teacher, layers or "skip")
-    pairs = maps("pkd", student, teacher, tuple(p for p in found if p[0] != last), forms=_TOKENS)
+    pairs = maps("pkd", student, teacher, layers_of(pkd, student, teacher, layers), forms=_TOKENS)
     same_channels("pkd", pairs)
     first = [(s[:, 0, 0], t[:, 0, 0]) for s, t in pairs]
     if normalise:
@@ -104,7 +103,7 @@ def attention_mse(student, teacher, labels, *, layers=None):
       layers: None: "uniform".
     """
     mask = masks.shared(student, teacher)
-    pairs = _scores("attention_mse", student, teacher, layers or "uniform")
+    pairs = _scores(attention_mse, student, teacher, layers)
     return sum(masks.mean_of_pairs(optax.squared_error(s, t), mask) for s, t in pairs)
 
 
@@ -117,7 +116,7 @@ def attention_kl(student, teacher, labels, *, layers=None):
       layers: None: "uniform".
     """
     mask = masks.shared(student, teacher)
-    pairs = _scores("attention_kl", student, teacher, layers or "uniform")
+    pairs = _scores(attention_kl, student, teacher, layers)
     return sum(_divergence(s, t, mask) for s, t in pairs)
 
 
@@ -169,23 +168,28 @@ def minilm2(student, teacher, labels, *, relation_heads=None):
 _TOKENS = {3: TOKENS}
 
 
-def _hidden_layers(loss: str, student, teacher, layers) -> tuple[tuple[int, int], ...]:
-    """Pairs of indices of `features`."""
-    counts = [len(tuple_of(loss, *named, "features")) - 1 for named in (("student", student), ("teacher", teacher))]
-    return layer_map(loss, layers, *counts)
+def layers_of(fn, student, teacher, layers=None) -> tuple[tuple[int, int], ...]:
+    """The pairs of (student's, teacher's) layers, from 1, that a loss here compares; () if it has no `layers`."""
+    if fn not in (tinybert, pkd, attention_mse, attention_kl):
+        return ()
+    field, embedded = ("attentions", 0) if fn in (attention_mse, attention_kl) else ("features", 1)
+    counts = [len(found) - embedded for _, found in _both(fn.__name__, student, teacher, field)]
+    pairs = layer_map(fn.__name__, layers or ("skip" if fn is pkd else "uniform"), *counts)
+    return tuple(pair for pair in pairs if pair[0] != counts[0]) if fn is pkd else pairs
 
 
-def _scores(loss: str, student, teacher, layers) -> list[tuple[jax.Array, jax.Array]]:
+def _scores(fn, student, teacher, layers) -> list[tuple[jax.Array, jax.Array]]:
     """Attention scores [B, A, T, T] of the student and the teacher, for each pair of layers.
 
     Raises:
       ValueError: none are given, or they differ in heads or tokens.
     """
+    loss = fn.__name__
     ours, theirs = (
         [checked(loss, who, "attentions", x, FORMS["attentions"], i) for i, x in enumerate(found)]
         for who, found in _both(loss, student, teacher, "attentions")
     )
-    pairs = [(ours[i - 1], theirs[j - 1]) for i, j in layer_map(loss, layers, len(ours), len(theirs))]
+    pairs = [(ours[i - 1], theirs[j - 1]) for i, j in layers_of(fn, student, teacher, layers)]
     for s, t in pairs:
         if s.shape != t.shape:
             raise ValueError(

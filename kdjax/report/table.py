@@ -8,6 +8,7 @@ adds the probabilities of a difference beyond it (kdjax.report.effects.posterior
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kdjax import tables
 from kdjax.files import write_text
@@ -23,30 +24,46 @@ from kdjax.runs.gather import gather as gather
 from kdjax.runs.gather import read as read
 
 
-def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
-    """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
+class Parts(NamedTuple):
+    """What every form of a table prints, as finished plain text."""
+
+    grids: list[Grid]  # methods, teacher beside student, groups of classes: those that apply
+    footnotes: list[str]
+    protocol: list[tuple[str, str]]  # (title, text) of each paragraph
+
+
+def parts(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> Parts:
+    """The tables of the experiments that have lines among `shown`, see `kdjax.report.records.selected`."""
     found = selected(runs, shown, rope)
     made = _grids(found)
-    parts = [forms.markdown(grid) for grid in made]
-    parts.append("  \n".join(forms.escape(note) for note in _footnotes(found)))
-    paragraphs = _protocol(found, _columns(made))
-    parts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Parts(made, _footnotes(found), _protocol(found, _columns(made)))
+
+
+def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
+    """The methods table, teacher beside student, groups of classes, footnotes and protocol, for GitHub."""
+    made, notes, paragraphs = parts(runs, shown, rope)
+    texts = [forms.markdown(grid) for grid in made]
+    texts.append("  \n".join(forms.escape(note) for note in notes))
+    texts.append("\n".join(f"- **{forms.escape(title)}.** {forms.escape(t)}" for title, t in paragraphs))
+    return "\n\n".join(text for text in texts if text) + "\n"
+
+
+def rows(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> list[dict]:
+    """`records` with d_z and the footnotes of each row: what the CSV has."""
+    found = selected(runs, shown, rope)
+    marks, _ = grids.notes_of(found)
+    records_ = [sized(record) for experiment in found for record in experiment.records]
+    return [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
 
 
 def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
-    """`records` as CSV: a line a row, full precision, empty where something is unknown."""
-    found = selected(runs, shown, rope)
-    marks, _ = grids.notes_of(found)
-    rows = [sized(record) for experiment in found for record in experiment.records]
-    return tables.csv([{**row, "notes": " ".join(notes)} for row, notes in zip(rows, marks, strict=True)])
+    """`rows` as CSV: a line a row, full precision, empty where something is unknown."""
+    return tables.csv(rows(runs, shown, rope))
 
 
 def latex(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
     """The same as LaTeX, see `kdjax.report.latex`."""
-    found = selected(runs, shown, rope)
-    made = _grids(found)
-    return tex.document(made, _footnotes(found), _protocol(found, _columns(made)))
+    return tex.document(*parts(runs, shown, rope))
 
 
 def write(runs: list[dict], out, shown: list[dict] | None = None, rope: float | None = None) -> list[Path]:

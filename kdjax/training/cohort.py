@@ -128,6 +128,23 @@ class Cohort:
                 if learner in active and (learner.diverged or learner.epoch == self.epochs):
                     self._finish(learner)
 
+    def steps(self, learner: Learner):
+        """Trains one learner from where it is to the end of `epochs`: yields (batch, teacher Outputs) of each call.
+
+        They are [S, B, ...] as the step had them; `learner` is as it is after it. Nothing is written or evaluated.
+        """
+        self._start([learner])
+        place = learner.place
+        constants = {place: place.put((self.teacher_variables, self.feed.targets))}
+        for epoch in range(learner.epoch, self.epochs):
+            if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
+                self._next_stage(learner)
+            for _, taken, batch in self.feed.calls(epoch, learner.step):
+                batch, outputs = taught(self.teach, self.teacher_variables, batch)
+                self._advance(learner, taken, {place: place.take((batch, outputs))}, constants)
+                yield batch, outputs
+            learner.epoch, learner.step, learner.losses = epoch + 1, 0, []
+
     def _start(self, learners):
         first, taught = self._example()
         with ThreadPoolExecutor(parallel.compiling_threads()) as pool:
@@ -194,7 +211,8 @@ class Cohort:
                 advance = partial(self._advance, taken=taken, placed=placed, constants=constants)
                 # The first call of a learner compiles: several at once.
                 list((map if ready[0].losses else pool.map)(advance, ready))
-                self.on_step(ready, taken)
+                if stepped := [learner for learner in ready if learner.step > step]:  # none after a signal
+                    self.on_step(stepped, taken)
                 if step + taken < self.feed.steps and (processes.alone() or number % AGREE_CALLS == 0):
                     self._pause(ready, began)
             for learner in active:
@@ -282,8 +300,8 @@ def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
     outputs = teach(variables, batch.pop("teacher", batch["input"]))
     if "second" in batch:
         second = dict(batch["second"])
-        batch["second"] = {**second, "taught": teach(variables, second.pop("teacher", second["input"]))}
-        batch["second"].pop("teacher", None)
+        seen = second.pop("teacher", second["input"])
+        batch["second"] = {**second, "taught": teach(variables, seen)}
     return batch, outputs
 
 

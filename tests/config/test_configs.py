@@ -36,6 +36,7 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
+    "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
     "products_fewshot.py:path=images,shots=5,teacher=resnet20,student=lenet": ((32, 32, 3), 5),
     "products_fewshot.py:path=images,shots=0,teacher=resnet14,student=resnet8x4": ((32, 32, 3), 5),
@@ -67,11 +68,12 @@ def test_config(name):
     target, side = jax.ShapeDtypeStruct((2,), dtype), config.teacher.image_size
     seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
     variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))
+    promotion = "standard" if config.optimizer.name == "adamw" else "strict"  # optax's adam counts steps in int32
     for row in rows.expand(config):
         row = rows.with_model(row, config, outputs, known)
-        stages = rows.stages(row, config, steps_per_epoch=10)
-        for stage in stages if row.name in FEW.get(name, [row.name]) else ():
-            with jax.numpy_dtype_promotion("standard" if config.optimizer.name == "adamw" else "strict"):  # optax counts in int32
+        with jax.numpy_dtype_promotion(promotion):
+            stages = rows.stages(row, config, steps_per_epoch=10)
+            for stage in stages if row.name in FEW.get(name, [row.name]) else ():
                 check(row.name, row, stage, spec, (teacher, variables, seen), outputs, dtype, 100, target)
 
 

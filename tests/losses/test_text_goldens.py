@@ -10,6 +10,7 @@ import pytest
 from kdjax import losses
 from kdjax.losses.layers import layer_map
 from kdjax.losses.lift import lift
+from kdjax.losses.tokens import layers_of
 from kdjax.types import Outputs
 
 FOLDER = Path(__file__).parents[1] / "goldens"
@@ -149,6 +150,17 @@ def entropy(scores, mask):
 )
 def test_layers_by_name(name, students, teachers, pairs):
     assert layer_map("it", name, students, teachers) == pairs
+
+
+def test_what_a_loss_compares():
+    student, teacher = (
+        encoded(features=jnp.ones((n + 1, 2, 5, 4)), attentions=jnp.ones((n, 2, 2, 5, 5))) for n in (3, 6)
+    )
+    pairs = lambda fn, layers=None: layers_of(fn, student, teacher, layers)  # noqa: E731
+    assert pairs(losses.tinybert) == pairs(losses.attention_kl) == ((1, 2), (2, 4), (3, 6))
+    assert pairs(losses.pkd) == ((1, 2), (2, 4))
+    assert pairs(losses.pkd, "last") == ((1, 4), (2, 5))  # the last layer makes the logits
+    assert pairs(losses.kd) == ()
 
 
 @pytest.mark.parametrize(

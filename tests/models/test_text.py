@@ -176,7 +176,7 @@ def formula(tensors: dict, inputs: dict, segments) -> np.ndarray:
 
 def test_a_folder_of_hugging_face_is_the_formula(tmp_path):
     path = folder(tmp_path)
-    model = kdjax.models.bert(num_classes=3, pooling="pooler", **huggingface.sizes(path))
+    model = kdjax.models.bert(num_classes=3, pooling="pooler", vocabulary=V, **huggingface.sizes(path))
     variables = pytorch.load(path, model, text_spec(T))
     segments = np.arange(T)[None] > np.array([[2], [1], [5]])
     out = model.apply(variables, {**texts(), "segments": jnp.asarray(segments, jnp.int32)})
@@ -188,7 +188,7 @@ def test_of_another_head_the_body_is_loaded(tmp_path):
     path = folder(
         tmp_path, lambda tensors: {n.removeprefix("bert."): x for n, x in tensors.items() if "classif" not in n}
     )
-    model = kdjax.models.bert(num_classes=5, **huggingface.sizes(path))
+    model = kdjax.models.bert(num_classes=5, vocabulary=V, **huggingface.sizes(path))
     body = pytorch.load_body(path, model, text_spec(T))
     assert set(body["params"]) == {"embeddings", "encoder_layer_0", "encoder_layer_1"}
     with pytest.raises(ValueError, match=r"missing \(2\): classifier.bias, classifier.weight"):
@@ -204,7 +204,7 @@ def test_old_names_and_what_does_not_belong(tmp_path):
         return tensors | {"bert.embeddings.position_ids": np.arange(9)}
 
     path = folder(tmp_path, rename)
-    model = kdjax.models.bert(num_classes=3, **huggingface.sizes(path))
+    model = kdjax.models.bert(num_classes=3, vocabulary=V, **huggingface.sizes(path))
     pytorch.load(path, model, text_spec(T))
     folder(
         tmp_path, lambda tensors: {**tensors, "bert.encoder.layer.7.output.dense.weight": np.ones((2, 2), np.float32)}
@@ -218,8 +218,8 @@ def test_old_names_and_what_does_not_belong(tmp_path):
 )
 def test_other_sizes_are_named_with_the_right_ones(tmp_path, fields, said):
     path = folder(tmp_path)
-    model = kdjax.models.bert(num_classes=3, **{**huggingface.sizes(path), **fields})
-    with pytest.raises(ValueError, match=rf"config.json: {said}.*give the model kwargs=.*'heads': 4"):
+    model = kdjax.models.bert(num_classes=3, **{"vocabulary": V, **huggingface.sizes(path), **fields})
+    with pytest.raises(ValueError, match=rf"config.json: {said}.*its kwargs are .*'heads': 4"):
         pytorch.load(path, model, text_spec(T))
 
 

@@ -51,7 +51,8 @@ def test_a_step_keeps_float32(name):
     variables = jax.eval_shape(teacher.init, jax.random.key(0), image)
     outputs = jax.eval_shape(make_teach(teacher), variables, image)
     row = rows.with_model(rows.expand(made)[0], made, 10)
-    given = ({"input": image, "target": index, "index": index}, outputs, variables, labels)
+    batch = {"input": image, "target": index, "index": index, "second": {"input": image, "taught": outputs}}
+    given = (batch, outputs, variables, labels)
     for stage in rows.stages(row, made, steps_per_epoch=2):
         before = jax.eval_shape(stage.init, jax.random.key(0), *given)
         after, losses = jax.eval_shape(make_train_step(stage.objective, stage.optimizer), before, *given)

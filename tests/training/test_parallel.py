@@ -41,7 +41,8 @@ class Net(nn.Module):
             preacts.append(x)
             x = nn.relu(x)
         embedding = nn.Dense(WIDTH["student"])(x.mean(axis=(1, 2)))
-        return Outputs(nn.Dense(K)(embedding), tuple(map(nn.relu, preacts)), tuple(preacts), embedding)
+        logits = nn.Dense(K, name="classifier")(embedding)
+        return Outputs(logits, tuple(map(nn.relu, preacts)), tuple(preacts), embedding)
 
 
 def place(devices: int) -> Place:

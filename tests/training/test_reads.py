@@ -15,7 +15,7 @@ from kdjax.training.reads import keep, read
 from kdjax.training.step import make_teach
 from kdjax.types import Absent, Memory, Outputs, restored
 from tests import tiny
-from tests.losses.test_losses import CASES, context, labels, made, name, outputs
+from tests.losses.test_losses import CASES, context, encoded, labels, made, name, outputs
 from tests.losses.test_ranks import ALL, reads
 
 
@@ -80,6 +80,25 @@ def test_of_the_maps_only_the_layers_that_are_read():
     assert read_by(losses.fitnet) == {".features[2]"}
     assert read_by(losses.reviewkd) == {".preacts[1]", ".preacts[2]", ".embedding"}
     assert read_by(losses.cross_entropy) == set()
+
+
+@pytest.mark.parametrize(
+    ("fn", "hyper", "expected"),
+    [
+        (losses.kd, {}, {".logits"}),
+        (losses.distilbert, {"layer": (2, -1)}, {".features[4]"}),
+        (losses.attention_kl, {"layers": "last"}, {".attentions[2]", ".attentions[3]"}),
+        (losses.tinybert, {"attention_weight": 0.0, "layers": ((1, 2),)}, {".features[0]", ".features[2]"}),
+        (losses.minilm2, {}, {".qkv[0]", ".qkv[1]", ".qkv[2]"}),
+    ],
+)
+def test_of_an_encoder_no_layer_that_nothing_reads(fn, hyper, expected):
+    """Scores are as many numbers as the square of a text's tokens; of two masks the student's is read."""
+    mask = jnp.ones((6, 6), bool)
+    student, teacher = (encoded(who, alike=True).replace(mask=mask) for who in ("student", "teacher"))
+    assert read([Term("it", fn, None, hyper)], student, teacher, labels(), None, labels()) == expected
+    back = restored(keep(teacher, frozenset(expected)))
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), back) == jax.tree.map(lambda x: (x.shape, x.dtype), teacher)
 
 
 def test_terms_together_read_what_each_reads():

@@ -74,7 +74,7 @@ def _lines(rows: Rows) -> Iterator[str]:
         raise ValueError(f"{str(rows.path)!r} is empty")
     text, bad = text_of(content)
     rows.problems += [f"{rows.place(number)}: {told}" for number, told in bad]
-    return iter(() if bad else text.split("\n"))  # not splitlines: U+2028 and others stand inside texts
+    return iter(text.split("\n"))  # not splitlines: U+2028 and others stand inside texts
 
 
 def _separated(rows: Rows, lines: Iterator[str], form: str, names: tuple[str, ...]) -> None:

@@ -71,7 +71,7 @@ def _check_columns(table: files.Rows, columns) -> None:
         if name and name not in table.columns:
             raise ValueError(
                 f"config.data.columns.{role}: {table.path.name} has no column {name!r}{nearest(name, table.columns)}"
-                + ("" if columns.names else "; where its first line is no header, config.data.columns.names names them")
+                + ("" if columns.names else ". Where its first line is no header, config.data.columns.names names them")
             )
     if not columns.text or not columns.label:
         raise ValueError("config.data.columns: text and label name the columns of texts and of their classes")

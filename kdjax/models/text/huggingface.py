@@ -24,11 +24,33 @@ ONLY = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "
 def sizes(folder) -> dict:
     """The arguments of `kdjax.models.bert` for the network in a folder: `config.teacher.kwargs = sizes(folder)`.
 
-    Dropout is that of hidden states; config.json has another number for attention weights, usually the same.
+    All but `vocabulary`, which an experiment's tokenizer says: `config.data.tokenizer = folder`. Dropout is that of
+    hidden states; config.json has another number for attention weights, usually the same.
 
     Raises:
       ValueError: there is no config.json, or it describes another kind of network.
     """
+    said = _config(folder)
+    found = {name: said[key] for name, key in FIELDS.items() if name != "vocabulary"}
+    return found | {"dropout": said.get("hidden_dropout_prob", 0.1)}
+
+
+def check(folder, model) -> None:
+    """Raises a ValueError if a BERT is of other sizes than that in a folder; heads, for one, no tensor shows."""
+    if not isinstance(model, Bert):
+        return
+    said = _config(folder)
+    own = {name: getattr(model, name) for name in FIELDS} | {"heads": model.number_of_heads, "hidden": model.between}
+    wrong = [name for name, key in FIELDS.items() if own[name] != said[key]]
+    if wrong:
+        told = ", ".join(f"{name} {said[FIELDS[name]]!r} where the model has {own[name]!r}" for name in wrong)
+        raise ValueError(
+            f"{Path(folder) / 'config.json'}: {told}; its kwargs are {sizes(folder)}, its vocabulary is that of the "
+            "tokenizer beside it"
+        )
+
+
+def _config(folder) -> dict:
     path = Path(folder) / "config.json"
     said = read_description(path, "a network")
     for key, value in ONLY.items():
@@ -36,16 +58,4 @@ def sizes(folder) -> dict:
             raise ValueError(f"{path}: {key} is {said[key]!r}; kdjax.models.bert computes {value!r} alone")
     if missing := [key for key in FIELDS.values() if key not in said]:
         raise ValueError(f"{path}: does not say {', '.join(missing)}")
-    return {name: said[key] for name, key in FIELDS.items()} | {"dropout": said.get("hidden_dropout_prob", 0.1)}
-
-
-def check(folder, model) -> None:
-    """Raises a ValueError if a BERT is of other sizes than that in a folder; heads, for one, no tensor shows."""
-    if not isinstance(model, Bert):
-        return
-    told = {name: value for name, value in sizes(folder).items() if name in FIELDS}
-    own = {name: getattr(model, name) for name in told} | {"heads": model.number_of_heads, "hidden": model.between}
-    wrong = {name: value for name, value in told.items() if own[name] != value}
-    if wrong:
-        listed = ", ".join(f"{name} {value!r} where the model has {own[name]!r}" for name, value in wrong.items())
-        raise ValueError(f"{Path(folder) / 'config.json'}: {listed}; give the model kwargs={told}")
+    return said

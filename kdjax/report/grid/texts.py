@@ -145,6 +145,11 @@ def _markdown(cell: Shown) -> str:
 
 def csv(comparison: Comparison) -> str:
     """A line a cell, full precision, then a line a row over all columns."""
+    return tables.csv(records(comparison))
+
+
+def records(comparison: Comparison) -> list[dict]:
+    """The same as dictionaries; None is unknown."""
     found, key = [], comparison.task.primary.key
     for row in rows(comparison):
         for i, column in enumerate(comparison.columns):
@@ -154,7 +159,7 @@ def csv(comparison: Comparison) -> str:
         cell = Cell(0, 0, average.mean, None, average.difference, rank=average.rank)
         line = {**_line("average", "", row, cell, key), "ari": average.ari, "ari_columns": average.ari_columns or None}
         found.append({key: None if key in ("n", "expected", "best", "tied") else line[key] for key in line})
-    return tables.csv(found)
+    return found
 
 
 PUBLISHED = ("published", "published_std", "published_n", "published_epoch", "published_difference", "published_source")

@@ -2,10 +2,10 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from kdjax.report.plots import canvas, style, subject
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 from kdjax.runs.task import Task
 

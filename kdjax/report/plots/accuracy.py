@@ -1,8 +1,7 @@
 """The last epoch's score by method."""
 
-from matplotlib.figure import Figure
-
 from kdjax.report.plots import canvas, style, subject
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 
 

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from kdjax.report import statistics
 from kdjax.report.plots import style
+from kdjax.report.plots.figure import Figure
 from kdjax.runs.task import Score, Task
 
 # ---- limits

@@ -3,10 +3,10 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import FuncNorm, PowerNorm
-from matplotlib.figure import Figure
 
 from kdjax.report.plots import confusions, style, subject
 from kdjax.report.plots.confusions import Cells
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 
 NUMBERED = 20

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kdjax.report import statistics
 from kdjax.report.plots import canvas, style, subject
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 
 ONE_AXES = 6

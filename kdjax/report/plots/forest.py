@@ -1,11 +1,11 @@
 """The statistic of the table: each method's paired difference to the baseline with its confidence interval."""
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from kdjax.report import statistics
 from kdjax.report.plots import canvas, style, subject
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 from kdjax.runs.task import Score, Task
 

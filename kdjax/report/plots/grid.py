@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kdjax.report import ranks
 from kdjax.report.grid.comparison import Cell, Comparison
 from kdjax.report.plots import canvas, style
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.pictures import save
 from kdjax.runs.task import Score
 

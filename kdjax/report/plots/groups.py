@@ -3,11 +3,11 @@
 import itertools
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kdjax.report import classes
 from kdjax.report.plots import canvas, subject
 from kdjax.report.plots.accuracy import colours
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 from kdjax.runs.task import CLASSIFICATION
 

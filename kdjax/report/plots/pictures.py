@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import matplotlib.style
-from matplotlib.figure import Figure
 
 from kdjax.files import write_bytes
 from kdjax.report.plots import style, subject
@@ -16,6 +15,7 @@ from kdjax.report.plots.ablation import ablation
 from kdjax.report.plots.accuracy import accuracy
 from kdjax.report.plots.confusion import confusion, confusion_difference
 from kdjax.report.plots.curves import curves
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.forest import forest
 from kdjax.report.plots.groups import groups
 from kdjax.report.plots.shots import sets, shots
@@ -52,6 +52,35 @@ def write(
     """
     pictures = _pictures(subject.experiments(runs, runs if shown is None else shown))
     return save(pictures, Path(out), [draw.__name__ for draw in (*PICTURES, shots)], complain)
+
+
+def svgs(
+    runs: list[dict], shown: list[dict] | None = None, complain: Callable[[str], None] | None = None, which=PICTURES
+) -> dict[str, str]:
+    """{a file's name without its ending: its SVG} of the pictures of `which` that apply, drawn as `write` does."""
+    complain, found = _to_stderr if complain is None else complain, {}
+    with matplotlib.style.context(["default", style.RC]):
+        for stem, draw, drawn in _pictures(subject.experiments(runs, runs if shown is None else shown)):
+            if draw in which and (files := _rendered(stem, draw, drawn, complain, ("svg",))):
+                found[stem] = files["svg"].decode()
+    return found
+
+
+def forest_of(runs: list[dict], shown: list[dict] | None = None) -> Figure:
+    """The picture of differences to the baseline, of one experiment.
+
+    Raises:
+      ValueError: the lines are of several experiments, or no method can be compared with the baseline yet.
+    """
+    experiments = subject.experiments(runs, runs if shown is None else shown)
+    if len(experiments) > 1:
+        names = ", ".join(experiment.name for experiment in experiments)
+        raise ValueError(f"a forest is of one experiment, these runs are of {names}")
+    with matplotlib.style.context(["default", style.RC]):
+        figure = forest(experiments[0]) if experiments else None
+    if figure is None:
+        raise ValueError("no method can be compared yet: it takes a finished run of the baseline and of another method")
+    return figure
 
 
 def save(
@@ -104,13 +133,15 @@ def _file_names(names: list[str]) -> list[str]:
     return list(taken.values())
 
 
-def _rendered(stem: str, draw: Callable, drawn, complain: Callable[[str], None]) -> dict[str, bytes]:
+def _rendered(
+    stem: str, draw: Callable, drawn, complain: Callable[[str], None], forms=tuple(FORMATS)
+) -> dict[str, bytes]:
     """{format: a file's content}; empty for a picture that does not apply or cannot be drawn."""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             figure = draw(drawn)
-            files = {} if figure is None else _files(figure)
+            files = {} if figure is None else _files(figure, forms)
         except Exception as error:  # a picture costs neither the table nor the exit status
             complain(f"the picture {stem} cannot be drawn: {type(error).__name__}: {' '.join(str(error).split())}")
             return {}
@@ -119,13 +150,13 @@ def _rendered(stem: str, draw: Callable, drawn, complain: Callable[[str], None])
     return files
 
 
-def _files(figure: Figure) -> dict[str, bytes]:
+def _files(figure: Figure, forms: Iterable[str]) -> dict[str, bytes]:
     figure.draw_without_rendering()  # the layout, once for all formats
     figure.set_layout_engine("none")
     files = {}
-    for form, (metadata, _) in FORMATS.items():
+    for form in forms:
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=form, metadata=metadata)
+        figure.savefig(buffer, format=form, metadata=FORMATS[form][0])
         files[form] = buffer.getvalue()
     return files
 

@@ -4,11 +4,11 @@ import textwrap
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from kdjax.report import table
 from kdjax.report.classes import between
 from kdjax.report.plots import style
+from kdjax.report.plots.figure import Figure
 from kdjax.runs import task as tasks
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import Score, Task

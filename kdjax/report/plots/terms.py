@@ -2,11 +2,11 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from kdjax.report import statistics
 from kdjax.report.plots import canvas, style, subject
 from kdjax.report.plots.curves import BEHIND, FRONT, LOSS, Curve, draw, drawn, every, mean, of_score, series
+from kdjax.report.plots.figure import Figure
 from kdjax.report.plots.subject import Experiment
 
 

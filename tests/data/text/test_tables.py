@@ -141,6 +141,15 @@ def one_group(tmp_path):
 BAD = unknown_column, unknown_split, unknown_class, no_label, nothing_there, no_path, no_train, no_file, one_group
 
 
+def test_bad_bytes_hide_no_other_bad_row(tmp_path):
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(b"text,label\ncaf\xe9,a\n,b\nfine,a\n")
+    with pytest.raises(ValueError, match="2 rows cannot be used") as raised:
+        data.load(config(path))
+    assert "reviews.csv, line 2: byte 0xe9 at place 4 is no UTF-8" in str(raised.value)
+    assert "reviews.csv, line 3: 'text' is empty" in str(raised.value)
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_what_cannot_be_is_said_with_its_field(case, tmp_path):
     given, message = case(tmp_path)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdjax.data.text import tokenizers
@@ -38,6 +38,7 @@ def test_what_a_row_looks_like():
 WORDS = st.lists(st.sampled_from(["a", "lamp", "red", "table", "other"]), max_size=12).map(" ".join)
 
 
+@settings(deadline=None, max_examples=60)
 @given(first=WORDS, second=st.none() | WORDS, longest=st.integers(8, 16))
 def test_what_is_cut_is_the_end_of_the_longer_text(first, second, longest):
     learned = tokenizers.learn("words", TEXTS, 1, 0)
