@@ -55,9 +55,23 @@ def _explained(error: Exception, command: str) -> tuple[str, int]:
     return f"unexpected {type(error).__name__}: {error} ({PROGRAM} --debug {command} ... shows where)", 1
 
 
+EXAMPLES = """examples:
+  kdjax run --config=digits                            twelve methods on handwritten digits, in two minutes
+  kdjax run --config=digits --only=student,kd --seeds=0-2 --config.epochs=10 --config.experiment=quick
+  kdjax table runs/digits --out=results/digits         table.md, .csv, .tex and pictures
+  kdjax report runs/digits --out=report.html           all of it as one file
+  kdjax check my_losses.cosine                         does a loss of your own keep the contract?
+  kdjax export runs/digits/kd/seed0 student.onnx       a file that ships
+kdjax COMMAND --help has the options of each."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
+        prog=PROGRAM,
+        description="Compare knowledge-distillation methods.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")

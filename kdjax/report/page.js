@@ -20,8 +20,8 @@ for (const table of document.querySelectorAll("table")) {
     button.append(...cell.childNodes);
     cell.append(button);
     button.addEventListener("click", () => {
-      const descending = cell.getAttribute("aria-sort") === (column ? null : "ascending") ||
-        cell.getAttribute("aria-sort") === "ascending";
+      const now = cell.getAttribute("aria-sort");
+      const descending = now ? now === "ascending" : column > 0; // of numbers the largest first
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
       cell.setAttribute("aria-sort", descending ? "descending" : "ascending");
       sort(table, column, descending);
