@@ -375,3 +375,27 @@ def test_tables_are_made_without_jax(finished, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "simkd" in done.stdout
+
+
+def test_help_has_examples_that_are_commands(kdjax, capsys):
+    status, out, _ = kdjax("--help")
+    assert status == 0
+    examples = [line.split()[1] for line in out.splitlines() if line.startswith("  kdjax ")]
+    assert {"run", "table", "report", "export"} <= set(examples)
+    for command in set(examples):
+        assert kdjax(command, "--help")[0] == 0
+
+
+def test_a_config_that_comes_with_kdjax_is_found_anywhere(tmp_path, monkeypatch):
+    from kdjax.config.overrides import load_config, shipped
+
+    monkeypatch.chdir(tmp_path)
+    assert {"digits", "cifar10", "ablations/weight"} <= set(shipped())
+    assert load_config("digits", ["--config.epochs=2"]).epochs == 2
+    assert load_config("ablations/weight", []).experiment == "weight"
+    assert load_config("digits_fewshot:shots=20", []).data.shots == 20
+    with pytest.raises(ValueError, match="did you mean 'digits'"):
+        load_config("digit", [])
+    (tmp_path / "digits").write_text("1/0")  # a file of one's own is meant first
+    with pytest.raises(ValueError):
+        load_config("digits", [])

@@ -50,6 +50,10 @@ HERE = {  # command -> what makes it quick
     "kdjax explain runs/digits kd": PLAIN,
     "kdjax choose runs/digits --keep=0.95": PLAIN,
     "kdjax status runs/digits": PLAIN,
+    "kdjax report runs/digits --out=report.html": PLAIN,
+    "kdjax diff runs/digits runs/quick": PLAIN,
+    "kdjax clean runs --keep=last --dry-run": PLAIN,
+    "kdjax cite runs/digits": PLAIN,
     "kdjax export runs/digits/kd/seed0 student.safetensors": PLAIN,
     "kdjax run --config=configs/digits.py --config.experiment=again --config.teacher.weights=student.safetensors "
     "--config.teacher.kwargs.widths=4,8,16": [*QUICK, "--only=student,kd"],
@@ -67,6 +71,7 @@ HERE = {  # command -> what makes it quick
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/report/test_grid.py",
     "scripts/demo": "installs",
+    "kdjax track runs/digits --to=tensorboard:logs": "tests/report/test_track.py",
     "scripts/test": "installs",
     "pip install -e '.[export]'": "installs",
     "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/report/test_plots_drawn.py",

@@ -25,7 +25,8 @@ def load_config(file_and_arg: str, *fields: str) -> ConfigDict:
     """The config of a file as `kdjax run` reads it: load_config("configs/digits.py", "epochs=3").
 
     Args:
-      file_and_arg: the file, with an argument of its get_config after a colon: "configs/cifar10.py:teacher=resnet56".
+      file_and_arg: the file, or the name of one that comes with kdjax, "digits", with an argument of its get_config
+        after a colon: "configs/cifar10.py:teacher=resnet56".
       fields: what is changed, as after --config. on the command line.
 
     Raises:

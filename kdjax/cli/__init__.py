@@ -7,7 +7,7 @@ import signal
 import sys
 
 from kdjax.arguments import PROGRAM, difference, names
-from kdjax.cli import run
+from kdjax.cli import cite, clean, diff, report, run, track
 from kdjax.cli.run import print_table
 from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
@@ -55,9 +55,23 @@ def _explained(error: Exception, command: str) -> tuple[str, int]:
     return f"unexpected {type(error).__name__}: {error} ({PROGRAM} --debug {command} ... shows where)", 1
 
 
+EXAMPLES = """examples:
+  kdjax run --config=digits                            twelve methods on handwritten digits, in two minutes
+  kdjax run --config=digits --only=student,kd --seeds=0-2 --config.epochs=10 --config.experiment=quick
+  kdjax table runs/digits --out=results/digits         table.md, .csv, .tex and pictures
+  kdjax report runs/digits --out=report.html           all of it as one file
+  kdjax check my_losses.cosine                         does a loss of your own keep the contract?
+  kdjax export runs/digits/kd/seed0 student.onnx       a file that ships
+kdjax COMMAND --help has the options of each."""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description="Compare knowledge-distillation methods.", allow_abbrev=False
+        prog=PROGRAM,
+        description="Compare knowledge-distillation methods.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
@@ -95,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
     sub.add_argument("--task", choices=("classification", "regression"), default="classification")
     _add_cost(command)
+    for part in (report, diff, clean, track, cite):
+        part.add(command)
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")

@@ -16,7 +16,11 @@ def add(command) -> None:
         "train what is missing of an experiment and print its table",
         usage="kdjax run [--config=]FILE[:key=value,...] [--config.field=value ...] [options]",
     )
-    sub.add_argument("--config", default="", help="a Python file with get_config(), configs/digits.py")
+    sub.add_argument(
+        "--config",
+        default="",
+        help="a Python file with get_config(), configs/digits.py, or one that is installed, digits",
+    )
     sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--pairs", default="", help="of config.pairs those to run, a,b; all when left out")
     sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")

@@ -1,6 +1,7 @@
 """The arguments of `kdjax run` that make its config: a file with its own argument, fields set by --config.<field>."""
 
 import difflib
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -70,19 +71,42 @@ def load_config(file_and_arg: str, overrides: list[str]) -> ConfigDict:
     """
     from ml_collections.config_flags import config_flags
 
-    path = Path(file_and_arg.partition(":")[0])
+    name, colon, arg = file_and_arg.partition(":")
+    path = Path(name)
     if not path.is_file():
-        raise ValueError(f"--config: there is no file {str(path)!r}{_nearest_file(path)}")
+        path = shipped().get(name)
+    if path is None:
+        raise ValueError(f"--config: there is no file {name!r}{_nearest_file(Path(name))}")
     for folder in list(path.resolve().parents)[:2]:  # configs/ablations/x.py may import from configs/
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     sys.modules.pop("config_config", None)  # where config_flags loads the file: what an earlier one defined stays there
-    config = _flag(config_flags.DEFINE_config_file, [f"--config={file_and_arg}"])
+    config = _flag(config_flags.DEFINE_config_file, [f"--config={path}{colon}{arg}"])
     if not isinstance(config, ConfigDict):
         raise ValueError(f"a config is a ConfigDict, kdjax.config.default() with some fields changed; got {config!r}")
     for role in ("teacher", "student"):
         _without_the_old_arguments(config, role, overrides)
     return _flag(config_flags.DEFINE_config_dict, overrides, config)
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the configs that come with kdjax: "digits", "ablations/weight".
+
+    They lie beside the package in a checkout, elsewhere where the installation has put them.
+    """
+    beside = Path(configs.__file__).resolve().parents[2] / "configs"
+    if (beside / "digits.py").is_file():
+        return {str(file.relative_to(beside).with_suffix("")): file for file in sorted(beside.rglob("*.py"))}
+    try:
+        files = importlib.metadata.files("kdjax") or ()
+    except importlib.metadata.PackageNotFoundError:
+        files = ()
+    own = [(str(file).partition(SHARED)[2], file) for file in files if SHARED in str(file) and file.suffix == ".py"]
+    return {name.removesuffix(".py"): Path(file.locate()).resolve() for name, file in sorted(own)}
+
+
+SHARED = "share/kdjax/configs/"
+"""Where pyproject.toml has the configs installed, below the environment."""
 
 
 def _flag(define, arguments: list[str], *default) -> ConfigDict:
@@ -137,9 +161,9 @@ def _pairs(overrides: list[str]):
 
 
 def _nearest_file(path: Path) -> str:
-    """The config file that a missing one may have been meant for: beside it, or in configs/."""
+    """The config that a missing one may have been meant for: beside it, in configs/, or one that comes with kdjax."""
     folders = dict.fromkeys([path.parent, Path("configs")])
     files = [str(file) for folder in folders for file in sorted(folder.glob("*.py"))]
-    names = {Path(file).name: file for file in reversed(files)}
+    names = {name: name for name in shipped()} | {Path(file).name: file for file in reversed(files)}
     close = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean {names[close[0]]!r}?" if close else ""

@@ -58,9 +58,8 @@ class Run:
         Raises:
           ValueError: the directory holds a run of another config, or one begun under other flags of XLA.
         """
-        for leftover in self.path.iterdir() if self.path.is_dir() else ():
-            if _TEMPORARY.fullmatch(leftover.name):
-                leftover.unlink()
+        for leftover in leftovers(self.path):
+            leftover.unlink()
         begun = self.history() or (self.path / "config.json").exists()
         if self.config() is None and checkpoint is not None:
             say(f"{self.path}: config.json is missing or damaged; the copy in checkpoint {checkpoint.name} is used")
@@ -152,6 +151,11 @@ class Run:
                 break
             rows.append(row)
         return rows
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What a process that was killed has left half written in a run's directory, beside its checkpoints."""
+    return [each for each in path.iterdir() if _TEMPORARY.fullmatch(each.name)] if path.is_dir() else []
 
 
 def _compared(config: dict) -> dict:

@@ -72,7 +72,7 @@ def save(directory: Path, number: int, tree, files: dict[str, bytes], keep: int 
             _write(folder / part, tree, files)
         (directory / part).rename(directory / str(number))
     finally:
-        for leftover in _unfinished(directory):  # a full disk is not filled further
+        for leftover in unfinished(directory):  # a full disk is not filled further
             if leftover.name.startswith(part):
                 shutil.rmtree(leftover, ignore_errors=True)
     for old in numbers(directory)[:-keep]:
@@ -164,7 +164,7 @@ def _own(path: Path) -> bool:
     return any((path / name).exists() for name in (SUMS, "_METADATA", "_CHECKPOINT_METADATA"))
 
 
-def _unfinished(directory: Path) -> list[Path]:
+def unfinished(directory: Path) -> list[Path]:
     """What `save` has left half written: Orbax adds to the name while it writes."""
     return [path for path in directory.iterdir() if _UNFINISHED.fullmatch(path.name) and path.is_dir()]
 
@@ -172,7 +172,7 @@ def _unfinished(directory: Path) -> list[Path]:
 def newest(directory: Path, say: Callable[[str], None]) -> int | None:
     """The newest whole checkpoint, or None; what is damaged or half written is removed, and `say` told of damage."""
     directory = Path(directory)
-    for leftover in _unfinished(directory) if directory.is_dir() else ():
+    for leftover in unfinished(directory) if directory.is_dir() else ():
         shutil.rmtree(leftover)
     for number in reversed(numbers(directory)):
         problem = damage(directory / str(number))

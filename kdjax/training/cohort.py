@@ -140,7 +140,7 @@ class Cohort:
             if learner.step == 0 and epoch == 0 > learner.program.first_epoch:
                 self._next_stage(learner)
             for _, taken, batch in self.feed.calls(epoch, learner.step):
-                outputs = self.teach(self.teacher_variables, batch["input"])
+                batch, outputs = taught(self.teach, self.teacher_variables, batch)
                 self._advance(learner, taken, {place: place.take((batch, outputs))}, constants)
                 yield batch, outputs
             learner.epoch, learner.step, learner.losses = epoch + 1, 0, []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from kdjax.files import write_text
 from kdjax.report.grid import tex, texts
+from kdjax.report.grid.columns import check as check
+from kdjax.report.grid.columns import column as column
 from kdjax.report.grid.columns import read as read
 from kdjax.report.grid.comparison import Comparison as Comparison
 from kdjax.report.grid.comparison import compare as compare
