@@ -369,7 +369,7 @@ def main(args) -> None:
         write(choice, args.out)
     console = Console(highlight=False)
     head, *lines = table(choice)
-    console.print(tables.terminal(head, lines))
+    console.print(tables.terminal(head, lines, wrapped=True))
     for note in notes(choice):
         console.print(Text(clean(note), "dim"))
     console.print(Text(clean(verdict(choice)), "bold"))
