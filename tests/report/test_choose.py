@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from scipy import stats
 
 from kdjax.report import choose
-from kdjax.report.choose import Wanted
+from kdjax.report.choose import Wanted, candidates
+from kdjax.report.choose.case import Candidate
 from kdjax.report.plots import front
 from tests.fabricated import LOWER, fabricate, regress, set_top1
 from tests.report.test_table import MODEL, experiment, tiny_runs, write_runs
@@ -43,10 +45,10 @@ def test_the_bound_keeps_its_error_rate_by_simulation():
     """Of students that keep exactly 95 %, one of twenty is said to keep more."""
     rng, trials = np.random.default_rng(4), 4000
     values = rng.normal(0.95, 0.01, (trials, 5))
-    passed = sum(choose.lower_bound(row.mean(), row.std(ddof=1), 5) >= 0.95 for row in values)
+    passed = sum(candidates.lower_bound(row.mean(), row.std(ddof=1), 5) >= 0.95 for row in values)
     low, high = stats.binom.ppf([0.001, 0.999], trials, 0.05)
     assert low <= passed <= high
-    assert choose.lower_bound(0.9, None, 1) is None
+    assert candidates.lower_bound(0.9, None, 1) is None
 
 
 def test_less_is_better(tmp_path):
@@ -63,19 +65,19 @@ def test_less_is_better(tmp_path):
 
 def test_the_front_is_what_nothing_beats():
     rng = np.random.default_rng(6)
-    blank = choose.Candidate("x", "a", "a", "int8", (), 3, 0, 0.1, 0, 0, 0, 0, "runs/x")
+    blank = Candidate("x", "a", "a", "int8", (), 3, 0, 0.1, 0, 0, 0, 0, "runs/x")
     made = [
-        choose.replace(blank, mean=float(m), bytes=float(b), ms=float(t), flops=float(f))
+        replace(blank, mean=float(m), bytes=float(b), ms=float(t), flops=float(f))
         for m, b, t, f in rng.integers(0, 4, (30, 4))
     ]
     cost = lambda each: (-each.mean, each.bytes, each.ms, each.flops)  # noqa: E731
-    for each in choose._front(made, True):
+    for each in candidates._front(made, True):
         beaten = any(
             all(a <= b for a, b in zip(cost(other), cost(each), strict=True)) and cost(other) != cost(each)
             for other in made
         )
         assert each.front != beaten
-    unknown = choose._front([choose.replace(blank, ms=None, mean=1.0), choose.replace(blank, ms=5.0, mean=1.0)], True)
+    unknown = candidates._front([replace(blank, ms=None, mean=1.0), replace(blank, ms=5.0, mean=1.0)], True)
     assert [each.front for each in unknown] == [False, True]
 
 
@@ -150,9 +152,9 @@ def test_everything_is_written_and_printed(tmp_path, kdjax):
 def test_the_picture_has_a_panel_for_every_known_cost(tmp_path):
     made = choose.choose([runs(tmp_path)], Wanted(0.85, {"bytes": 5000.0}))
     assert [axes.get_xlabel() for axes in front.front(made).axes] == ["KB", "ms", "MFLOPs"]
-    bare = choose.replace(made, candidates=[choose.replace(each, ms=None, flops=None) for each in made.candidates])
+    bare = replace(made, candidates=[replace(each, ms=None, flops=None) for each in made.candidates])
     assert [axes.get_xlabel() for axes in front.front(bare).axes if axes.get_visible()] == ["KB"]
-    assert front.front(choose.replace(made, candidates=[])) is None
+    assert front.front(replace(made, candidates=[])) is None
 
 
 @pytest.mark.parametrize(

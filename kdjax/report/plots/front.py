@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy import special
 
-from kdjax.report.choose import COSTS, NETWORK, Candidate, Choice, common
+from kdjax.report.choose.case import COSTS, NETWORK, Candidate, Choice, common
 from kdjax.report.plots import canvas, style
 from kdjax.report.plots.pictures import save
 from kdjax.report.statistics import CONFIDENCE
