@@ -115,17 +115,21 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
     sub.add_argument("--format", default="", help="onnx, stablehlo or safetensors (default: as the target's name ends)")
+    _add_predict(command)
+    sub = command("sizes", _sizes, "export runs in float and int8, measure accuracy, bytes, FLOPs and time")
+    sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
+    sub.add_argument("--out", help="write sizes.md and sizes.csv here")
+    sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
+    return parser
+
+
+def _add_predict(command) -> None:
     sub = command("predict", _predict, "name the classes of images by an exported model")
     sub.add_argument("model", help="an exported .onnx, .stablehlo or .safetensors file")
     sub.add_argument("images", nargs="+", help="JPEG and PNG files, and folders of them")
     sub.add_argument("--top", type=int, default=3, help="classes to print for each image (default: 3)")
     sub.add_argument("--batch-size", type=int, default=32, help="images predicted at once (default: 32)")
     sub.add_argument("--json", action="store_true", help="print a JSON object for each image")
-    sub = command("sizes", _sizes, "export runs in float and int8, measure accuracy, bytes, FLOPs and time")
-    sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
-    sub.add_argument("--out", help="write sizes.md and sizes.csv here")
-    sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
-    return parser
 
 
 def _add_cost(command) -> None:
