@@ -79,8 +79,9 @@ def test_a_run_keeps_its_tokenizer(whole):
     assert result["train_examples"] == 280
 
 
-def test_what_is_computed_does_not_depend_on_how_it_is_executed(whole, tmp_path):
-    directory, _ = run(config(), tmp_path, steps_per_call=16, eval_batch_size=7)
+@pytest.mark.parametrize("fields", [{"steps_per_call": 16, "eval_batch_size": 7}, {"devices": "batch"}], ids=str)
+def test_what_is_computed_does_not_depend_on_how_it_is_executed(whole, tmp_path, fields):
+    directory, _ = run(config(), tmp_path, **fields)
     for ours, theirs in zip(history(directory), history(whole), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
