@@ -35,6 +35,8 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
     "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
+    "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
+    "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
