@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from kdjax import confusion as counts
+from kdjax import confusion as cells
+from kdjax.runs.task import example
 
 GROUPS = ("few", "medium", "many")
 """The thirds of the classes by their number of labelled training images."""
@@ -23,12 +24,12 @@ def confusion(result: dict) -> np.ndarray:
 
 def totals(result: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """([K] test images of each class, [K] predictions of it, [K] right ones)."""
-    return counts.totals(result["last"]["confusion"], len(result["classes"]))
+    return cells.totals(result["last"]["confusion"], len(result["classes"]))
 
 
 def class_scores(result: dict) -> dict[str, np.ndarray]:
     """{"recall", "precision", "f1"}: [K] fractions on the test split; nan for classes without test images."""
-    return counts.class_scores(result["last"]["confusion"], len(result["classes"]))
+    return cells.class_scores(result["last"]["confusion"], len(result["classes"]))
 
 
 def uneven(result: dict) -> bool:
@@ -52,12 +53,12 @@ def group_accuracy(result: dict, number: int) -> float:
 def group_sizes(results: list[dict], number: int) -> str:
     """Training images of a group's classes and how many classes these are, over all results: "16 to 24, 27"."""
     members = [np.array(result["train_counts"])[group(result) == number] for result in results]
-    images = np.concatenate(members)
-    if not len(images):
+    counts = np.concatenate(members)
+    if not len(counts):
         return "no class"
     sizes = [len(member) for member in members]
-    image, class_ = ("image" if max(images) == 1 else "images"), ("class" if max(sizes) == 1 else "classes")
-    return f"{between(images)} {image}, {between(sizes)} {class_}"
+    one, class_ = example(results), ("class" if max(sizes) == 1 else "classes")
+    return f"{between(counts)} {one if max(counts) == 1 else f'{one}s'}, {between(sizes)} {class_}"
 
 
 def between(numbers) -> str:
