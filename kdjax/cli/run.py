@@ -53,11 +53,7 @@ def _run(args, rest) -> int:
     from kdjax.config.fields import resolve
     from kdjax.report import table
 
-    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
-    file, overrides, given = split(rest, options)
-    if bool(file) == bool(args.config):
-        raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
-    config = load_config(file or args.config, overrides)
+    config, given = given_config(args, rest)
     chosen = (config, args.out, names(args.only), integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
@@ -87,6 +83,15 @@ def _run(args, rest) -> int:
         lines = table.gather(directory)
         print_table(lines, _asked(lines, *chosen[2:]))
     return status
+
+
+def given_config(args, rest) -> tuple:
+    """(the config that the arguments name, options of a launcher among those that were not parsed)."""
+    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
+    file, overrides, given = split(rest, options)
+    if bool(file) == bool(args.config):
+        raise ValueError(f"give one config, kdjax {args.command} configs/digits.py" if file else NO_CONFIG)
+    return load_config(file or args.config, overrides), given
 
 
 def _train(args, config, chosen, given, several: bool, asked):

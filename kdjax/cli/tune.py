@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from kdjax.arguments import integers, names
-from kdjax.cli.run import until_stopped
-from kdjax.config.overrides import load_config
+from kdjax.cli.run import given_config, until_stopped
 
 ABOUT = """\
 Gives every method the same number of trials, the student alone included, and chooses on the validation split.
@@ -25,8 +24,8 @@ beside the picture of the best of k trials; the test split says nothing to it.
 def add(command) -> None:
     sub = command("tune", _tune, "choose hyperparameters: as many trials for every method, on the validation split")
     sub.description, sub.formatter_class = ABOUT, argparse.RawDescriptionHelpFormatter
-    sub.usage = "kdjax tune --config=FILE[:key=value,...] [--config.field=value ...] [options]"
-    sub.add_argument("--config", required=True, help="as for kdjax run; it needs a validation split")
+    sub.usage = "kdjax tune [--config=]FILE[:key=value,...] [--config.field=value ...] [options]"
+    sub.add_argument("--config", default="", help="as for kdjax run; it needs a validation split")
     sub.add_argument("--trials", type=int, default=16, help="of each method (default: 16)")
     sub.add_argument("--only", default="", help="methods to tune, student,kd; all when left out")
     sub.add_argument("--seeds", default="1000-1001", help="of every trial, none of the config's (default: 1000-1001)")
@@ -40,14 +39,13 @@ def _tune(args, rest) -> int:
     from kdjax.config.fields import resolve
     from kdjax.experiment import tune
 
-    overrides = [part for part in rest if part.startswith("--config.")]
-    if other := [part for part in rest if part not in overrides]:
-        raise ValueError(f"unknown argument {other[0]}; a field of the config is set by --config.field=value")
-    config = load_config(args.config, overrides)
+    config, given = given_config(args, rest)
+    if given:
+        raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax tune trains here")
     processes.join("", 0, -1, resolve(config).execution.devices)
     chosen = (config, args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only))
     status, file = until_stopped(args.command_line, lambda asked: (0, tune.run(*chosen, stop_signal=asked)))
-    if file is not None:
+    if file is not None and processes.first():
         _show(file, tune.read(file))
     return status
 

@@ -23,6 +23,7 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.tasks.task import Task
+from kdjax.training import processes
 
 SEEDS = (1000, 1001)
 """Of trials, unless others are given: far from those that comparisons begin with."""
@@ -58,7 +59,7 @@ def run(
         raise ValueError("trials are chosen on a validation split, and there is none: set config.data.validation=0.1")
     directory = runner.run(taught(config, made, root, stop_signal, display), root, (), (), display, stop_signal)
     chosen = choose(config, directory, trials, seeds, only)
-    write_json(directory / "tuned.json", chosen)
+    processes.from_first(lambda: write_json(directory / "tuned.json", chosen))
     return directory / "tuned.json"
 
 
