@@ -11,7 +11,7 @@ from kdjax.runs.task import Task
 def paragraph(shared: dict, task: Task) -> list[tuple[str, str]]:
     """How hyperparameters were chosen, of rows that kdjax run --tuned has trained; [] for others."""
     tuned = shared.get("tuned") or {}
-    if not tuned:
+    if not tuned.get("trials") or not tuned.get("seeds"):
         return []
     seeds, best = tuned["seeds"], "highest" if task.higher_is_better else "lowest"
     text = (

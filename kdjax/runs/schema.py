@@ -188,6 +188,7 @@ CONFIG = {
         "milestones": [NUMBER],
         "kwargs": {},
     },
+    "tuned": {"trials": int, "seeds": [int]},
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
     "identity": IDENTITY,
 }
