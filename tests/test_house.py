@@ -10,12 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = sorted((ROOT / "kdjax").rglob("*.py"))
 ORDER = (
-    *("types", "find", "streams", "cores", "files", "tables", "typed"),
+    *("types", "find", "streams", "cores", "files", "tables", "typed", "confusion"),
     *("losses", "models", "tasks", "data", "training", "config", "runs", "experiment", "ship"),
     *("signals", "arguments", "api", "cli"),
 )
 """Each knows those before it and none after it; `report` stands apart: see REPORT."""
 REPORT = {
+    "confusion",
     "find",
     "files",
     "tables",

@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 
+from kdjax import confusion as cells
+from kdjax.runs.task import example
+
 GROUPS = ("few", "medium", "many")
 """The thirds of the classes by their number of labelled training images."""
 
@@ -20,29 +23,13 @@ def confusion(result: dict) -> np.ndarray:
 
 
 def totals(result: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """([K] test images of each class, [K] predictions of it, [K] right ones), from the cells of the confusion alone.
-
-    A matrix of 10,000 classes would take 800 MB, its cells are at most as many as the test images.
-    """
-    true, predicted, count = np.array(result["last"]["confusion"], np.int64).reshape(-1, 3).T
-    size, right = len(result["classes"]), true == predicted
-    summed = [(true, count), (predicted, count), (true[right], count[right])]
-    return tuple(np.bincount(place, number, size).astype(np.int64) for place, number in summed)
+    """([K] test images of each class, [K] predictions of it, [K] right ones)."""
+    return cells.totals(result["last"]["confusion"], len(result["classes"]))
 
 
 def class_scores(result: dict) -> dict[str, np.ndarray]:
-    """{"recall", "precision", "f1"}: [K] fractions on the test split; nan for classes without test images.
-
-    A class that is never predicted has precision and F1 of 0, as in the macro averages of kdjax.tasks.classification.
-    """
-    true, predicted, hits = totals(result)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = {
-            "recall": hits / true,
-            "precision": np.where(predicted > 0, hits / predicted, 0.0),
-            "f1": 2 * hits / (true + predicted),
-        }
-    return {name: np.where(true > 0, values, math.nan) for name, values in found.items()}
+    """{"recall", "precision", "f1"}: [K] fractions on the test split; nan for classes without test images."""
+    return cells.class_scores(result["last"]["confusion"], len(result["classes"]))
 
 
 def uneven(result: dict) -> bool:
@@ -66,12 +53,12 @@ def group_accuracy(result: dict, number: int) -> float:
 def group_sizes(results: list[dict], number: int) -> str:
     """Training images of a group's classes and how many classes these are, over all results: "16 to 24, 27"."""
     members = [np.array(result["train_counts"])[group(result) == number] for result in results]
-    images = np.concatenate(members)
-    if not len(images):
+    counts = np.concatenate(members)
+    if not len(counts):
         return "no class"
     sizes = [len(member) for member in members]
-    image, class_ = ("image" if max(images) == 1 else "images"), ("class" if max(sizes) == 1 else "classes")
-    return f"{between(images)} {image}, {between(sizes)} {class_}"
+    one, class_ = example(results), ("class" if max(sizes) == 1 else "classes")
+    return f"{between(counts)} {one if max(counts) == 1 else f'{one}s'}, {between(sizes)} {class_}"
 
 
 def between(numbers) -> str:

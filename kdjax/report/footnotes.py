@@ -6,6 +6,7 @@ from kdjax.report.deviations import objective
 from kdjax.report.statistics import summary
 from kdjax.report.wording import counted, last_parts, listed, setting, with_settings
 from kdjax.runs import caution, identity
+from kdjax.runs import task as tasks
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import TOP1, Task
@@ -27,10 +28,8 @@ def shared_config(lines: list[dict]) -> dict:
 
 
 def example(lines: list[dict]) -> str:
-    """What an input is called: image, as all were before results had tasks, or example."""
-    results = [line["result"] for line in lines if line["result"]]
-    images = not results or any(result.get("image_shape") or "task" not in result for result in results)
-    return "image" if images else "example"
+    """What an input is called, see kdjax.runs.task.example."""
+    return tasks.example([line["result"] for line in lines if line["result"]])
 
 
 def spec_of(line: dict) -> dict:
@@ -118,7 +117,7 @@ def _differs(own: list[dict], other_weights: bool) -> list[str]:
         found.append(f"Its network is {with_settings(network.get('model', ''), network.get('kwargs') or {})}{begun}.")
     found += _trained_beside(own)
     if spec.get("data"):
-        found.append(_view(spec["data"]))
+        found.append(_view(spec["data"], example(own)))
     if spec.get("first_stage"):
         found.append(_first_stage(spec["first_stage"]))
     if spec.get("teacher"):
@@ -147,10 +146,10 @@ def _trained_beside(own: list[dict]) -> list[str]:
     return []
 
 
-def _view(view: dict) -> str:
+def _view(view: dict, noun: str) -> str:
     parts = []
     if "unlabelled" in view:
-        parts.append(f"{'sees' if view['unlabelled'] else 'does not see'} the training images without labels")
+        parts.append(f"{'sees' if view['unlabelled'] else 'does not see'} the training {noun}s without labels")
     if view.get("augment"):
         names = [with_settings(name, hyper or {}) for name, hyper in view["augment"].items()]
         parts.append(f"has {listed(names)} besides the others' augmentation, or in place of what has the same name")

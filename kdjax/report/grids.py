@@ -169,7 +169,8 @@ def groups(found: list[Experiment]) -> Grid:
             sizes.setdefault(experiment.name, results)
     first = next(iter(sizes.values()), [])
     header = [f"{g}: {classes.group_sizes(first, i)}" if len(sizes) == 1 else g for i, g in enumerate(classes.GROUPS)]
-    return Grid(["classes by training images", *header], rows)
+    one = footnotes.example([line for experiment in found for line in experiment.lines])
+    return Grid([f"classes by training {one}s", *header], rows)
 
 
 def _group(results: list[dict], number: int) -> str:

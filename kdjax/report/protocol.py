@@ -51,7 +51,7 @@ def _data(shared: dict, students: list[dict]) -> str:
     sizes += [span(train, f"labelled training {noun}")] if train else []
     sizes.append(_validation(spec, results))
     sizes += [span(tests, f"test {noun}")] if tests else []
-    return f"{name}: {', '.join(sizes)}.{_part(spec, noun)}{_few(spec)}"
+    return f"{name}: {', '.join(sizes)}.{_part(spec, noun)}{_few(spec, noun)}"
 
 
 def _counted(students: list[dict], split: str) -> set[int]:
@@ -79,16 +79,16 @@ def _part(spec: dict, noun: str) -> str:
     return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used."
 
 
-def _few(spec: dict) -> str:
-    """Which of the training images students see with a label, if not all."""
+def _few(spec: dict, noun: str) -> str:
+    """Which of the training examples students see with a label, if not all."""
     shots, imbalance = spec.get("shots"), spec.get("imbalance")
     if not shots and not imbalance:
         return ""
-    text = f" Students see {counted(shots, 'labelled image')} a class." if shots else ""
+    text = f" Students see {counted(shots, f'labelled {noun}')} a class." if shots else ""
     if imbalance:
-        largest = f" from {counted(shots, 'labelled image')} of the largest class on" if shots else ""
+        largest = f" from {counted(shots, f'labelled {noun}')} of the largest class on" if shots else ""
         text = f" Students see a long tail{largest}, {imbalance:g} to 1 among classes of one size."
-    return text + (" The other training images are used without labels." if spec.get("unlabelled") else "")
+    return text + (f" The other training {noun}s are used without labels." if spec.get("unlabelled") else "")
 
 
 def _training(shared: dict, students: list[dict]) -> str:
@@ -223,7 +223,9 @@ def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns
         return f"{text}; no run is finished."
     sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
     sentences.append(_detectable(shared, experiment, columns))
-    return _joined([*sentences, _chosen(shared, results, experiment, columns), *_means(columns, task)])
+    return _joined(
+        [*sentences, _chosen(shared, results, experiment, columns), *_means(columns, task, example(experiment.lines))]
+    )
 
 
 def _over(students: list[dict]) -> str:
@@ -296,20 +298,20 @@ def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) 
     return f"Best epoch: test {task.primary.title} at {where}."
 
 
-def _means(columns, task: Task) -> list[str]:
+def _means(columns, task: Task, noun: str) -> list[str]:
     """What the columns of other scores are, those of classification first."""
     shown = [score for score in task.columns if score.header in columns]
     known = [score for score in shown if score in CLASSIFICATION.columns and task.name == CLASSIFICATION.name]
     own = [score for score in shown if score not in known]
     told = f"{listed(score.measured for score in own)}: means over seeds at the last epoch." if own else ""
-    return [_of_classes([score.title for score in known]), told]
+    return [_of_classes([score.title for score in known], noun), told]
 
 
-def _of_classes(names: list[str]) -> str:
+def _of_classes(names: list[str], noun: str) -> str:
     macro = [name for name in names if name != "agreement"]
     parts = [f"{listed(macro)} {'are macro averages' if len(macro) > 1 else 'is the macro average'}"] if macro else []
     if "agreement" in names:
-        parts.append("agreement is the share of test images on which a student and its teacher name the same class")
+        parts.append(f"agreement is the share of test {noun}s on which a student and its teacher name the same class")
     text = f"{', '.join(parts)}; means over seeds, in percent, at the last epoch."
     return text[0].upper() + text[1:] if parts else ""
 

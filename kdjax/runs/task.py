@@ -109,6 +109,12 @@ def of(result: dict) -> Task:
     return Task(told["name"], primary, told["higher_is_better"], others, unshown)
 
 
+def example(results: list[dict]) -> str:
+    """What an input is called: image, as all were before results had tasks, or example."""
+    images = not results or any(result.get("image_shape") or "task" not in result for result in results)
+    return "image" if images else "example"
+
+
 def common(lines: Iterable[dict]) -> Task:
     """The task of lines of runs.jsonl, with the columns of all; classification where none has a result.
 

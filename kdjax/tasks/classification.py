@@ -4,6 +4,7 @@ import unicodedata
 
 import numpy as np
 
+from kdjax import confusion
 from kdjax.tasks.task import Task
 
 BINS = 15
@@ -33,23 +34,18 @@ def report(logits: np.ndarray, labels: np.ndarray, teacher_logits: np.ndarray | 
       equal width; agreement, the share of examples on which teacher and student name the same class (None without a
       teacher); confusion [[true class, predicted class, examples], ...] without zeros. Shares are in 0..1.
     """
-    from sklearn.metrics import precision_recall_fscore_support  # slow to import
-
     predicted = logits.argmax(-1)
-    present = np.unique(labels)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=present, average="macro", zero_division=0.0
-    )
+    cells = confusion.cells(labels, predicted)
+    of_classes = confusion.class_scores(cells, logits.shape[-1])
+    averages = {name: float(np.mean(values[~np.isnan(values)])) for name, values in of_classes.items()}
     nll, confidence = _likelihoods(logits, labels)
     return {
         "top1": float(np.mean(predicted == labels)),
         "nll": float(np.mean(nll)),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+        **{name: averages[name] for name in ("precision", "recall", "f1")},
         "ece": calibration_error(confidence, predicted == labels),
         "agreement": None if teacher_logits is None else float(np.mean(agreement(logits, teacher_logits, labels))),
-        "confusion": confusion(labels, predicted),
+        "confusion": cells,
     }
 
 
@@ -76,12 +72,6 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(confidence))
-
-
-def confusion(labels: np.ndarray, predicted: np.ndarray) -> list[list[int]]:
-    """[[true class, predicted class, examples], ...], sorted, without zeros."""
-    pairs, examples = np.unique(np.stack([labels, predicted]), axis=1, return_counts=True)
-    return [[int(t), int(p), int(n)] for (t, p), n in zip(pairs.T, examples, strict=True)]
 
 
 def agreement(student: np.ndarray, teacher: np.ndarray, target) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax import experiment
+from kdjax import experiment, models
 from kdjax.config import default
 from kdjax.data.images import augment
 from kdjax.models import compose
@@ -51,18 +51,37 @@ def place(devices: int) -> Place:
 
 def groups() -> list[tuple]:
     """The cases of test_losses, some at a time: compiling each alone on 1, 2, 4 and 8 devices takes minutes."""
-    alike, rest = ([c for c in test_losses.CASES if c.alike is kind] for kind in (True, False))
-    return [tuple(alike), *(tuple(rest[i::3]) for i in range(3))]
+    of = lambda text, alike: [c for c in test_losses.CASES if (c.text, c.alike) == (text, alike)]  # noqa: E731
+    rest = of(False, False)
+    return [
+        tuple(of(False, True)),
+        *(tuple(rest[i::3]) for i in range(3)),
+        tuple(of(True, True)),
+        tuple(of(True, False)),
+    ]
 
 
-def batches(alike: bool):
-    """Batches of images with the teacher's Outputs on them."""
+def network(case) -> nn.Module:
+    """A student whose Outputs are like those that the case has of one."""
+    if not case.text:
+        return Net()
+    sizes = {"layers": test_losses.LAYERS["student"], "heads": test_losses.HEADS, "dropout": 0.0}
+    return models.bert(K, vocabulary=20, width=WIDTH["teacher" if case.alike else "student"], **sizes)
+
+
+def batches(case):
+    """Batches of images or texts with the teacher's Outputs on them."""
     for step in range(STEPS):
         rng = np.random.default_rng(step)
         image = jnp.asarray(rng.standard_normal((BATCH, 8, 8, 2)), jnp.float32)
-        teacher = test_losses.outputs("student" if alike else "teacher", 100 + step, BATCH)
         label = jnp.asarray(rng.integers(0, K, BATCH), jnp.int32)
-        yield {"input": image, "target": label, "index": jnp.asarray(rng.permutation(24)[:BATCH])}, teacher
+        batch = {"input": image, "target": label, "index": jnp.asarray(rng.permutation(24)[:BATCH])}
+        if not case.text:
+            yield batch, test_losses.outputs("student" if case.alike else "teacher", 100 + step, BATCH)
+            continue
+        tokens = jnp.asarray(rng.integers(0, 20, (BATCH, test_losses.TOKENS)), jnp.int32)
+        whole = jnp.ones(tokens.shape, bool)
+        yield {**batch, "input": {"tokens": tokens, "mask": whole}}, test_losses.encoded("teacher", 100 + step, BATCH)
 
 
 @functools.cache
@@ -70,15 +89,15 @@ def trained(group: int, devices: int):
     """(parameters, statistics, value of every loss at each step) after some steps on so many devices."""
     cases = groups()[group]
     terms = [Term(test_losses.name(case), case.fn, optax.constant_schedule(1.0), case.hyper) for case in cases]
-    objective, optimizer = Objective(Net(), tuple(terms)), optax.sgd(1e-3, momentum=0.9)
+    objective, optimizer = Objective(network(cases[0]), tuple(terms)), optax.sgd(1e-3, momentum=0.9)
     context, where = test_losses.context(BATCH), place(devices)
     constants = where.put((context["teacher_params"], context["train_labels"]))
-    first = next(batches(cases[0].alike))
+    first = next(batches(cases[0]))
     init = jax.jit(make_init(objective, optimizer))
     state = init(*where.put((jax.random.key(0), *first)), *constants)
     step = parallel.compile_train_step(objective, optimizer, where)
     reported = []
-    for given in batches(cases[0].alike):
+    for given in batches(cases[0]):
         shape = (devices, 1) if devices > 1 else (1,)  # the devices, and steps of a call
         given = jax.tree.map(lambda x, shape=shape: x.reshape(*shape, -1, *x.shape[1:]), given)
         state, losses = step(state, *given, *constants)
