@@ -168,6 +168,13 @@ COMMANDS = {
     "run of two configs": (("run", "configs/digits.py", "configs/products.py"), "unknown argument configs/products.py"),
     "run of a directory": (("run", "--config=tests"), "there is no file 'tests'"),
     "run of no Python": (("run", "--config=README.md"), "README.md"),
+    "tune without config": (("tune",), "the following arguments are required: --config"),
+    "tune by a launcher": (("tune", "digits", "--launcher.time=1"), "kdjax tune trains here"),
+    "tune on the seeds of the config": (
+        ("tune", "digits", "--seeds=4"),
+        "config.seeds and the seeds of trials both have 4",
+    ),
+    "run of what is not tuned": (("run", "digits", "--tuned={tmp}/none"), "there is no {tmp}/none: kdjax tune"),
     "table of nothing": (("table",), "the following arguments are required: runs"),
     "table of no path": (("table", "{tmp}/none"), "there is no such directory or file"),
     "table of an empty directory": (("table", "{tmp}"), "holds no runs"),

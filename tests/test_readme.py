@@ -70,6 +70,8 @@ HERE = {  # command -> what makes it quick
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/report/test_grid.py",
+    "kdjax tune --config=configs/digits_fewshot.py --trials=16": "tests/experiment/test_tune.py",
+    "kdjax run --config=configs/digits_fewshot.py --tuned": "tests/experiment/test_tune.py",
     "scripts/demo": "installs",
     "kdjax track runs/digits --to=tensorboard:logs": "tests/report/test_track.py",
     "scripts/test": "installs",

@@ -1,4 +1,4 @@
-"""The command line: kdjax run | table | grid | plan | doctor | status | list | check | cost | ..., see `_parser`."""
+"""The command line: kdjax run | tune | table | grid | plan | doctor | status | list | check | ..., see `_parser`."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import signal
 import sys
 
 from kdjax.arguments import PROGRAM
-from kdjax.cli import catalogue, cite, clean, diff, report, run, ship, studies, tables, track
+from kdjax.cli import catalogue, cite, clean, diff, report, run, ship, studies, tables, track, tune
 from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
 
@@ -21,7 +21,7 @@ def main(argv=None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "run":
+    if rest and args.command not in ("run", "tune"):
         parser.error(f"unknown argument {rest[0]}")
     args.command_line = shlex.join([PROGRAM, *argv])
     sys.path.insert(0, "")  # losses and models of one's own lie in the working directory
@@ -46,7 +46,7 @@ def _explained(error: Exception, command: str) -> tuple[str, int]:
     if isinstance(error, OSError):
         path = error.filename2 or error.filename  # filename2: what a temporary file was to be renamed to
         message = f"{path}: {error.strerror}" if path and error.strerror else str(error)
-        if command == "run":
+        if command in ("run", "tune"):
             message += "; what is finished is whole, and the same command continues when this is mended"
         return message, 2
     if isinstance(error, ValueError):
@@ -81,6 +81,6 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    for part in (run, tables, studies, catalogue, report, diff, clean, track, cite, ship):
+    for part in (run, tune, tables, studies, catalogue, report, diff, clean, track, cite, ship):
         part.add(command)
     return parser

@@ -1,5 +1,6 @@
 """kdjax run: its options, what it trains, what it prints in the end."""
 
+import functools
 import os
 import shlex
 import sys
@@ -24,6 +25,14 @@ def add(command) -> None:
     sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--pairs", default="", help="of config.pairs those to run, a,b; all when left out")
     sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
+    sub.add_argument(
+        "--tuned",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="with what kdjax tune has chosen, as <experiment>-tuned; FILE: "
+        "OUT/<experiment>-tuning/tuned.json when left out",
+    )
     sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
     sub.add_argument(
@@ -41,16 +50,10 @@ def _run(args, rest) -> int:
     from kdjax.training import parallel, processes
 
     parallel.setup()
-    from kdjax import experiment
     from kdjax.config.fields import resolve
     from kdjax.report import table
-    from kdjax.training import cohort
 
-    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
-    file, overrides, given = split(rest, options)
-    if bool(file) == bool(args.config):
-        raise ValueError("give one config, kdjax run configs/digits.py" if file else NO_CONFIG)
-    config = load_config(file or args.config, overrides)
+    config, given = given_config(args, rest)
     chosen = (config, args.out, names(args.only), integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
@@ -60,41 +63,88 @@ def _run(args, rest) -> int:
         )
     several = bool(resolve(config).pairs)
     _check_pairs(args, several)
+    if args.tuned is not None:
+        chosen = (_tuned(args, *chosen), *chosen[1:])
     if args.dry_run:
         from kdjax.experiment import dry_run
 
         return dry_run.show_all(*chosen, names(args.pairs)) if several else dry_run.show(*chosen)
-    status = 0
     if not args.launcher:
         mode = resolve(config).execution.devices
         processes.join(args.coordinator, args.processes, args.process, mode)
-    try:
-        with received_signals() as received:
-            asked = lambda: received[0] if received else 0  # noqa: E731
-            if args.launcher:
-                from kdjax.experiment.launch import launcher
-
-                status, directory = launcher.main(args.launcher, *chosen, given, args.wait, asked)
-            elif several:
-                from kdjax.experiment import pairs
-
-                print_grid(pairs.run(*chosen, names(args.pairs), stop_signal=asked))
-                return 0
-            else:
-                directory = experiment.run(*chosen, stop_signal=asked)
-    except cohort.Stopped as stopped:
-        print(
-            f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {args.command_line}",
-            file=sys.stderr,
-        )
-        return 128 + stopped.signum
-    except experiment.Held as held:
-        print(f"{PROGRAM}: {held}; when they are done: {args.command_line}", file=sys.stderr)
-        return os.EX_TEMPFAIL
+    work = functools.partial(_train, args, config, chosen, given, several)
+    status, directory = until_stopped(args.command_line, work)
+    if directory is None:
+        return status
+    if several:
+        print_grid(directory)
+        return 0
     if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
         lines = table.gather(directory)
         print_table(lines, _asked(lines, *chosen[2:]))
     return status
+
+
+def given_config(args, rest) -> tuple:
+    """(the config that the arguments name, options of a launcher among those that were not parsed)."""
+    options = [name.replace("_", "-") for name in vars(args).keys() - {"command", "command_line", "debug", "function"}]
+    file, overrides, given = split(rest, options)
+    if bool(file) == bool(args.config):
+        raise ValueError(f"give one config, kdjax {args.command} configs/digits.py" if file else NO_CONFIG)
+    return load_config(file or args.config, overrides), given
+
+
+def _train(args, config, chosen, given, several: bool, asked):
+    """(exit status, the directory of the experiment, or those of config.pairs).
+
+    Args:
+      config: as it was given; chosen: (what is run of it, root, only, seeds); given: options of the launcher.
+      asked: returns the number of a signal that asks to stop, or 0.
+    """
+    if args.launcher:
+        from kdjax.experiment.launch import launcher
+
+        return launcher.main(args.launcher, *chosen, given, args.wait, asked)
+    if several:
+        from kdjax.experiment import pairs
+
+        return 0, pairs.run(*chosen, names(args.pairs), stop_signal=asked)
+    from kdjax import experiment
+
+    if args.tuned is not None:
+        from kdjax.config.fields import resolve
+        from kdjax.experiment import tune
+
+        chosen = (tune.taught(resolve(config), chosen[0], args.out, asked), *chosen[1:])
+    return 0, experiment.run(*chosen, stop_signal=asked)
+
+
+def until_stopped(command_line: str, work) -> tuple[int, object]:
+    """(exit status, what there is) as `work(asked)` returns them; (exit status, None) where it was cut short."""
+    from kdjax import experiment
+    from kdjax.training import cohort
+
+    try:
+        with received_signals() as received:
+            return work(lambda: received[0] if received else 0)
+    except cohort.Stopped as stopped:
+        print(
+            f"{PROGRAM}: stopped by {stopped}, every run is checkpointed; to continue: {command_line}",
+            file=sys.stderr,
+        )
+        return 128 + stopped.signum, None
+    except experiment.Held as held:
+        print(f"{PROGRAM}: {held}; when they are done: {command_line}", file=sys.stderr)
+        return os.EX_TEMPFAIL, None
+
+
+def _tuned(args, config, root, only, seeds):
+    """The config with what kdjax tune has chosen."""
+    from kdjax.experiment import tune
+
+    if args.launcher:
+        raise ValueError("--tuned runs here, not by --launcher: its teacher is trained first, and once for both tables")
+    return tune.applied(config, args.tuned, root, only, seeds)
 
 
 def _check_pairs(args, several: bool) -> None:

@@ -19,6 +19,7 @@ FREE = (
     "data.second_augment",
     "data.kwargs",
     "metrics",
+    "tuned",
 )
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
 
@@ -54,6 +55,7 @@ def default() -> ConfigDict:
     config.pairs = ConfigDict(sort_keys=False)  # several experiments: name -> fields that differ; kdjax.config.pairs
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
+    config.tuned = ConfigDict()  # of what kdjax tune chose; kdjax run --tuned fills it in
     config.execution = _execution()
     return config
 

@@ -22,7 +22,13 @@ from kdjax.types import as_outputs, batch_of
 
 
 def check_data(lab: Lab) -> None:
-    """Raises a ValueError if a run of this experiment has seen other data than that of now."""
+    """Raises a ValueError if a run of this experiment, or what was tuned for it, has seen other data."""
+    tuned = lab.config.tuned.get("data", {})
+    now = {split["split"]: split["sha256"] for split in lab.dataset.fingerprint["splits"]}
+    if tuned and (other := [name for name in {**tuned, **now} if tuned.get(name) != now.get(name)]):
+        raise ValueError(
+            f"--tuned: the choice was made on other data: {', '.join(other)} differ; put that data back, or tune again"
+        )
     for path in sorted(lab.directory.glob("*/seed*")):
         identity.check_data(path, Run(path).config(), lab.dataset.fingerprint)
 

@@ -17,7 +17,7 @@ from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training.method import Method
 
-ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity")
+ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity", "tuned")
 """Fields of a teacher's config.json that do not determine what it is. Its data, as bytes, are compared when it teaches:
 students note the digest of its weights, and the experiments that it taught have one."""
 

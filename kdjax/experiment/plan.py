@@ -57,7 +57,7 @@ def run_path(directory: Path, method: str, seed: int) -> Path:
 def experiment_config(config: ConfigDict, rows: list[Method], seeds) -> dict:
     """What the experiment's own config.json says: the whole config and the rows that the table will have."""
     listed = [{"method": row.name, "row": row.row, "ablation": dict(row.ablation)} for row in rows]
-    shared = {key: value for key, value in configs.plain(config).items() if key != "pairs"}
+    shared = {key: value for key, value in _stated(config).items() if key != "pairs"}
     return {**shared, "seeds": sorted({*config.seeds, *seeds}), "rows": listed}
 
 
@@ -65,9 +65,14 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
     """What a run's config.json says: all that determines its result, and how it was executed."""
     config = with_view(config, method)
     left_out = ("methods", "ablate", "pairs", "seeds", "student")
-    shared = {k: v for k, v in configs.plain(config).items() if k not in left_out}
+    shared = {k: v for k, v in _stated(config).items() if k not in left_out}
     own = {"method": method.name, "row": method.row, "ablation": dict(method.ablation), "seed": seed}
     return {**own, "spec": method.spec, "student": dict(method.model_config), **shared}
+
+
+def _stated(config: ConfigDict) -> dict:
+    """The plain config, without `tuned` where nothing was."""
+    return {key: value for key, value in configs.plain(config).items() if key != "tuned" or value}
 
 
 def teaches(row: Method, rows: list[Method]) -> bool:

@@ -1,0 +1,72 @@
+"""kdjax tune: its options, what it prints in the end."""
+
+import argparse
+from pathlib import Path
+
+from kdjax.arguments import integers, names
+from kdjax.cli.run import given_config, until_stopped
+
+ABOUT = """\
+Gives every method the same number of trials, the student alone included, and chooses on the validation split.
+
+Varied are the learning rate, the weight of each term that distils and its main hyperparameters, each on a log scale
+around the value that the config has, mostly the paper's: kdjax/config/spaces.py has the factors. Trial 0 has the
+config's own values, the others are quasi-random points, the same whenever they are asked for: the command resumes, and
+--trials=32 goes on from 16. Trials are the rows of runs/<experiment>-tuning, and train with seeds of their own. No
+trial is stopped early. The choice, the best mean validation score at the last epoch, is frozen in tuned.json there,
+beside the picture of the best of k trials; the test split says nothing to it.
+
+  kdjax tune --config=configs/digits_fewshot.py --trials=16
+  kdjax run --config=configs/digits_fewshot.py --tuned      runs/<experiment>-tuned: the choice, on the config's seeds
+"""
+
+
+def add(command) -> None:
+    sub = command("tune", _tune, "choose hyperparameters: as many trials for every method, on the validation split")
+    sub.description, sub.formatter_class = ABOUT, argparse.RawDescriptionHelpFormatter
+    sub.usage = "kdjax tune [--config=]FILE[:key=value,...] [--config.field=value ...] [options]"
+    sub.add_argument("--config", default="", help="as for kdjax run; it needs a validation split")
+    sub.add_argument("--trials", type=int, default=16, help="of each method (default: 16)")
+    sub.add_argument("--only", default="", help="methods to tune, student,kd; all when left out")
+    sub.add_argument("--seeds", default="1000-1001", help="of every trial, none of the config's (default: 1000-1001)")
+    sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
+
+
+def _tune(args, rest) -> int:
+    from kdjax.training import parallel, processes
+
+    parallel.setup()
+    from kdjax.config.fields import resolve
+    from kdjax.experiment import tune
+
+    config, given = given_config(args, rest)
+    if given:
+        raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax tune trains here")
+    processes.join("", 0, -1, resolve(config).execution.devices)
+    chosen = (config, args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only))
+    status, file = until_stopped(args.command_line, lambda asked: (0, tune.run(*chosen, stop_signal=asked)))
+    if file is not None and processes.first():
+        _show(file, tune.read(file))
+    return status
+
+
+def _show(file: Path, tuned: dict) -> None:
+    """Draws the picture, and prints for each method what was chosen and what it gained on the validation split."""
+    from rich.console import Console
+
+    from kdjax import tables
+    from kdjax.report.plots import best_of
+
+    score, rows = best_of.score(tuned), []
+    for name, method in tuned["methods"].items():
+        own, best = (method["trials"][number]["mean"] for number in (0, method["trial"]))
+        rows.append((name, str(method["trial"]), score.number(best), score.number(own)))
+    header = ("method", "chosen trial", f"{score.header} on validation", "of trial 0")
+    console = Console(highlight=False)
+    console.print(tables.terminal(header, rows, wrapped=True))
+    for name, method in tuned["methods"].items():
+        values = ", ".join(f"{path}={value:g}" for path, value in method["chosen"].items())
+        console.print(f"{name}: {values}", soft_wrap=True, markup=False)
+    for path in [file, *best_of.write(tuned, file.parent)]:
+        console.print(str(path), soft_wrap=True)
+    console.print("on other seeds, and the test split: kdjax run --tuned, with the same --config", soft_wrap=True)

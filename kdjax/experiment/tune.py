@@ -1,0 +1,238 @@
+"""kdjax tune: every method with the same number of trials, chosen on the validation split, frozen in tuned.json.
+
+A trial is an ordinary row of an experiment of its own, <experiment>-tuning, and what was chosen runs as another,
+<experiment>-tuned; both have the experiment's teacher. The points are those of kdjax.config.spaces.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from kdjax import config as configs
+from kdjax import tasks
+from kdjax.config import spaces
+from kdjax.experiment import pairs, runner
+from kdjax.experiment.plan import run_path
+from kdjax.experiment.sights import sights
+from kdjax.files import read_json, write_json
+from kdjax.find import nearest
+from kdjax.runs import identity
+from kdjax.runs.directory import Run
+from kdjax.runs.schema import TEACHER
+from kdjax.tasks.task import Task
+from kdjax.training import processes
+
+SEEDS = (1000, 1001)
+"""Of trials, unless others are given: far from those that comparisons begin with."""
+FREE = ("experiment", "seeds", "baseline", "published", "metrics", "execution", "methods", "ablate", "pairs", "tuned")
+"""Fields that may differ between tuning and running, and methods, which are compared one by one."""
+KEYS = {"trials", "seeds", "score", "config", "data", "methods"}
+
+
+# ---- tuning
+
+
+def run(
+    config: ConfigDict, root="runs", trials=16, seeds=SEEDS, only=(), stop_signal: Callable = lambda: 0, display=None
+) -> Path:
+    """Trains the trials that are missing, chooses, and writes tuned.json; returns its path.
+
+    Args:
+      trials: of each method, the first with the config's own values.
+      seeds: of every trial, none of them one of config.seeds; only: names of methods, () for all. The rest is as in
+        `kdjax.experiment.run`.
+
+    Raises:
+      ValueError: no validation split, seeds that are the comparison's too, all trials of a method diverged; and what
+        `kdjax.experiment.run` raises, as Stopped, Held and OSError are.
+    """
+    config = _single(config)
+    if trials < 1:
+        raise ValueError(f"--trials is at least 1, the recipe's own values; got {trials}")
+    configs.check_seeds(tuple(seeds), "--seeds")
+    _check_apart(config.seeds, seeds, "config.seeds")
+    made = experiment(config, trials, seeds, only)
+    if not config.data.validation and sights(config, tasks.named(config.task))[0].dataset.validation is None:
+        raise ValueError("trials are chosen on a validation split, and there is none: set config.data.validation=0.1")
+    directory = runner.run(taught(config, made, root, stop_signal, display), root, (), (), display, stop_signal)
+    chosen = choose(config, directory, trials, seeds, only)
+    processes.from_first(lambda: write_json(directory / "tuned.json", chosen))
+    return directory / "tuned.json"
+
+
+def experiment(config: ConfigDict, trials: int, seeds: Sequence[int], only=()) -> ConfigDict:
+    """<experiment>-tuning: a row "<method>,trial=<number>" for each trial of each method.
+
+    A method that another teaches, or that begins as another, has that one's trial 0 in all of its trials.
+    """
+    made = configs.resolve(config)  # a copy that keeps the order of augmentations
+    made.experiment, made.seeds = f"{config.experiment}-tuning", tuple(seeds)
+    made.baseline = row(config.baseline, 0)
+    made.methods = ConfigDict(sort_keys=False)
+    for name, spec in _methods(config, only).items():
+        axes = spaces.space(spec, config.optimizer.learning_rate)
+        sources = {key: _own_values(spec[key]) for key in ("start", "teacher") if spec.get(key)}
+        for number in range(trials):
+            made.methods[row(name, number)] = {**spaces.changed(spec, spaces.point(axes, number)), **sources}
+    return made
+
+
+def row(name: str, number: int) -> str:
+    """The row of a trial."""
+    return f"{name},trial={number}"
+
+
+def _own_values(names: str) -> str:
+    return "+".join(row(name, 0) for name in names.split("+"))
+
+
+def taught(config: ConfigDict, other: ConfigDict, root, stop_signal: Callable = lambda: 0, display=None) -> ConfigDict:
+    """Another experiment of this config, with the config's own teacher, which is trained first if it is missing."""
+    base, other = pairs.shared([config, other], root)
+    own = run_path(Path(root) / config.experiment, TEACHER, config.teacher.seed)
+    if other.teacher.run == str(own) and Run(own).result() is None:
+        first = next(iter(config.methods))
+        runner.run(base, root, (first,), (), display, stop_signal, exact=True, teacher_only=True)
+    return other
+
+
+def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int], only=()) -> dict:
+    """What tuned.json says: per method the trial with the best mean validation score at the last epoch, and all scores.
+
+    Of equal ones the first; a trial that diverged with a seed is out. Nothing of the test split is read.
+
+    Raises:
+      ValueError: every trial of a method diverged.
+    """
+    task, found = tasks.named(config.task), {}
+    for name, spec in _methods(config, only).items():
+        axes = spaces.space(spec, config.optimizer.learning_rate)
+        told = []
+        for number in range(trials):
+            of_seeds = [validation(Run(run_path(directory, row(name, number), seed)), task) for seed in seeds]
+            mean = None if None in of_seeds else sum(of_seeds) / len(of_seeds)
+            told.append({"values": spaces.point(axes, number), "validation": of_seeds, "mean": mean})
+        best = _best([trial["mean"] for trial in told], task.higher_is_better)
+        if best is None:
+            raise ValueError(f"every trial of {name} diverged: lower its learning rate, or leave it out with --only")
+        space = [axis._asdict() for axis in axes]
+        found[name] = {"spec": spec, "space": space, "trial": best, "chosen": told[best]["values"], "trials": told}
+    score = {"key": task.primary, "unit": task.unit, "higher_is_better": task.higher_is_better}
+    own = {"experiment": config.experiment, "trials": trials, "seeds": list(seeds), "score": score}
+    return {**own, "config": _compared(config), "data": _data(directory, seeds, found), "methods": found}
+
+
+def validation(run: Run, task: Task) -> float | None:
+    """The primary score of a run on the validation split at its last epoch; None if it diverged or has none."""
+    result, history = run.result(), run.history()
+    if result is None or result["status"] != "done" or not history:
+        return None
+    return history[-1].get(f"validation_{task.primary}")
+
+
+def _best(means: list, higher_is_better: bool) -> int | None:
+    known = [number for number, mean in enumerate(means) if mean is not None]
+    best = max if higher_is_better else min
+    return best(known, key=lambda number: means[number], default=None)
+
+
+def _data(directory: Path, seeds: Sequence[int], methods: dict) -> dict[str, str]:
+    """Split -> SHA-256 of the data that the chosen trials have seen."""
+    name, told = next(iter(methods.items()))
+    known = identity.stored(Run(run_path(directory, row(name, told["trial"]), seeds[0])).config())
+    return {split["split"]: split["sha256"] for split in known["data"]["splits"]}
+
+
+# ---- running what was chosen
+
+
+def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigDict:
+    """<experiment>-tuned: the config with what a tuned.json has chosen, of the methods of `only`, () for all.
+
+    Args:
+      file: its path; "" for that of `run` under `root`.
+      seeds: to be run; () for config.seeds.
+
+    Raises:
+      ValueError: there is none, it is of another config or lacks a method (with what differs), or its seeds are these.
+    """
+    config = _single(config)
+    path = Path(file) if file else Path(root) / f"{config.experiment}-tuning" / "tuned.json"
+    tuned, methods = read(path), _methods(config, only)
+    lines = configs.differences(_compared(configs.completed(tuned["config"])), _compared(config), "config")
+    for name, spec in methods.items():
+        where = f"config.methods.{name}"
+        known = tuned["methods"].get(name)
+        lines += configs.differences(known["spec"], spec, where) if known else [f"{where}: not tuned"]
+    if lines:
+        shown = "\n  ".join(lines[:20])
+        raise ValueError(
+            f"{path} was tuned for another config (tuned -> now):\n  {shown}\nTune again, or restore these."
+        )
+    _check_apart(seeds or config.seeds, tuned["seeds"], "--seeds" if seeds else "config.seeds")
+    made = configs.resolve(config)
+    made.experiment = f"{config.experiment}-tuned"
+    made.methods = ConfigDict(sort_keys=False)
+    for name, spec in methods.items():
+        made.methods[name] = spaces.changed(spec, tuned["methods"][name]["chosen"])
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    told = {key: tuned[key] for key in ("trials", "seeds", "score", "data")}
+    made.tuned = ConfigDict({**told, "sha256": digest})
+    return configs.resolve(made)
+
+
+def read(path: Path) -> dict:
+    """A tuned.json.
+
+    Raises:
+      ValueError: there is no such file, or it is another.
+    """
+    try:
+        tuned = read_json(path)
+    except (ValueError, IsADirectoryError) as error:
+        raise ValueError(f"{path} is no tuned.json of kdjax tune: {error}") from error
+    if tuned is None:
+        raise ValueError(f"there is no {path}: kdjax tune, with the same --config, chooses and writes it")
+    if not isinstance(tuned, dict) or not tuned.keys() >= KEYS:
+        raise ValueError(f"{path} is no tuned.json of kdjax tune: it lacks {', '.join(sorted(KEYS - {*tuned}))}")
+    return tuned
+
+
+# ---- both
+
+
+def _single(config: ConfigDict) -> ConfigDict:
+    """The resolved config, of one experiment of methods alone."""
+    config = configs.resolve(config)
+    if len(config.pairs):
+        raise ValueError(
+            "config.pairs are several experiments: tune each by a config of its own, in which its fields stand"
+        )
+    if len(config.ablate):
+        swept = ", ".join(config.ablate)
+        raise ValueError(f"config.ablate sweeps {swept} besides what is tuned: leave it out of a config that is tuned")
+    return config
+
+
+def _methods(config: ConfigDict, only=()) -> dict[str, dict]:
+    """Name -> plain dictionaries of the methods of `only`, () for all."""
+    for name in only:
+        if name not in config.methods:
+            raise ValueError(f"--only: there is no method {name!r}{nearest(name, config.methods.keys())}")
+    return {name: configs.plain(config.methods[name]) for name in config.methods if not only or name in only}
+
+
+def _compared(config: Mapping) -> dict:
+    kept = {key: value for key, value in configs.plain(config).items() if key not in FREE}
+    return json.loads(json.dumps(kept))
+
+
+def _check_apart(seeds: Sequence[int], tuning: Sequence[int], what: str) -> None:
+    if both := sorted({*seeds} & {*tuning}):
+        raise ValueError(
+            f"{what} and the seeds of trials both have {', '.join(map(str, both))}: what is chosen on a seed is not "
+            f"compared on it; trials have {', '.join(map(str, tuning))}, kdjax tune --seeds= gives them others"
+        )
