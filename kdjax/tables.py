@@ -40,7 +40,7 @@ def terminal(header: Sequence, rows: Iterable[Sequence], title=None, wrapped: bo
 
     Args:
       title: a rich text above it, or None.
-      wrapped: whether the first column may be broken where there is no room for it; no other is.
+      wrapped: whether the first column may be broken where there is no room for it, in a long name too; no other is.
     """
     from rich import box
     from rich.table import Table
@@ -49,7 +49,8 @@ def terminal(header: Sequence, rows: Iterable[Sequence], title=None, wrapped: bo
     plain = lambda cell: Text(cell) if isinstance(cell, str) else cell  # noqa: E731
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for i, name in enumerate(header):
-        table.add_column(plain(name), justify="right" if i else "left", no_wrap=bool(i) or not wrapped)
+        side, broken = "right" if i else "left", wrapped and not i
+        table.add_column(plain(name), justify=side, no_wrap=not broken, overflow="fold" if broken else "ellipsis")
     for row in rows:
         table.add_row(*map(plain, row))
     return table

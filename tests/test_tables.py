@@ -38,12 +38,13 @@ def test_csv_has_the_keys_of_all_and_every_digit():
 
 
 def test_a_terminal_breaks_the_first_column_alone():
-    def shown(**options):
+    def shown(rows=(("one two three", "1,000,000"),), **options):
         console = Console(file=io.StringIO(), width=20)
-        console.print(tables.terminal(["name", Text("n")], [["one two three", "1,000,000"]], **options))
+        console.print(tables.terminal(["name", Text("n")], rows, **options))
         return console.file.getvalue()
 
     assert "1,000,000" in shown(wrapped=True)
     assert "three" in shown(wrapped=True)
     assert "three" not in shown()
+    assert "…" not in shown(rows=[["kd_pruned_quantized, int8", "1,000,000"]], wrapped=True)
     assert shown(title=Text("above")).startswith("above")

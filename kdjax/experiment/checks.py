@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 import kdjax.losses
+from kdjax import config as configs
 from kdjax.config import rows, trace
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
@@ -41,6 +42,7 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
     Raises:
       ValueError: a method, a model, a size or a batch that cannot work.
     """
+    _check_second(lab.config)
     taught = _teacher_shapes(lab)
     place = lab.layout[0][0]
     _check_divides(lab.config, arrays, place, "config.batch_size")
@@ -55,6 +57,21 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
         models = [lab.row(name).model for name in row.teachers]
         teacher = lab.shapes(lab.sight, *models) if models else taught
         _check(lab, row, lab.config, teacher, arrays, f"config.methods.{row.name}")
+
+
+def _check_second(config) -> None:
+    """A second view that no loss of any row looks at, also of those that are not run now, would change nothing."""
+    if not len(config.data.second_augment):
+        return
+    for row in rows.expand(config):
+        terms = {**row.terms, **row.spec.get("first_stage", {}).get("terms", {})}
+        where = f"config.methods.{row.name}"
+        if asks(tuple(rows.make_term(name, term, 1, f"{where}.{name}") for name, term in terms.items()), "second"):
+            return
+    raise ValueError(
+        f"config.data.second_augment {configs.plain(config.data.second_augment)} is of losses that ask for a second "
+        "view, and no method has one; leave it out, or add a method like mlkd_views or a loss with the argument second"
+    )
 
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:

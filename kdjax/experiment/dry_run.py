@@ -15,7 +15,7 @@ from kdjax import config as configs
 from kdjax.config import pairs
 from kdjax.config.rows import expand
 from kdjax.experiment import pairs as sharing
-from kdjax.experiment.lab import Lab
+from kdjax.experiment.lab import Lab, named
 from kdjax.experiment.plan import missing, run_path
 from kdjax.experiment.progress import Display
 from kdjax.experiment.runner import plan
@@ -54,7 +54,8 @@ def show_all(config: ConfigDict, root="runs", only=(), seeds=(), pair_names=()) 
     found = pairs.experiments(config, pair_names)
     for own, shared in zip(found, sharing.shared(found, root), strict=True):
         there = shared.teacher.run and Run(Path(shared.teacher.run)).config()
-        show(shared if there else own, root, only, seeds)  # what is not trained yet has no shapes on the disk
+        with named(own.experiment):
+            show(shared if there else own, root, only, seeds)  # what is not trained yet has no shapes on the disk
         if shared.teacher.run != own.teacher.run:
             print(f"  its teacher is that of {shared.teacher.run}, trained once")
     return 0

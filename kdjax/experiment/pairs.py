@@ -10,7 +10,7 @@ from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import pairs, rows
 from kdjax.experiment import runner
-from kdjax.experiment.lab import teacher_config
+from kdjax.experiment.lab import named, teacher_config
 from kdjax.experiment.plan import run_config, run_path
 from kdjax.files import read_json
 from kdjax.runs.directory import Run
@@ -37,15 +37,14 @@ def run(
     """
     found = pairs.experiments(config, pair_names)
     for each in found:
-        try:
+        with named(each.experiment):
             rows.expand(each)
-        except ValueError as error:
-            raise ValueError(f"{each.experiment}: {error}") from error
     found = shared(found, root)
     for each in sorted(
         found, key=lambda one: bool(one.teacher.run)
     ):  # those that have a teacher of their own come first
-        runner.run(each, root, only, seeds, display, stop_signal)
+        with named(each.experiment):
+            runner.run(each, root, only, seeds, display, stop_signal)
     return [Path(root) / each.experiment for each in found]
 
 

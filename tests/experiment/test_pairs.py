@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from kdjax import experiment
 from kdjax.config import plain, resolve
 from kdjax.config.pairs import experiments
-from kdjax.experiment import pairs
+from kdjax.experiment import dry_run, pairs
 from kdjax.runs import gather
 from kdjax.runs.directory import Run
 from tests import tiny
@@ -22,6 +22,12 @@ def config(**fields):
     for name, given in fields.items():
         made.pairs[name] = ConfigDict(given)
     return made
+
+
+@pytest.mark.parametrize("each", [dry_run.show_all, pairs.run])
+def test_what_is_wrong_with_a_pair_is_said_with_its_name(each, tmp_path):
+    with pytest.raises(ValueError, match=r"^tiny_a: .*config.student.model 'lenett'; did you mean 'lenet'"):
+        each(config(a={"student": {"model": "lenett"}}), tmp_path)
 
 
 def test_an_experiment_is_the_config_with_its_fields():

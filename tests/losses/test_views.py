@@ -108,11 +108,11 @@ def test_a_step_on_two_views_is_that_of_the_formula():
 def test_they_train_and_others_beside_them_do_not_notice(tmp_path):
     config = tiny.config(epochs=1, methods=("stateless",))
     config.seeds, config.teacher.epochs = (0,), 1
-    config.data.second_augment.flip = {}
     config.data.image_size, config.teacher.image_size = 8, 16
     made = functools.partial(experiment.run, config, tmp_path)
     alone = Run(made() / "stateless/seed0").history()
     config.experiment = "both"
+    config.data.second_augment.flip = {}
     config.methods.mlkd_views = recipes.recipe("mlkd_views")
     directory = made()
     assert Run(directory / "stateless/seed0").history() == alone
@@ -122,6 +122,13 @@ def test_they_train_and_others_beside_them_do_not_notice(tmp_path):
     config.experiment, config.data.augment = "mixed", {"mixup": {}}
     with pytest.raises(ValueError, match=r"^config.methods.mlkd_views: config.data: a loss asks for a second view"):
         made(only=("mlkd_views",))
+
+
+def test_a_second_view_that_no_loss_asks_for_is_refused(tmp_path):
+    config = tiny.config(epochs=1, methods=("stateless",))
+    config.data.second_augment.flip = {}
+    with pytest.raises(ValueError, match=r"^config.data.second_augment .*no method has one; .* mlkd_views"):
+        experiment.run(config, tmp_path)
 
 
 def test_logits_of_two_shapes_are_refused():

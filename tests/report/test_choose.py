@@ -30,6 +30,15 @@ def sizes(path, *rows):
     path.write_text("\n".join(lines))
 
 
+def test_candidates_whose_bound_is_below_0_are_counted(tmp_path):
+    lines = tiny_runs()
+    for line, top1 in zip([one for one in lines if one["config"]["method"] == "kd"], (0.01, 0.3, 0.02), strict=True):
+        line["result"]["last"]["top1"] = top1
+    made = choose.choose([runs(tmp_path, lines)], KEEP)
+    assert min(each.lowest for each in made.candidates) < 0
+    assert "None qualifies: of 2 the best" in choose.verdict(made)
+
+
 def test_the_bound_is_that_of_a_one_sided_interval(tmp_path):
     made = choose.choose([runs(tmp_path)], KEEP)
     kd = next(each for each in made.candidates if each.row == "kd")

@@ -70,11 +70,15 @@ def known(cost: float | None) -> float:
     return math.inf if cost is None else cost
 
 
-def passes(candidate: Candidate, wanted: Wanted) -> bool:
+def fits(candidate: Candidate, wanted: Wanted) -> bool:
+    """Whether its costs are known and within the limits."""
     costs = {name: getattr(candidate, name) for name in wanted.limits}
-    fits = all(cost is not None and cost <= wanted.limits[name] for name, cost in costs.items())
-    enough = candidate.lowest is not None and candidate.lowest >= wanted.keep
-    return fits and enough and candidate.bytes is not None
+    within = all(cost is not None and cost <= wanted.limits[name] for name, cost in costs.items())
+    return within and candidate.bytes is not None
+
+
+def passes(candidate: Candidate, wanted: Wanted) -> bool:
+    return fits(candidate, wanted) and candidate.lowest is not None and candidate.lowest >= wanted.keep
 
 
 def common(choice: Choice) -> tasks.Task:

@@ -1,9 +1,7 @@
 """What is said of a choice: the verdict, the command that exports it, the table and what stands under it."""
 
-from dataclasses import replace
-
 from kdjax import tables
-from kdjax.report.choose.case import COSTS, Candidate, Choice, known, passes
+from kdjax.report.choose.case import COSTS, Candidate, Choice, fits, known
 from kdjax.report.wording import DASH, clean, counted, listed
 
 SAME = 1.01
@@ -33,9 +31,10 @@ def verdict(choice: Choice) -> str:
     known = [each for each in choice.candidates if each.lowest is not None]
     if not known:
         return f"None qualifies: no candidate has two seeds or more, so none keeps {of} with any known confidence."
-    fitting = [each for each in known if passes(each, replace(wanted, keep=1e-9))]
+    fitting = [each for each in known if fits(each, wanted)]
     if not fitting:
-        return f"None qualifies: no candidate has a known cost of {listed(limits)}."
+        known_cost = f"a known cost of {listed(limits)}" if limits else "known bytes"
+        return f"None qualifies: no candidate has {known_cost}."
     best = max(fitting, key=lambda each: each.lowest)
     return (
         f"None qualifies: of {len(fitting)} {'within the limits ' * bool(limits)}the best, {best.name}, keeps at least "
