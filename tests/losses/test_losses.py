@@ -274,19 +274,23 @@ def test_vmap_over_seeds_equals_one_after_the_other(case):
             np.testing.assert_allclose(got[i], expected, rtol=1e-3, atol=max(least, rounding))
 
 
+def asked(case) -> dict:
+    """What a loss asks of the step."""
+    held = context()
+    return {key: held[key] for key in context_names(case.fn)}
+
+
 @cases(lambda case: not case.trained)
 def test_bare_equals_lifted_and_eager_equals_jit(case):
     student, teacher = pair(case)
-    held = context()
-    asked = {key: held[key] for key in context_names(case.fn)}
-    bare = case.fn(student, teacher, labels(), **asked, **case.hyper)
+    bare = case.fn(student, teacher, labels(), **asked(case), **case.hyper)
     np.testing.assert_allclose(run(case, student, teacher)[0], bare, rtol=1e-5, atol=1e-6)
 
 
 @cases(lambda case: not case.trained)
 def test_bfloat16_inputs_are_computed_in_float32(case):
     student, teacher = jax.tree.map(lambda x: x.astype(jnp.bfloat16), pair(case))
-    value = jit(functools.partial(case.fn, **case.hyper))(student, teacher, labels())
+    value = jit(functools.partial(case.fn, **case.hyper))(student, teacher, labels(), **asked(case))
     assert value.dtype == jnp.float32
     rounded = jax.tree.map(lambda x: x.astype(jnp.float32), (student, teacher))
     np.testing.assert_allclose(value, run(case, *rounded)[0], rtol=1e-5, atol=1e-6)
