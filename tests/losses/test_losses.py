@@ -408,7 +408,7 @@ def test_labels_do_not_matter(case):
 @cases(lambda case: case.labelled and case.fn is not losses.cross_entropy)
 def test_soft_labels_are_refused(case):
     with pytest.raises(ValueError, match=f"{case.fn.__name__}: needs one class for each example"):
-        case.fn(*pair(case), jnp.full((B, K), 1 / K))
+        case.fn(*pair(case), jnp.full((B, K), 1 / K), **asked(case))
 
 
 def bare(student_or_teacher: Outputs) -> Outputs:
