@@ -12,7 +12,7 @@ from kdjax import experiment, models, streams
 from kdjax.data import batches, subsets
 from kdjax.runs.directory import Run
 from kdjax.streams import ROLES, TEACHER, WITHIN, stream, within
-from kdjax.training import cohort, step
+from kdjax.training import cohort, feed, step
 from kdjax.training.objective import Objective
 from kdjax.training.step import make_init
 from tests import tiny
@@ -22,6 +22,7 @@ LABELS = {"cross_entropy": {"weight": 1.0}}
 TAUGHT = {**LABELS, "noisy": {"fn": "tests.tiny.noisy", "weight": 1.0}}
 HINT = {"fn": "tests.tiny.layered", "weight": 1.0}
 EPOCHS, STEPS, TERMS = 2, 2, 3
+OF_TEXTS = {"test", "lengths"}
 
 
 def config(**more):
@@ -51,7 +52,7 @@ def drawn(tmp_path_factory):
         return within(key, role, *numbers)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cohort, batches, subsets):
+        for module in (cohort, feed, batches, subsets):
             patch.setattr(module, "stream", asked)
         patch.setattr(step, "within", divided)
         experiment.run(config(), tmp_path_factory.mktemp("drawn"))
@@ -60,7 +61,7 @@ def drawn(tmp_path_factory):
 
 def test_no_two_draws_of_a_run_share_a_key(drawn):
     found, inside = drawn
-    assert {role.removeprefix(TEACHER) for _, role, *_ in found} == ROLES.keys()
+    assert {role.removeprefix(TEACHER) for _, role, *_ in found} == ROLES.keys() - OF_TEXTS
     assert inside == WITHIN.keys()
     trained = {(role, *numbers) for _, role, *numbers in found if role.endswith("training")}
     assert trained == {(f"{TEACHER}training", 0, 0), *(("training", *n) for n in ((0, 0), (0, 1), (1, 0)))}
@@ -68,6 +69,13 @@ def test_no_two_draws_of_a_run_share_a_key(drawn):
     keys = [data for name, made in found.items() for data in divided(name[1], made)]
     assert len(keys) > 200
     assert len(set(keys)) == len(keys)
+
+
+def test_no_two_roles_share_a_key():
+    """Those that this experiment of images has no use for, too."""
+    names = [prefix + role for prefix in ("", TEACHER) for role in ROLES]
+    made = [stream(0, role, *(0 for _ in ROLES[role.removeprefix(TEACHER)])) for role in names]
+    assert len({each.words for each in made}) == len(names)
 
 
 def divided(role: str, made: streams.Stream) -> list[bytes]:
