@@ -37,12 +37,10 @@ class Student:
         """The student's network, a Linen module, computing as it was trained."""
         from kdjax import tasks
         from kdjax.config import rows
-        from kdjax.config.build import build_model
 
         config, result = self._finished()
         outputs = tasks.named(config["task"]).outputs(len(result.get("classes") or ()))
-        model = build_model(config["student"], outputs, config["dtype"], f"{self.path}/config.json")
-        return rows.as_trained(model, config["spec"])
+        return rows.stored_model(config, outputs, self.path)
 
     def predict(self, inputs):
         """The student's logits, as the evaluation after the last epoch computed them.

@@ -191,6 +191,12 @@ def as_trained(model: nn.Module, spec: Mapping) -> nn.Module:
     return compress.Int8(model) if spec.get("quantize") else model
 
 
+def stored_model(config: Mapping, outputs: int, path) -> nn.Module:
+    """The student of a run as it was trained, by its config.json; `path` is named in messages."""
+    model = build_model(config["student"], outputs, config.get("dtype", "float32"), f"{path}/config.json")
+    return as_trained(model, config["spec"])
+
+
 def with_view(config: ConfigDict, method: Method) -> ConfigDict:
     """The experiment's config as a method has it: with its own view of the training images.
 

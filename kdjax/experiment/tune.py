@@ -4,8 +4,6 @@ A trial is an ordinary row of an experiment of its own, <experiment>-tuning, and
 <experiment>-tuned; both have the experiment's teacher. The points are those of kdjax.config.spaces.
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from ml_collections import ConfigDict
 from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import spaces
+from kdjax.data import fingerprint
 from kdjax.experiment import pairs, runner
 from kdjax.experiment.plan import run_path
 from kdjax.experiment.sights import sights
@@ -178,9 +177,8 @@ def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigD
     made.methods = ConfigDict(sort_keys=False)
     for name, spec in methods.items():
         made.methods[name] = spaces.changed(spec, tuned["methods"][name]["chosen"])
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     told = {key: tuned[key] for key in ("trials", "seeds", "score", "data")}
-    made.tuned = ConfigDict({**told, "sha256": digest})
+    made.tuned = ConfigDict({**told, "sha256": fingerprint.of_file(str(path))})
     return configs.resolve(made)
 
 
@@ -226,8 +224,7 @@ def _methods(config: ConfigDict, only=()) -> dict[str, dict]:
 
 
 def _compared(config: Mapping) -> dict:
-    kept = {key: value for key, value in configs.plain(config).items() if key not in FREE}
-    return json.loads(json.dumps(kept))
+    return {key: value for key, value in configs.plain(config).items() if key not in FREE}
 
 
 def _check_apart(seeds: Sequence[int], tuning: Sequence[int], what: str) -> None:

@@ -1,5 +1,7 @@
 """Mean, spread and significance over seeds. What cannot be computed is None and shown as a dash, never a number."""
 
+import math
+
 import numpy as np
 from scipy import special  # scipy.stats takes as long to import as a table to make
 
@@ -14,6 +16,11 @@ def summary(values) -> dict:
         "mean": float(values.mean()) if len(values) else None,
         "std": float(values.std(ddof=1)) if len(values) > 1 else None,
     }
+
+
+def lower_bound(mean: float, std: float | None, n: int) -> float | None:
+    """The lower end of the one-sided 95 % t interval of a mean; None where the spread is not known."""
+    return None if std is None or n < 2 else mean - float(special.stdtrit(n - 1, CONFIDENCE)) * std / math.sqrt(n)
 
 
 def paired(values: dict, baseline: dict) -> dict:

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import rows
-from kdjax.config.build import build_model
 from kdjax.data import kinds
 from kdjax.data.images.encoded import Encoded
 from kdjax.runs.directory import Run
@@ -71,8 +70,7 @@ def _stages(path: Path, data, inputs) -> dict[str, np.ndarray]:
     config, result = run.finished()
     described = ConfigDict(configs.completed(config)["data"])
     outputs = tasks.named(config.get("task", "classification")).outputs(len(data.classes))
-    model = build_model(config["student"], outputs, config.get("dtype", "float32"), f"{path}/config.json")
-    model = rows.as_trained(model, config["spec"])
+    model = rows.stored_model(config, outputs, path)
     variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
     transform = kinds.KINDS[data.kind].transform(described)
 

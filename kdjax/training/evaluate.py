@@ -38,6 +38,7 @@ class Evaluator:
         self.splits, self.transform, self.task, self.batch_size = splits, transform, task, batch_size
         lengths = {name: shapes(split.input) for name, split in splits.items()}
         self.lengths = {name: of for name, of in lengths.items() if of is not None}
+        self.orders = {name: np.argsort(of, kind="stable") for name, of in self.lengths.items()}  # the shortest first
         self.placed = {}
 
     def compile(self, model):
@@ -66,17 +67,13 @@ class Evaluator:
             self.placed[split, place] = [(device, jax.device_put(batch, device)) for device, batch in batches]
         return self.placed[split, place]
 
-    def _order(self, split: str):
-        """The places of a split's examples from the shortest to the longest; None: as they are."""
-        return np.argsort(self.lengths[split], kind="stable") if split in self.lengths else None
-
     def _joined(self, split: str, parts) -> np.ndarray:
         """[N, ...] what batches gave, without their padding, in the order of the split."""
-        joined, order = np.concatenate(parts)[: len(self.splits[split])], self._order(split)
+        joined, order = np.concatenate(parts)[: len(self.splits[split])], self.orders.get(split)
         return joined if order is None else joined[np.argsort(order)]
 
     def _padded(self, split: str):
-        arrays, order = self.splits[split], self._order(split)
+        arrays, order = self.splits[split], self.orders.get(split)
         if order is not None:
             arrays = arrays.take(order)
         examples = len(arrays)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdjax.report import choose
+from kdjax.report import choose, statistics
 from kdjax.report.choose import Wanted, candidates
 from kdjax.report.choose.case import Candidate
 from kdjax.report.plots import front
@@ -54,10 +54,10 @@ def test_the_bound_keeps_its_error_rate_by_simulation():
     """Of students that keep exactly 95 %, one of twenty is said to keep more."""
     rng, trials = np.random.default_rng(4), 4000
     values = rng.normal(0.95, 0.01, (trials, 5))
-    passed = sum(candidates.lower_bound(row.mean(), row.std(ddof=1), 5) >= 0.95 for row in values)
+    passed = sum(statistics.lower_bound(row.mean(), row.std(ddof=1), 5) >= 0.95 for row in values)
     low, high = stats.binom.ppf([0.001, 0.999], trials, 0.05)
     assert low <= passed <= high
-    assert candidates.lower_bound(0.9, None, 1) is None
+    assert statistics.lower_bound(0.9, None, 1) is None
 
 
 def test_less_is_better(tmp_path):

@@ -1,5 +1,6 @@
 """From texts to numbers: words or characters of the training split, or the tokenizer of a Hugging Face folder."""
 
+import functools
 import hashlib
 import json
 import re
@@ -71,11 +72,11 @@ class Folder:
 
     serialized: str  # what tokenizer.json holds, without padding and truncation
 
-    @property
+    @functools.cached_property  # as is padding: reading a large vocabulary anew takes a tenth of a second
     def size(self) -> int:
         return self._made().get_vocab_size()
 
-    @property
+    @functools.cached_property
     def padding(self) -> int:
         """The number of the padding token."""
         made = self._made()

@@ -6,12 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy import special
 
 from kdjax.find import nearest
 from kdjax.report.choose.case import COSTS, NETWORK, Candidate, known
 from kdjax.report.grid import columns
-from kdjax.report.statistics import CONFIDENCE, summary
+from kdjax.report.statistics import lower_bound, summary
 from kdjax.report.wording import listed
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -133,11 +132,6 @@ def _shipped(lines: list[dict], column: columns.Column) -> int:
         if line["history"] and line["history"][-1].get(key) is not None
     ]
     return (max(known, key=lambda item: item[0])[1] if known else lines[0])["result"]["seed"]
-
-
-def lower_bound(mean: float, std: float | None, n: int) -> float | None:
-    """The lower end of the one-sided 95 % t interval of a mean; None where the spread is not known."""
-    return None if std is None or n < 2 else mean - float(special.stdtrit(n - 1, CONFIDENCE)) * std / math.sqrt(n)
 
 
 def rated(candidates: list[Candidate], teacher: float, better: bool) -> list[Candidate]:

@@ -7,7 +7,7 @@ from scipy import special
 
 from kdjax.report import power
 from kdjax.report.doctor.case import FINE, FOUND, UNKNOWN, Case, Verdict
-from kdjax.report.statistics import CONFIDENCE, summary
+from kdjax.report.statistics import CONFIDENCE, lower_bound, summary
 from kdjax.report.wording import counted, listed
 from kdjax.runs import identity
 from kdjax.runs.task import TOP1
@@ -78,14 +78,6 @@ def gained(curve: list[tuple[int, float]]) -> tuple[float, int] | None:
     return slope * float(epochs[-1] - epochs[0]), int(epochs[-1] - epochs[0])
 
 
-def lower_bound(values: list[float]) -> float | None:
-    """That of the one-sided 95 % t interval of a mean; None below two values."""
-    found = summary(values)
-    if found["std"] is None:
-        return None
-    return found["mean"] - float(special.stdtrit(found["n"] - 1, CONFIDENCE)) * found["std"] / math.sqrt(found["n"])
-
-
 def converged(case: Case) -> Verdict:
     """Rows whose score still rises: by CLIMBING points, and by more than nothing beyond the chance of seeds."""
     percent, found, seen, over = case.task.primary.unit == "%", [], [], 0
@@ -96,7 +88,8 @@ def converged(case: Case) -> Verdict:
         if not gains:
             continue
         values = [gain for gain, _ in gains]
-        mean, least, over = float(np.mean(values)), lower_bound(values), gains[0][1]
+        told = summary(values)
+        mean, least, over = told["mean"], lower_bound(told["mean"], told["std"], told["n"]), gains[0][1]
         seen.append(mean)
         worth = CLIMBING / 100 if percent else (record[f"{case.task.primary.key}_std"] or 0.0)
         if mean >= worth and (least is None or least > 0):
