@@ -37,7 +37,7 @@ class Form:
 
 
 FORMS = {
-    "full": Form(PAIRS, METHODS, 64, 128, 4, (1, 4, 16, 64), 200, 8192, 4, 2, ()),
+    "full": Form(PAIRS, METHODS, 64, 64, 4, (1, 4, 16, 64), 200, 8192, 4, 2, ()),
     "quick": Form(PAIRS[1:], METHODS, 64, 64, 2, (1, 16), 200, 8192, 4, 2, ("--seeds=0",)),
     "tiny": Form(
         ("convnet,convnet",), ("kd",), 8, 2, 1, (1, 2), 6, 64, 2, 2, ("--seeds=0", "--only=kd", "--config.epochs=1")

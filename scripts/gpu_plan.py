@@ -31,19 +31,19 @@ class Part:
 
 
 PLAN = (
-    Part("machine", "gpu_measure", 0, (0.5, 0.2), "devices, rate of matrix products, of copies"),
+    Part("machine", "gpu_measure", 0, (0.3, 0.2), "devices, rate of matrix products, of copies"),
     Part("goldens", "gpu_correct", 1, (1.5, 0.4), "losses against published values and gradients, tf32 off and on"),
     Part("devices", "gpu_correct", 1, (1.5, 0.4), "pmap on one device, and on several, against none"),
     Part("precision", "gpu_correct", 1, (1.5, 0.4), "200 steps in bfloat16 and tf32 against float32"),
     Part("resume", "gpu_resume", 1, (1.5, 0.4), "a run that was stopped against one that was not, bit by bit; exports"),
-    Part("table", "gpu_speed", 2, (3.4, 0.8), "six methods against PyTorch, eager and compiled; memory"),
+    Part("table", "gpu_speed", 2, (4.0, 0.8), "six methods against PyTorch, eager and compiled; memory"),
     Part("calls", "gpu_speed", 3, (0.7, 0.0), "1, 4, 16 and 64 steps a call"),
     Part("seeds", "gpu_measure", 4, (0.6, 0.0), "seeds vmapped against one after another"),
     Part("profile", "gpu_measure", 4, (0.5, 0.2), "where a step's time goes: the longest kernels; dispatches"),
     Part("digits", "gpu_measure", 5, (0.7, 0.0), "the digits demo, compilation cache empty and filled"),
     Part("result", "gpu_result", 6, (0.0, 0.0), "CIFAR-10 (JPEG), seven methods, three seeds; --minutes as given"),
 )
-"""Stages follow each other: 0.5 + 1.5 + 3.4 + 0.7 + 0.6 + 0.7 minutes at most, and 0.2 + 0.4 + 0.8 + 0.2 when quick."""
+"""Stages follow each other: 0.3 + 1.5 + 4.0 + 0.7 + 0.6 + 0.7 minutes at most, and 0.2 + 0.4 + 0.8 + 0.2 when quick."""
 
 GRACE = 20
 """Seconds beyond its limit after which a part that should keep to it is ended."""
