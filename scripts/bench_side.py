@@ -85,6 +85,8 @@ def torch(
     return run, about
 
 
+WARM = 0.75
+"""Share of the time of `turns` that is for warming up at most."""
 KINDS = {"kdjax": kdjax, "torch": torch}
 
 
@@ -144,6 +146,8 @@ class Side:
 def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None) -> dict:
     """Warms all sides up, has them do a round each in turn, and returns what they measured.
 
+    A side that has taken `WARM` of the time without being warm is ended, so that the others are measured.
+
     Args:
       sides: name -> (description, environment variables that differ).
       rounds: at least one, at most so many.
@@ -153,10 +157,10 @@ def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None) -> di
     Returns:
       {"warm": {side: what it says of itself}, "rows": [{"side", "round", "seconds", ...}], "ended": {side: why}}.
     """
-    end = time.monotonic() + seconds
+    warm_end, end = (time.monotonic() + share * seconds for share in (WARM, 1.0))
     started = [Side(name, *given, log=log) for name, given in sides.items()]
     try:
-        answers = [(side, side.answer(end - time.monotonic())) for side in started]
+        answers = [(side, side.answer(warm_end - time.monotonic())) for side in started]
         warm = {side.name: said for side, said in answers if said}
         rows, ready = [], [side for side, said in answers if said]
         for number in range(rounds):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from bench_kdjax import make, median, where, write
 
+from kdjax.models.cost import count
 from kdjax.training import parallel
 
 CLASSES = 100
@@ -81,26 +82,25 @@ def row(pair: str, bench, args) -> dict:
     times["student"] = times.pop("step") - times["optimizer"]
     parts = ("teacher", "augmentation", "student", "optimizer")
     times["waiting"] = times["whole"] - sum(times[part] for part in parts)
-    flops = count(step, held["state"], batch, taught, variables, feed.targets)
-    flops += count(cohort.teach, variables, batch["input"]) if with_teacher else 0.0
-    return {"pair": pair, "method": method, **times, "gflop": flops, "gflops": 1e3 * flops / times["whole"]}
+    flops = count(step, *shapes((held["state"], batch, taught, variables, feed.targets)))
+    flops += count(cohort.teach, *shapes((variables, batch["input"]))) if with_teacher else 0.0
+    return {"pair": pair, "method": method, **times, "gflop": 1e-9 * flops, "gflops": 1e-6 * flops / times["whole"]}
+
+
+def shapes(tree):
+    """Of a tree of arrays, whatever device they are on."""
+    return jax.eval_shape(lambda: tree)
 
 
 def cohort_gflop(bench) -> float:
     """GFLOP of a step of all methods of a cohort and of the teacher's pass that they share."""
-    shapes = lambda tree: jax.eval_shape(lambda: tree)  # noqa: E731  # whatever device the arrays are on
     feed, variables = bench.cohort.feed, shapes(bench.cohort.teacher_variables)
     batch, labels = shapes(feed.example()), shapes(feed.targets)
     taught = jax.eval_shape(bench.teach, variables, batch["input"])
     steps = [
         count(one.program.steps[-1], shapes(one.state), batch, taught, variables, labels) for one in bench.learners
     ]
-    return sum(steps) + count(bench.teach, variables, batch["input"])
-
-
-def count(fn, *arguments) -> float:
-    """GFLOP of a compiled call, XLA's count before it rewrites anything for the machine."""
-    return fn.lower(*arguments).cost_analysis()["flops"] / 1e9
+    return 1e-9 * (sum(steps) + count(bench.teach, variables, batch["input"]))
 
 
 def markdown(record: dict) -> str:

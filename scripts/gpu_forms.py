@@ -3,7 +3,10 @@
 import dataclasses
 import importlib.util
 
+SMALL = "resnet14,resnet8"
 PAIRS = ("resnet32x4,resnet8x4", "resnet56,resnet20")
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+"""No operation of XLA whose order of additions may change, and kernels that are chosen without timing them."""
 METHODS = ("kd", "attention", "similarity", "rkd", "dkd", "fitnet")
 
 
@@ -24,6 +27,7 @@ class Form:
     """Sizes of all parts."""
 
     pairs: tuple[str, ...]
+    small: str  # a pair for what does not depend on depth: deep networks take a GPU's compiler a minute
     methods: tuple[str, ...]  # of the table
     batch: int
     steps: int  # of a round, every method
@@ -37,10 +41,21 @@ class Form:
 
 
 FORMS = {
-    "full": Form(PAIRS, METHODS, 64, 64, 4, (1, 4, 16, 64), 200, 8192, 4, 2, ()),
-    "quick": Form(PAIRS[1:], METHODS, 64, 64, 2, (1, 16), 200, 8192, 4, 2, ("--seeds=0",)),
+    "full": Form(PAIRS, SMALL, METHODS, 64, 64, 4, (1, 4, 16, 64), 200, 8192, 4, 2, ()),
+    "quick": Form(PAIRS[1:], SMALL, METHODS, 64, 64, 3, (1, 16), 200, 8192, 4, 2, ("--seeds=0",)),
     "tiny": Form(
-        ("convnet,convnet",), ("kd",), 8, 2, 1, (1, 2), 6, 64, 2, 2, ("--seeds=0", "--only=kd", "--config.epochs=1")
+        ("convnet,convnet",),
+        "convnet,convnet",
+        ("kd",),
+        8,
+        2,
+        1,
+        (1, 2),
+        6,
+        64,
+        2,
+        2,
+        ("--seeds=0", "--only=kd", "--config.epochs=1"),
     ),
 }
 
@@ -55,9 +70,11 @@ class Options:
     goldens: str = ""
     data: str = ""
     resume: str = ""
+    pairs: str = ""
     only: str = ""
     seeds: str = ""
 
     @property
     def size(self) -> Form:
-        return FORMS[self.form]
+        form = FORMS[self.form]
+        return dataclasses.replace(form, pairs=tuple(self.pairs.split(";"))) if self.pairs else form

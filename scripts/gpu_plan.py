@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gpu_forms import absent
+from gpu_forms import DETERMINISTIC, absent
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,12 +28,13 @@ class Part:
     stage: int
     minutes: tuple[float, float]
     what: str
+    flags: str = ""  # of XLA
 
 
 PLAN = (
     Part("machine", "gpu_measure", 0, (0.3, 0.2), "devices, rate of matrix products, of copies"),
     Part("goldens", "gpu_correct", 1, (1.5, 0.4), "losses against published values and gradients, tf32 off and on"),
-    Part("devices", "gpu_correct", 1, (1.5, 0.4), "pmap on one device, and on several, against none"),
+    Part("devices", "gpu_correct", 1, (1.5, 0.4), "pmap on one device and several, against none", DETERMINISTIC),
     Part("precision", "gpu_correct", 1, (1.5, 0.4), "200 steps in bfloat16 and tf32 against float32"),
     Part("resume", "gpu_resume", 1, (1.5, 0.4), "a run that was stopped against one that was not, bit by bit; exports"),
     Part("table", "gpu_speed", 2, (4.0, 0.8), "six methods against PyTorch, eager and compiled; memory"),
@@ -85,7 +86,8 @@ def main() -> None:
     parser.add_argument("--data", default="", help="CIFAR-10 as --pack writes it; else TFDS_DATA_DIR is read")
     parser.add_argument("--pack", action="store_true", help="write --data from TFDS_DATA_DIR, and nothing else")
     parser.add_argument("--resume", default="", help="`result` goes on from what an earlier call left in this folder")
-    parser.add_argument("--minutes", type=float, default=0.0, help="for `result`; 0: 5")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of each part; 0: the plan's, of `result` 5")
+    parser.add_argument("--pairs", default="", help="of `table`, `profile` and others: TEACHER,STUDENT;...")
     parser.add_argument("--only", default="", help="`result`: methods; all when left out")
     parser.add_argument("--seeds", default="0,1,2", help="`result`: seeds")
     args = parser.parse_args()
@@ -143,16 +145,15 @@ def limit(part: Part, args) -> float:
     """Seconds."""
     if args.tiny:
         return 600.0
-    if part.name == "result":
-        return 60 * (args.minutes or 5.0)
-    return 60 * part.minutes[args.quick]
+    planned = 5.0 if part.name == "result" else part.minutes[args.quick]
+    return 60 * (args.minutes or planned)
 
 
 def chosen(args) -> list[Part]:
     known = {part.name: part for part in PLAN}
     if unknown := [name for name in args.parts if name not in known]:
         sys.exit(f"scripts/gpu: there is no part {unknown[0]!r}; valid are {', '.join(known)}")
-    default = [part for part in PLAN if args.tiny or (part.name != "result" and limit(part, args))]
+    default = [part for part in PLAN if args.tiny or part.minutes[args.quick]]
     parts = [known[name] for name in args.parts] or default
     for part in parts:
         if not limit(part, args):
@@ -196,9 +197,10 @@ def write(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def environment() -> dict:
-    """Of a part: this checkout's kdjax, memory as it is needed, one compilation cache for all."""
+def environment(flags: str = "") -> dict:
+    """Of a part: this checkout's kdjax, memory as it is needed, one compilation cache for all; `flags`: XLA's."""
     own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "PYTHONUNBUFFERED": "1"}
+    own |= {"XLA_FLAGS": flags} if flags else {}
     path = os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "scripts"), os.environ.get("PYTHONPATH", "")]))
     return {**own, **os.environ, "PYTHONPATH": path}
 
@@ -207,7 +209,7 @@ def run(part: Part, args, out: Path) -> dict:
     """What a part has measured, or why it has not; when it is ended early, what it had written by then."""
     found = out / f".{part.name}.json"
     found.unlink(missing_ok=True)
-    options = {name: getattr(args, name) for name in ("goldens", "data", "resume", "only", "seeds")}
+    options = {name: getattr(args, name) for name in ("goldens", "data", "resume", "pairs", "only", "seeds")}
     options |= {"form": form(args), "seconds": limit(part, args), "out": str(out)}
     command = [sys.executable, str(ROOT / "scripts" / "gpu_part.py"), part.module, part.name, str(found)]
     problem = {}
@@ -215,7 +217,12 @@ def run(part: Part, args, out: Path) -> dict:
         log.write(f"==== {part.name}\n")
         log.flush()
         process = subprocess.Popen(
-            [*command, json.dumps(options)], env=environment(), stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            [*command, json.dumps(options)],
+            env=environment(part.flags),
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            start_new_session=True,
         )
         try:
             if status := process.wait(limit(part, args) + GRACE):

@@ -40,10 +40,11 @@ def goldens(record: dict) -> str:
 
 
 def devices(record: dict) -> str:
-    rows = [[row[key] for key in ("method", "devices", "loss", "parameters")] for row in record["rows"]]
-    return f"After {record['steps']} steps by pmap, against one device without.\n\n" + table(
-        ["method", "devices", "largest relative difference of a loss", "of the parameters, by their norm"], rows
-    )
+    kinds = ("first_loss", "first_parameters", "last_loss", "last_parameters")
+    rows = [[row["method"], row["devices"], *(row[kind] for kind in kinds)] for row in record["rows"]]
+    head = ["method", "devices", "loss of the first step", "parameters after it", "loss of the last", "parameters"]
+    about = "Relative differences between pmap and one device without; of parameters together, by their norm."
+    return f"{about} {record['steps']} steps.\n\n" + table(head, rows)
 
 
 def precision(record: dict) -> str:

@@ -148,8 +148,8 @@ def main(path: str) -> None:
     from kdjax.data.images.tfds import read
 
     found = read("cifar10", Path(os.environ["TFDS_DATA_DIR"]), 0, {"train": "", "validation": "", "test": ""})
-    splits = {name: (list(part.input.items), part.target) for name, part in (("train", found.train), ("test", found.test))}
-    write(path, {**splits, "classes": found.classes, "name": found.name})
+    train, test = ((list(part.input.items), part.target) for part in (found.train, found.test))
+    write(path, {"train": train, "test": test, "classes": found.classes, "name": found.name})
     print(f"{path}: {os.path.getsize(path) / 2**20:.1f} MiB")
 
 

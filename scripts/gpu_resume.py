@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from gpu_forms import Options
-
-DETERMINISTIC = "--xla_gpu_deterministic_ops=true --xla_gpu_autotune_level=0"
+from gpu_forms import DETERMINISTIC, Options
 
 
 def resume(options: Options, save) -> dict:
@@ -65,7 +63,7 @@ def piece(root: str, form: str, calls: int) -> None:
     config.data.source = "generated"
     config.data.kwargs = {"shape": (32, 32, 3), "train": 4 * size.batch, "test": 64}
     config.data.augment.random_crop = {"padding": 4}
-    config.teacher.model, config.student.model = size.pairs[-1].split(",")
+    config.teacher.model, config.student.model = size.small.split(",")
     config.execution.steps_per_call = 2 if form != "tiny" else 1
     for name in ("kd",) if form == "tiny" else ("kd", "attention", "crd"):
         config.methods[name] = recipes.recipe(name)

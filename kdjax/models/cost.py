@@ -71,7 +71,16 @@ def flops(model: nn.Module, spec) -> int:
     """
     given = _shapes(model, spec), batch_of(spec, 1)
     forward = _forward(model)
-    return round(forward.lower(*given).cost_analysis()["flops"] + _more_turns(jax.make_jaxpr(forward)(*given).jaxpr))
+    return round(count(forward, *given) + _more_turns(jax.make_jaxpr(forward)(*given).jaxpr))
+
+
+def count(fn, *given) -> float:
+    """XLA's count of the FLOPs of a call of a jitted function, of each loop one turn; `given` may be shapes.
+
+    It is that of the CPU's compiler, wherever JAX computes: the plugins for GPUs and TPUs have none.
+    """
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        return fn.lower(*given).cost_analysis()["flops"]
 
 
 def _more_turns(jaxpr) -> float:
@@ -81,7 +90,7 @@ def _more_turns(jaxpr) -> float:
         inner = equation.params.get("jaxpr")
         if equation.primitive.name == "scan":
             shapes = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in inner.jaxpr.invars]
-            turn = jax.jit(jax.extend.core.jaxpr_as_fun(inner)).lower(*shapes).cost_analysis()["flops"]
+            turn = count(jax.jit(jax.extend.core.jaxpr_as_fun(inner)), *shapes)
             total += (equation.params["length"] - 1) * turn
             total += equation.params["length"] * _more_turns(inner.jaxpr)
         elif hasattr(inner, "jaxpr"):

@@ -56,13 +56,14 @@ FLAGS_KNOWN = ((0, 10, 2), (0, 13))
 
 
 def setup() -> None:
-    """One virtual CPU device per core, XLA's flags, and a compilation cache that outlives the process.
+    """One virtual CPU device per core beside what else there is, XLA's flags, a compilation cache that outlives this.
 
     Call before JAX starts. XLA uses a second core poorly for small networks (1.1 times), two students on two devices
     use it well. What JAX's own flags say of devices or the cache is left alone, and so is XLA_FLAGS where it is set,
     be it empty. After a crash the cache is begun anew.
     """
     os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
+    jax.config.update("jax_platforms", platforms(jax.config.jax_platforms))
     if jax.config.jax_num_cpu_devices < 0:
         jax.config.update("jax_num_cpu_devices", cores())
     if not jax.config.jax_compilation_cache_dir:
@@ -73,6 +74,11 @@ def setup() -> None:
         with contextlib.suppress(OSError):  # a cache that cannot be written, which JAX leaves alone too
             if told := crash.watch(Path(jax.config.jax_compilation_cache_dir)):
                 print(f"kdjax: {told}", file=sys.stderr)
+
+
+def platforms(asked: str | None) -> str | None:
+    """JAX's platforms ("cuda"), and the CPU after them, which counts operations (`kdjax.models.cost.count`)."""
+    return asked if not asked or "cpu" in asked.split(",") else f"{asked},cpu"
 
 
 def default_flags(version: str) -> str:
