@@ -38,18 +38,23 @@ def main() -> None:
 
 def kdjax(pair: str, methods, steps: int, batch: int, classes: int = 100, augment: bool = True, **given):
     """A cohort as `kdjax run` drives it; `given`: dtype and fields of config.execution."""
+    import jax
     from bench_kdjax import make
 
     from kdjax.training import parallel
 
     parallel.setup()
+    compiled = []
+    heard = lambda event, seconds, **_: compiled.append(seconds) if event.endswith("backend_compile_duration") else 0  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(heard)
     teacher, student = pair.split(",")
     bench = make(teacher, student, methods, steps=steps, batch=batch, classes=classes, augmented=augment, **given)
 
     def about():
         from bench_step import cohort_gflop
 
-        return {"gflop": cohort_gflop(bench), "device": parallel.describe(), "peak_bytes": peak_bytes()}
+        compiling = {"compile_seconds": sum(compiled), "longest_compile_seconds": max(compiled, default=0.0)}
+        return {"gflop": cohort_gflop(bench), "device": parallel.describe(), "peak_bytes": peak_bytes(), **compiling}
 
     return bench.epoch, about
 
@@ -143,25 +148,25 @@ class Side:
         self.process.stdout.close()
 
 
-def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None) -> dict:
+def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None, warm: float = WARM) -> dict:
     """Warms all sides up, has them do a round each in turn, and returns what they measured.
 
-    A side that has taken `WARM` of the time without being warm is ended, so that the others are measured.
 
     Args:
       sides: name -> (description, environment variables that differ).
-      rounds: at least one, at most so many.
+      rounds: at most so many.
       seconds: for all of it.
       enough: enough(rows) ends it too.
+      warm: share of the time after which sides that are not warm are ended, so that the others are measured.
 
     Returns:
       {"warm": {side: what it says of itself}, "rows": [{"side", "round", "seconds", ...}], "ended": {side: why}}.
     """
-    warm_end, end = (time.monotonic() + share * seconds for share in (WARM, 1.0))
+    warm_end, end = (time.monotonic() + share * seconds for share in (warm, 1.0))
     started = [Side(name, *given, log=log) for name, given in sides.items()]
     try:
         answers = [(side, side.answer(warm_end - time.monotonic())) for side in started]
-        warm = {side.name: said for side, said in answers if said}
+        told = {side.name: said for side, said in answers if said}
         rows, ready = [], [side for side, said in answers if said]
         for number in range(rounds):
             first = number % max(len(ready), 1)  # each comes after each of the others in its turn
@@ -173,7 +178,7 @@ def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None) -> di
     finally:
         for side in started:
             side.end()
-    return {"warm": warm, "rows": rows, "ended": {side.name: side.failed for side in started if side.failed}}
+    return {"warm": told, "rows": rows, "ended": {side.name: side.failed for side in started if side.failed}}
 
 
 if __name__ == "__main__":

@@ -129,7 +129,9 @@ def profile(options: Options, save) -> dict:
             with jax.profiler.trace(folder):
                 bench.epoch(1)
             traced = time.perf_counter() - begin
-            kernels, dispatched = _events(next(Path(folder).rglob("*.xplane.pb")))
+            kernels, dispatched, lines = _events(next(Path(folder).rglob("*.xplane.pb")))
+        if not kernels:
+            raise RuntimeError(f"the trace has no kernels; it has {lines}")
         total = sum(seconds for seconds, _ in kernels.values())
         top = sorted(kernels.items(), key=lambda item: -item[1][0])[:15]
         found["pairs"][pair] = {
@@ -144,8 +146,8 @@ def profile(options: Options, save) -> dict:
     return found
 
 
-def _events(path: Path) -> tuple[dict, int]:
-    """({kernel: (seconds, how often)} on the devices, computations dispatched by the host) of a trace.
+def _events(path: Path) -> tuple[dict, int, list[str]]:
+    """({kernel: (seconds, how often)} on the devices, computations dispatched by the host, names of lines) of a trace.
 
     A CPU's kernels are found among the host's own events.
     """
@@ -160,7 +162,8 @@ def _events(path: Path) -> tuple[dict, int]:
                 if device or (not planes and not event.name.startswith(("Pjit", "PjRt", "$", "end: ", "Thread"))):
                     seconds[event.name[:120]] += 1e-9 * event.duration_ns
                     counts[event.name[:120]] += 1
-    return {name: (seconds[name], counts[name]) for name in seconds}, dispatched
+    lines = [f"{plane.name}: {', '.join(line.name for line in plane.lines)}" for plane in data.planes]
+    return {name: (seconds[name], counts[name]) for name in seconds}, dispatched, lines
 
 
 # ---- the digits demo

@@ -21,7 +21,7 @@ def table(head: list[str], rows: list[list]) -> str:
 
 def show(value) -> str:
     if isinstance(value, bool) or not isinstance(value, float):
-        return "" if value is None else str(value)
+        return "" if value is None else str(value).replace("|", "\\|")
     return f"{value:.2e}" if 0 < abs(value) < 0.01 else f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
@@ -80,6 +80,12 @@ def speed(record: dict) -> str:
     return "\n\n".join([about + f" Targets: {record['targets']}.", *found])
 
 
+def compiling(record: dict) -> str:
+    keys = ("warm_seconds", "compile_seconds", "longest_compile_seconds", "ended")
+    rows = [[pair, side, *map(row.get, keys)] for pair, sides in record["pairs"].items() for side, row in sides.items()]
+    return table(["pair", "side", "s until warm", "s of compiling, all threads", "longest program, s", "ended"], rows)
+
+
 def calls(record: dict) -> str:
     rows = [[number, rate] for number, rate in record["rates"].items()]
     return f"{record['pair']}: {', '.join(record['methods'])}.\n\n" + table(["steps a call", "method-images/s"], rows)
@@ -119,6 +125,7 @@ SECTIONS = {
     "devices": devices,
     "precision": precision,
     "resume": resume,
+    "compiling": compiling,
     "table": speed,
     "calls": calls,
     "seeds": seeds,

@@ -9,6 +9,24 @@ TARGETS = {"compiled bfloat16": 2.0, "eager float32": 5.0}
 """What kdjax in bfloat16 is to be times PyTorch: the first compiled in bfloat16, the second as a loop comes."""
 
 
+def compiling(options: Options, save) -> dict:
+    """Seconds until kdjax's sides of `table` are warm: kd alone, then all methods; what compiles is cached for others.
+
+    The time of a GPU's compiler is most of a short run's, and what it has timed for one program it uses for the next.
+    """
+    size, found = options.size, {"methods": options.size.methods, "pairs": {}}
+    for pair in size.pairs:
+        rows = found["pairs"][pair] = {}
+        for number, methods in enumerate((size.methods[:1], size.methods)):
+            shared = {"kind": "kdjax", "pair": pair, "methods": methods, "steps": size.steps, "batch": size.batch}
+            sides = {f"{dtype}, {', '.join(methods)}": ({"dtype": dtype, **shared}, None) for dtype in _dtypes(options)}
+            share = options.seconds / len(size.pairs) * (0.35, 0.6)[number]
+            told = turns(sides, 0, share, warm=1.0)
+            rows |= told["warm"] | {name: {"ended": why} for name, why in told["ended"].items()}
+            save(found)
+    return found
+
+
 def table(options: Options, save) -> dict:
     """Method-images a second of six methods, both sides in float32 (products in tf32) and bfloat16, in turns."""
     size, device = options.size, "cpu" if jax.default_backend() == "cpu" else "cuda"

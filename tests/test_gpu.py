@@ -78,7 +78,8 @@ def test_a_part_that_fails_or_hangs_is_told_and_keeps_what_it_had(gpu, tmp_path,
     )
     plan = gpu("gpu_plan")
     monkeypatch.setattr(plan, "GRACE", 0)
-    args = type("Args", (), dict(tiny=False, quick=False, goldens="", data="", resume="", only="", seeds=""))
+    names = ("goldens", "data", "resume", "pairs", "only", "seeds")
+    args = type("Args", (), dict(tiny=False, quick=False, minutes=0.0, **dict.fromkeys(names, "")))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for name, minutes, expected in (("fails", 1.0, "status 1"), ("hangs", 0.5, "longer than")):
         part = plan.Part(name, "fake_part", 0, (minutes, minutes), "")
@@ -128,6 +129,16 @@ def test_a_packed_data_set_is_what_was_packed(gpu, tmp_path, monkeypatch):
     from kdjax.data.images.encoded import decode
 
     np.testing.assert_array_equal(loaded.train.input[5], decode(made["train"][0][5], "x", 0, "RGB"))
+
+
+def test_a_data_set_is_packed_from_a_folder_of_tfds(gpu, tmp_path, monkeypatch):
+    from kdjax import cli, data
+    from tests.prepared import images
+
+    monkeypatch.setenv("TFDS_DATA_DIR", images(tmp_path, {"train": [0, 1, 1], "test": [1, 0]}, "cifar10"))
+    gpu("gpu_result").main(tmp_path / "d.npz")
+    loaded = data.load(cli.load_config(f"configs/cifar10_gpu.py:data={tmp_path}/d.npz", []).data)
+    assert (loaded.name, loaded.train.target.tolist(), loaded.test.target.tolist()) == ("cifar10", [0, 1, 1], [1, 0])
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """What sources take from config.data.kwargs, what TFDS withholds, and names that only look the same."""
 
-import io
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,45 +11,9 @@ from PIL import Image
 from kdjax import data
 from kdjax.data import Arrays, Dataset
 from tests.data.test_data import config
+from tests.prepared import images as written
 
 # ---- TFDS
-
-
-def written(tmp_path: Path, splits: dict[str, list[int]]) -> str:
-    """A folder of TFDS's data set "tiny": split -> labels, of 2 x 2 images, all different."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-    from tensorflow_datasets.core.example_parser import tf_example_pb2
-
-    folder, grey = tmp_path / "tiny" / "1.0.0", itertools.count(10)
-    folder.mkdir(parents=True)
-    for split, labels in splits.items():
-        writer = ArrayRecordWriter(str(folder / f"tiny-{split}.array_record-00000-of-00001"), "group_size:1")
-        for label in labels:
-            file, example = io.BytesIO(), tf_example_pb2.Example()
-            Image.new("L", (2, 2), next(grey)).save(file, "PNG")
-            example.features.feature["image"].bytes_list.value.append(file.getvalue())
-            example.features.feature["label"].int64_list.value.append(label)
-            writer.write(example.SerializeToString())
-        writer.close()
-    path = "tensorflow_datasets.core.features."
-    image = {"image": {"dtype": "uint8", "shape": {"dimensions": ["2", "2", "1"]}, "encodingFormat": "png"}}
-    features = {
-        "image": {**image, "pythonClassName": path + "image_feature.Image"},
-        "label": {"classLabel": {"numClasses": "2"}, "pythonClassName": path + "class_label_feature.ClassLabel"},
-    }
-    (folder / "features.json").write_text(
-        json.dumps({"featuresDict": {"features": features}, "pythonClassName": path + "features_dict.FeaturesDict"})
-    )
-    template = {"filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "numBytes": "1"}
-    description = {
-        "name": "tiny",
-        "version": "1.0.0",
-        "fileFormat": "array_record",
-        "splits": [{**template, "name": name, "shardLengths": [str(len(n))]} for name, n in splits.items()],
-        "supervisedKeys": {"tuple": {"items": [{"featureKey": "image"}, {"featureKey": "label"}]}},
-    }
-    (folder / "dataset_info.json").write_text(json.dumps(description))
-    return str(tmp_path)
 
 
 def tiny(path: str, **kwargs):

@@ -9,6 +9,7 @@ import pytest
 import kdjax.models
 from kdjax import cli
 from kdjax.models import compress, cost
+from kdjax.training import parallel
 from kdjax.types import image_spec
 
 
@@ -49,6 +50,27 @@ def test_flops_before_and_after_compilation_agree():
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     compiled = jax.jit(lambda v, x: model.apply(v, x).logits).lower(variables, image).compile()
     assert compiled.cost_analysis()["flops"] == pytest.approx(cost.flops(model, image_spec(8, 8, 3)), rel=0.02)
+
+
+def test_flops_are_counted_where_jax_computes_on_an_accelerator(monkeypatch):
+    """Its plugins count none, and say None: what is lowered for the CPU is what can be asked."""
+    asked = jax.stages.Lowered.cost_analysis
+
+    def plugin(lowered):
+        device = jax.config.jax_default_device
+        return asked(lowered) if device and device.platform == "cpu" else None
+
+    expected = cost.flops(kdjax.models.resnet8(num_classes=10), image_spec(8, 8, 3))
+    monkeypatch.setattr(jax.stages.Lowered, "cost_analysis", plugin)
+    assert cost.flops(kdjax.models.resnet8(num_classes=10), image_spec(8, 8, 3)) == expected > 0
+    assert cost.cost(kdjax.models.convnet(num_classes=10, widths=(4, 8)), image_spec(8, 8, 1))["flops"] > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"), [(None, None), ("", ""), ("cpu", "cpu"), ("cuda", "cuda,cpu"), ("cuda,cpu", "cuda,cpu")]
+)
+def test_the_cpu_is_there_beside_the_platforms_that_are_asked_for(asked, given):
+    assert parallel.platforms(asked) == given
 
 
 def test_cost_of_a_small_net():

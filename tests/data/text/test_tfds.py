@@ -1,48 +1,12 @@
 """Texts that TFDS has prepared, read without TensorFlow."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from kdjax import data
 from kdjax.config import default
+from tests.prepared import texts as written
 
 TEXTS = {"train": [(b"a good film", 1), ("très bon".encode(), 1), (b"bad", 0)], "validation": [(b"bad bad", 0)]}
-
-
-def written(tmp_path: Path, splits) -> str:
-    """A folder of TFDS's data set "films": split -> (bytes, label) of each example."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-    from tensorflow_datasets.core.example_parser import tf_example_pb2
-
-    folder = tmp_path / "films" / "1.0.0"
-    folder.mkdir(parents=True)
-    for split, rows in splits.items():
-        writer = ArrayRecordWriter(str(folder / f"films-{split}.array_record-00000-of-00001"), "group_size:1")
-        for text, label in rows:
-            example = tf_example_pb2.Example()
-            example.features.feature["sentence"].bytes_list.value.append(text)
-            example.features.feature["label"].int64_list.value.append(label)
-            writer.write(example.SerializeToString())
-        writer.close()
-    path = "tensorflow_datasets.core.features."
-    features = {
-        "sentence": {"text": {}, "pythonClassName": path + "text_feature.Text"},
-        "label": {"classLabel": {"numClasses": "2"}, "pythonClassName": path + "class_label_feature.ClassLabel"},
-    }
-    (folder / "features.json").write_text(
-        json.dumps({"featuresDict": {"features": features}, "pythonClassName": path + "features_dict.FeaturesDict"})
-    )
-    template = {"filepathTemplate": "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}", "numBytes": "1"}
-    description = {
-        "name": "films",
-        "version": "1.0.0",
-        "fileFormat": "array_record",
-        "splits": [{**template, "name": name, "shardLengths": [str(len(rows))]} for name, rows in splits.items()],
-    }
-    (folder / "dataset_info.json").write_text(json.dumps(description))
-    return str(tmp_path)
 
 
 def load(path: str, **columns):
