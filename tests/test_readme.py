@@ -62,6 +62,8 @@ HERE = {  # command -> what makes it quick
     "kdjax cost convnet lenet --teacher=resnet20": PLAIN,
     "kdjax run --config=configs/queries.py": ["--dry-run"],
     "kdjax list csv": PLAIN,
+    "kdjax run --config=configs/interactions.py": ["--dry-run"],
+    "kdjax list interactions": PLAIN,
     "kdjax run --config=configs/digits_small.py": ["--dry-run"],
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
     "kdjax run --config=configs/products.py:path=/data/products,size=64,teacher=resnet18,student=mobilenetv2": PLAN,

@@ -17,6 +17,7 @@ from kdjax.runs.directory import Run
 from kdjax.types import batch_of, text_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+INTERACTIONS = {"user": jax.ShapeDtypeStruct((), jnp.int32), "history": jax.ShapeDtypeStruct((6,), jnp.int32)}
 CASES = {  # file and argument -> (shape of an input or a text's spec, number of logits)
     "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
@@ -35,6 +36,8 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
     "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
+    "interactions.py": (INTERACTIONS, 60),
+    "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
@@ -63,7 +66,7 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    known = {"vocabulary": 50} if isinstance(shape, dict) else {}
+    known = ({"users": 9} if "user" in shape else {"vocabulary": 50}) if isinstance(shape, dict) else {}
     teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
     spec = shape if known else jax.ShapeDtypeStruct(shape, jnp.float32)
     dtype = jnp.float32 if outputs == 1 else jnp.int32
