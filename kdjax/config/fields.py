@@ -69,6 +69,7 @@ def _data() -> ConfigDict:
     data.image_size = 0  # pixels a side; 0: as the images are
     data.train_examples = 0  # 0: all; else a stratified part of the training split
     data.validation = 0.0  # fraction of the training split held out to choose epochs and hyperparameters on
+    data.closed = False  # the test split is not looked at: validation stands in its place too, as kdjax tune has it
     data.shots = 0  # labelled images a class that students see; 0: all. The teacher sees all
     data.imbalance = 0.0  # long tail: most over fewest images a class that students see; 0: as it is
     data.unlabelled = False  # keep the training images beyond `shots`, without their labels
