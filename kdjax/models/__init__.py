@@ -13,6 +13,7 @@ Its last linear layer is params["classifier"]. Layers are named as in the torch 
 from kdjax.models.compose import ensemble, peers, simkd
 from kdjax.models.dense import mlp
 from kdjax.models.interactions import matrix_factorisation, popularity, sasrec
+from kdjax.models.ranking.scorer import scorer
 from kdjax.models.text.bert import bert
 from kdjax.models.text.small import bag_of_words, bilstm, textcnn
 from kdjax.models.vision.convnext import convnext_tiny
@@ -62,6 +63,7 @@ FAMILIES = {
     ),
     "texts": (bert, bilstm, textcnn, bag_of_words),
     "numbers": (mlp,),
+    "lists": (scorer,),
     "interactions": (matrix_factorisation, sasrec, popularity),
     "made of others": (ensemble, peers, simkd),
 }

@@ -134,4 +134,8 @@ TASK = Task(
     check_data=check_data,
     strata=lambda target: np.zeros(len(target), np.int64),
     keep=keep,
+    protocol=(
+        "All items that a user has not had are ranked, and none of those that the user had; what ties counts as the "
+        "mean of its orders."
+    ),
 )
