@@ -7,8 +7,8 @@ import pytest
 from kdjax.config import default
 from kdjax.data import load
 from kdjax.data.interactions import files, splits
-from kdjax.data.interactions.prepare import next_item
-from kdjax.tasks import named
+from kdjax.data.interactions.prepare import next_item, popular_places
+from kdjax.tasks import named, ranked
 
 TASK = named("recommendation")
 LOG = """\
@@ -168,6 +168,21 @@ def test_generated_shoppers_are_a_function_of_their_seed():
     assert (one.train.target >= 0).sum(1).min() >= 3
     (told,) = one.warnings
     assert "Recommending what most users took" in told
+
+
+@pytest.mark.parametrize("split", ["leave_one_out", "ratio"])
+def test_what_the_popular_items_reach_is_counted_once_for_all(split):
+    """As by the task itself, of scores that are how often an item was taken."""
+    config = default().data
+    config.source, config.kwargs = "shoppers", {"users": 40, "items": 30, "mean": 8, "split": split}
+    config.validation = 0.1
+    found = load(config, task=TASK)
+    taken, target = found.train.target, found.test.target
+    count = np.bincount(taken[taken >= 0], minlength=30).astype(np.float32)
+    scores = jax.jit(TASK.scores)(np.tile(count, (len(target), 1)), target)
+    place = popular_places(found)
+    for name, metric in (("ndcg@10", ranked.ndcg), ("hr@10", ranked.hit_rate), ("mrr@10", ranked.mrr)):
+        np.testing.assert_allclose(metric(place, 10), scores[name], rtol=1e-5, atol=1e-6)
 
 
 def test_the_next_item_follows_its_history():
