@@ -130,6 +130,7 @@ class Results:
             "student": {"model": method.model_config["model"], **lab.cost(method.model, sight)},
             "dataset": lab.dataset.name,
             "image_shape": list(sight.image_shape) if sight.image_shape else None,
+            **_text_shape(sight),
             "classes": list(lab.dataset.classes),
             "train_examples": len(self.arrays),
             "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),
@@ -147,6 +148,13 @@ class Results:
         report = lab.report(learner.evaluation.logits, teacher.logits if teacher else None)
         digest = checkpoint.fingerprint(student_variables(learner.state))
         return {**result, "student_sha256": digest, "last": {"epoch": config.epochs, **report}}
+
+
+def _text_shape(sight) -> dict:
+    """Of texts the most tokens that one has, and whether an example is a pair of them."""
+    if sight.dataset.kind != "text":
+        return {}
+    return {"length": sight.spec["tokens"].shape[0], "pairs": "segments" in sight.spec}
 
 
 def _counts(target: np.ndarray, classes: int) -> list[int] | None:

@@ -14,7 +14,6 @@ from kdjax.config import default
 from kdjax.data.text import tokenizers
 from kdjax.experiment.progress import Display
 from kdjax.runs.directory import Run
-from kdjax.ship import export
 from kdjax.types import Outputs
 from tests import tiny
 
@@ -116,9 +115,7 @@ def test_a_run_goes_on_with_its_vocabulary_alone(whole):
         run(config(min_count=3, methods=("student", "stateless", "noisy")), whole.parent)
 
 
-def test_what_is_of_images_says_so(whole, tmp_path):
-    with pytest.raises(ValueError, match="only classifiers of images are exported so far"):
-        export.export(whole / "student/seed0", tmp_path / "student.onnx")
+def test_what_is_of_images_says_so(tmp_path):
     with pytest.raises(ValueError, match="only images are read from disk"):
         run(config(), tmp_path, stream=True)
 
