@@ -91,6 +91,7 @@ def _text(data: ConfigDict) -> None:
     data.columns.label = "label"  # of the class, a word or a whole number
     data.columns.split = ""  # says train, validation or test; "": the files do, or rows are drawn
     data.columns.group = ""  # rows with the same value, offers of one product, are drawn to one side of a split
+    data.transfer = ""  # a file of texts without labels, which students see where `unlabelled` says so: their teacher's
     data.test = 0.2  # fraction of the rows that is the test split, where neither files nor a column say it
     data.split_seed = 0  # of that draw
     data.tokenizer = "words"  # words or characters (of the training split), or a Hugging Face folder

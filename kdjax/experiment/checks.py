@@ -76,7 +76,7 @@ def _check_second(config) -> None:
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     """What a teacher that is trained here needs."""
-    config, arrays = teacher_config(lab.config), lab.taught.dataset.train
+    config, arrays = teacher_config(lab.config), lab.taught_examples()
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
         parallel.check_synchronises(model, lab.taught.spec, "config.teacher")

@@ -71,7 +71,7 @@ class Teachers:
         if spec.start:
             lab.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         row, config = lab.teacher_row(model), teacher_config(lab.config)
-        self._complete(config, lab.taught.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
+        self._complete(config, lab.taught_examples(), row, spec.seed, lambda: None, lab.layout[0])
         path = run_path(lab.directory, TEACHER, spec.seed)
         return self._check_same(self._from_runs([path], lab.taught, "the teacher's run"))
 

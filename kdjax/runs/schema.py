@@ -176,7 +176,7 @@ CONFIG = {
     "ablation": {},
     "spec": {"teacher": str, "first_stage": {"epochs": int}, "optimizer": {}},
     "data": {
-        **dict.fromkeys(("source", "name"), str),
+        **dict.fromkeys(("source", "name", "transfer"), str),
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },

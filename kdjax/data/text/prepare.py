@@ -52,11 +52,6 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
 def _check(dataset: Dataset, config, in_memory: bool | None) -> None:
     if in_memory is False:
         raise ValueError(f"config.execution.stream: only images are read from disk, {dataset.name} is in memory")
-    if len(config.augment):
-        raise ValueError(
-            f"config.data.augment: {', '.join(config.augment)} changes images, and {dataset.name} has texts; there is "
-            "no augmentation of texts yet"
-        )
     if config.image_size:
         raise ValueError(
             f"config.data.image_size is of images, and {dataset.name} has texts; config.data.length is theirs"
