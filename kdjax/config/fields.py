@@ -37,6 +37,7 @@ def default() -> ConfigDict:
     config.baseline = "student"  # the row that the others are compared with
     config.task = "classification"  # what is predicted and scored: classification, regression, or an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
+    config.references = ()  # beside the networks: ("tfidf",) of texts, or paths of fn(train, inputs, dataset) -> logits
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
 
     config.data = _data()
@@ -327,7 +328,7 @@ def completed(stored: dict) -> dict:
         for key, value in _defaults().items()
         if key != "student" and isinstance(value, dict) and isinstance(stored.get(key), dict)
     }
-    added = {"task": "classification", "metrics": {}}  # fields of no group
+    added = {"task": "classification", "metrics": {}, "references": []}  # fields of no group
     return {**added, **stored, **groups}
 
 

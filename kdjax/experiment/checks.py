@@ -9,6 +9,7 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
+from kdjax.experiment import references
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
@@ -31,6 +32,7 @@ def check_data(lab: Lab) -> None:
         )
     for path in sorted(lab.directory.glob("*/seed*")):
         identity.check_data(path, Run(path).config(), lab.dataset.fingerprint)
+    references.check(lab)
 
 
 def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
