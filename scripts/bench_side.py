@@ -173,6 +173,8 @@ def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None, warm:
             for side in (*ready[first:], *ready[:first]):
                 row = side.ask(end - time.monotonic()) if not side.failed else None
                 rows += [{"side": side.name, **row}] if row else []
+                if not row and time.monotonic() >= end:
+                    side.failed = ""  # its round was cut short: it had done nothing wrong
             if time.monotonic() > end or (enough and enough(rows)):
                 break
     finally:

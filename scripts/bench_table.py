@@ -66,7 +66,7 @@ def bench(pair: str, loop: str, args) -> dict:
 
     found = turns(sides, most, 600 if args.quick else 60 * args.minutes, enough=enough)
     if found["ended"]:
-        raise RuntimeError(f"{pair}, {loop}: {found['failed']}")
+        raise RuntimeError(f"{pair}, {loop}: {found['ended']}")
     print(f"{pair}, {loop}: {len(found['rows'])} rounds", flush=True)
     return found
 
@@ -77,8 +77,9 @@ def quiet(row: dict) -> bool:
 
 
 def save(measured: dict, args) -> None:
-    torch = next(iter(measured.values()))["warm"]["torch"]
+    kdjax, torch = (next(iter(measured.values()))["warm"][side] for side in SIDES)
     record = {
+        "device": kdjax["device"],
         "rows": [
             {"pair": pair, "loop": loop, **row} for (pair, loop), found in measured.items() for row in found["rows"]
         ],

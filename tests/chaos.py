@@ -195,7 +195,7 @@ def counted(folder: Path) -> dict:
 
 
 def section(measured: dict) -> str:
-    """The README's reliability section, of what was measured."""
+    """What docs/how-to/resume.md says of reliability, of what was measured."""
     killed, counts = measured["killed"], measured["counts"]
     moments = "; ".join(f"{number} {moment}" for moment, number in killed["moments"].items())
     lines = [

@@ -1,5 +1,6 @@
-"""What the README says is done as it says, and its tables are those of results/."""
+"""What README and docs/ say is done as they say, and their tables are those of results/."""
 
+import os
 import re
 import shlex
 import shutil
@@ -11,16 +12,29 @@ import pytest
 from PIL import Image
 
 from kdjax import cli
+from kdjax.cli.run import given_config
+from kdjax.config import resolve
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-BLOCKS = dict(re.findall(r"```python (\w+\.py)\n(.*?)```", README, re.DOTALL))
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
+WORDS = 1200
+"""README is read in five minutes; what does not fit is in docs/."""
+
+
+def fenced(language: str) -> list[tuple[str, str]]:
+    """(what stands behind the language, text) of the blocks of all pages."""
+    every = [re.findall(r"^```(\S+) ?(.*)\n((?:.*\n)*?)```$", page, re.MULTILINE) for page in PAGES.values()]
+    return [(rest, text) for blocks in every for found, rest, text in blocks if found == language]
+
+
+BLOCKS = {rest.removeprefix('title="').removesuffix('"'): text for rest, text in fenced("python")}
+"""File -> its text."""
 
 
 def commands() -> list[str]:
-    """The commands of all blocks in the order of the README, a loop's once, without comments."""
-    text = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
-    return [" ".join(re.sub(r"\s#.*", "", line).split()) for line in text.splitlines() if line]
+    """The commands of all blocks, each once, in the order of the pages, a loop's once, without comments."""
+    text = "\n".join(text for _, text in fenced("sh")).replace("\\\n", " ")
+    return list(dict.fromkeys(" ".join(re.sub(r"\s#.*", "", line).split()) for line in text.splitlines() if line))
 
 
 QUICK = ["--config.epochs=1", "--config.teacher.epochs=1", "--seeds=0", "--config.data.train_examples=200"]
@@ -37,7 +51,11 @@ HERE = {  # command -> what makes it quick
         *QUICK,
         "--only=student",
     ],
+    "kdjax run --config=my_config.py --dry-run": PLAIN,
     "kdjax list": PLAIN,
+    "kdjax list losses": PLAIN,
+    "kdjax list models": PLAIN,
+    "kdjax list dkd": PLAIN,
     "kdjax run --config=configs/digits.py --dry-run": PLAIN,
     "kdjax run --config=configs/digits.py": [*QUICK, "--only=student,kd"],
     "kdjax run --config=configs/digits.py --only=student,kd,rkd --seeds=0-1 --config.epochs=10 "
@@ -68,7 +86,25 @@ HERE = {  # command -> what makes it quick
     "for shots in 1 2 5 10 0; do kdjax run --config=configs/products_fewshot.py:path=/data/products,shots=$shots; "
     "done": [*PLAN, "--config.teacher.run=", "--config.teacher.model=resnet8"],  # its teacher is one that ran before
 }
+PARSED = {  # command -> which one like it is run; its arguments and its config are read here
+    "kdjax run --config=my_config.py --seeds=0-9": "with other seeds",
+    "kdjax run --config=configs/digits.py --seeds=until:0.5,max=20": "tests/report/test_pilot.py",
+    "kdjax run --config=my_config.py --tuned": "tests/experiment/test_tune.py",
+    "kdjax tune --config=my_config.py --trials=8": "tests/experiment/test_tune.py",
+    "kdjax doctor runs/mine": "runs/digits",
+    "kdjax plan runs/mine --detect=1": "runs/digits",
+    "kdjax table runs/mine --out=results/mine": "runs/digits",
+    "kdjax cite runs/mine": "runs/digits",
+    "kdjax report runs/mine --out=report.html": "runs/digits",
+    "kdjax table runs/queries --out=results/queries": "runs/digits",
+    "kdjax run --config=configs/queries.py:student=bag_of_words": "another student",
+    "kdjax cost bert textcnn --tokens=64": "tests/models/test_cost.py",
+    "kdjax sizes runs/products/{student,kd}/seed* --out=results/products_sizes": "tests/ship/test_sizes.py",
+    "kdjax choose runs/products --keep=0.9 --sizes=results/products_sizes/sizes.csv": "tests/report/test_choose.py",
+    "kdjax export runs/products/kd/seed0 student.onnx": "runs/digits",
+}
 ELSEWHERE = {  # command -> where else it is run, or what it needs
+    "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",
     "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/report/test_grid.py",
     "kdjax tune --config=configs/digits_fewshot.py --trials=16": "tests/experiment/test_tune.py",
     "kdjax run --config=configs/digits_fewshot.py --tuned": "tests/experiment/test_tune.py",
@@ -89,7 +125,31 @@ ELSEWHERE = {  # command -> where else it is run, or what it needs
 
 
 def test_every_command_is_run_or_said_to_be_elsewhere():
-    assert sorted(commands()) == sorted([*HERE, *ELSEWHERE])
+    assert sorted(commands()) == sorted([*HERE, *PARSED, *ELSEWHERE])
+
+
+def test_every_command_is_one_that_kdjax_takes(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    for command in (*HERE, *PARSED):
+        for arguments in argument_lists(command, folder):
+            args, rest = cli.parser().parse_known_args(arguments)
+            if args.command in ("run", "tune"):
+                resolve(given_config(args, rest)[0])
+            else:
+                assert not rest, command
+
+
+def test_every_block_is_commands_or_a_file_that_is_used():
+    """Snippets in other languages would be text that nothing runs."""
+    languages = {found for page in PAGES.values() for found in re.findall(r"^```(\S+)", page, re.MULTILINE)}
+    assert languages == {"sh", "python"}
+    assert len(BLOCKS) == len(fenced("python"))  # a file stands in one place
+    assert set(BLOCKS) == {"my_losses.py", "my_config.py", "my_models.py", "my_metrics.py", "compare.py"}
+
+
+def test_the_readme_is_short():
+    assert len(PAGES[ROOT / "README.md"].split()) <= WORDS
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +197,7 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     out = kdjax("kdjax check my_losses.cosine")
     assert "The contract is kept." in out
     assert "projection/kernel" in out
+    assert "15 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
     out = kdjax("kdjax run --config=my_config.py")
     rows = [line for line in out.splitlines() if "cosine" in line]
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights
@@ -165,13 +226,35 @@ def test_the_other_commands(kdjax):
 
 
 def test_its_tables_are_those_of_the_results():
-    for path, shown in re.findall(r"<!-- begin (\S+) -->\n(.*?)<!-- end -->", README, re.DOTALL):
-        assert shown.strip() == (ROOT / path).read_text().strip(), f"run scripts/readme: {path} has changed"
+    marked = r"<!-- begin (first table of )?(\S+) -->\n(.*?)<!-- end -->"
+    found = [match for page in PAGES.values() for match in re.findall(marked, page, re.DOTALL)]
+    assert len(found) > 5
+    for first, path, shown in found:
+        text = (ROOT / path).read_text().strip()
+        text = text.partition("\n\n")[0] if first else text
+        assert shown.strip() == text, f"run scripts/readme: {path} has changed"
+
+
+def anchors(page: str) -> set[str]:
+    """Of its headings, as GitHub and the site make them."""
+    heads = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def test_its_pictures_and_files_exist():
-    for path in re.findall(r"\]\(([^)h][^)]*)\)", README) + re.findall(r"`(configs/[\w/]+\.py)", README):
-        assert (ROOT / path).exists(), path
+    linked = set()
+    for page, text in PAGES.items():
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            if link.startswith(("http:", "https:")):
+                continue
+            path, _, anchor = link.partition("#")
+            target = Path(os.path.normpath(page.parent / path)) if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            assert not anchor or anchor in anchors(PAGES[target]), f"{page.name}: {link}"
+            linked.add(target)
+        for path in re.findall(r"`(configs/[\w/]+\.py)", text):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+    assert PAGES.keys() <= linked, "pages that no page leads to"
 
 
 def test_results_are_what_their_runs_say(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: kdjax run | tune | table | grid | plan | doctor | status | list | check | ..., see `_parser`."""
+"""The command line: kdjax run | tune | table | grid | plan | doctor | status | list | check | ..., see `parser`."""
 
 import argparse
 import os
@@ -19,10 +19,10 @@ def main(argv=None) -> None:
     that cannot be read or written, 75 other processes are at work on the rest, 130 and 143 stopped by Ctrl-C, SIGTERM.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    parser = _parser()
-    args, rest = parser.parse_known_args(argv)
+    arguments = parser()
+    args, rest = arguments.parse_known_args(argv)
     if rest and args.command not in ("run", "tune"):
-        parser.error(f"unknown argument {rest[0]}")
+        arguments.error(f"unknown argument {rest[0]}")
     args.command_line = shlex.join([PROGRAM, *argv])
     sys.path.insert(0, "")  # losses and models of one's own lie in the working directory
     try:
@@ -64,17 +64,17 @@ EXAMPLES = """examples:
 kdjax COMMAND --help has the options of each."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Compare knowledge-distillation methods.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    top.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    top.add_argument("--version", action="version", version=f"{PROGRAM} {version(PROGRAM)}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
 
     def command(name, function, help_, **kwargs):
         sub = commands.add_parser(name, help=help_, description=help_, allow_abbrev=False, **kwargs)
@@ -83,4 +83,4 @@ def _parser() -> argparse.ArgumentParser:
 
     for part in (run, tune, tables, studies, catalogue, report, diff, clean, track, cite, ship):
         part.add(command)
-    return parser
+    return top

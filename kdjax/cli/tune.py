@@ -13,8 +13,9 @@ Varied are the learning rate, the weight of each term that distils and its main 
 around the value that the config has, mostly the paper's: kdjax/config/spaces.py has the factors. Trial 0 has the
 config's own values, the others are quasi-random points, the same whenever they are asked for: the command resumes, and
 --trials=32 goes on from 16. Trials are the rows of runs/<experiment>-tuning, and train with seeds of their own. No
-trial is stopped early. The choice, the best mean validation score at the last epoch, is frozen in tuned.json there,
-beside the picture of the best of k trials; the test split says nothing to it.
+trial is stopped early, and none sees the test split: validation stands in its place. The choice, the best mean
+validation score at the last epoch, is frozen in tuned.json there, beside pictures of the best of k trials and of what
+each hyperparameter did.
 
   kdjax tune --config=configs/digits_fewshot.py --trials=16
   kdjax run --config=configs/digits_fewshot.py --tuned      runs/<experiment>-tuned: the choice, on the config's seeds
@@ -55,7 +56,7 @@ def _show(file: Path, tuned: dict) -> None:
     from rich.console import Console
 
     from kdjax import tables
-    from kdjax.report.plots import best_of
+    from kdjax.report.plots import best_of, searched
 
     score, rows = best_of.score(tuned), []
     for name, method in tuned["methods"].items():
@@ -67,6 +68,6 @@ def _show(file: Path, tuned: dict) -> None:
     for name, method in tuned["methods"].items():
         values = ", ".join(f"{path}={value:g}" for path, value in method["chosen"].items())
         console.print(f"{name}: {values}", soft_wrap=True, markup=False)
-    for path in [file, *best_of.write(tuned, file.parent)]:
+    for path in [file, *best_of.write(tuned, file.parent), *searched.write(tuned, file.parent)]:
         console.print(str(path), soft_wrap=True)
     console.print("on other seeds, and the test split: kdjax run --tuned, with the same --config", soft_wrap=True)

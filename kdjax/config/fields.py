@@ -20,6 +20,7 @@ FREE = (
     "data.kwargs",
     "metrics",
     "tuned",
+    "pilot",
 )
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
 
@@ -57,6 +58,7 @@ def default() -> ConfigDict:
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
     config.tuned = ConfigDict()  # of what kdjax tune chose; kdjax run --tuned fills it in
+    config.pilot = ConfigDict()  # of what decided the number of seeds; kdjax run --seeds=until: fills it in
     config.execution = _execution()
     return config
 
@@ -70,6 +72,7 @@ def _data() -> ConfigDict:
     data.image_size = 0  # pixels a side; 0: as the images are
     data.train_examples = 0  # 0: all; else a stratified part of the training split
     data.validation = 0.0  # fraction of the training split held out to choose epochs and hyperparameters on
+    data.closed = False  # the test split is not looked at: validation stands in its place too, as kdjax tune has it
     data.shots = 0  # labelled images a class that students see; 0: all. The teacher sees all
     data.imbalance = 0.0  # long tail: most over fewest images a class that students see; 0: as it is
     data.unlabelled = False  # keep the training images beyond `shots`, without their labels

@@ -28,7 +28,8 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
 
     In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
     `validation` is held out, unless the source has a validation split of its own; then the texts of `transfer` stand
-    after the others, without labels. Nothing here depends on a seed.
+    after the others, without labels; where the test split is `closed`, validation replaces it. Nothing here depends on
+    a seed.
 
     Raises:
       ValueError: what is wrong, naming the field or file, and what would be valid.
@@ -69,7 +70,16 @@ def _parts(dataset: Dataset, config, task: Task) -> Dataset:
             of = f"{len(train)} {KINDS[dataset.kind].noun}"
             raise ValueError(f"config.data.validation={config.validation} of {of} leaves a split empty")
         train, validation = split(train, held_out, task.strata(train.target))
-    return replace(dataset, train=train, validation=validation)
+    dataset = replace(dataset, train=train, validation=validation)
+    return _closed(dataset) if config.closed else dataset
+
+
+def _closed(dataset: Dataset) -> Dataset:
+    """The data set without its test split, in whose place the validation split is."""
+    if dataset.validation is None:
+        raise ValueError("config.data.closed: there is no validation split to look at instead of the test split")
+    told = "the test split is closed: what is called test is the validation split"
+    return replace(dataset, test=dataset.validation, warnings=(*dataset.warnings, told))
 
 
 def _coarse(dataset: Dataset, path: str) -> Dataset:

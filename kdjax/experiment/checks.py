@@ -26,7 +26,7 @@ def check_data(lab: Lab) -> None:
     """Raises a ValueError if a run of this experiment, or what was tuned for it, has seen other data."""
     tuned = lab.config.tuned.get("data", {})
     now = {split["split"]: split["sha256"] for split in lab.dataset.fingerprint["splits"]}
-    if tuned and (other := [name for name in {**tuned, **now} if tuned.get(name) != now.get(name)]):
+    if other := [name for name, seen in tuned.items() if seen != now.get(name)]:
         raise ValueError(
             f"--tuned: the choice was made on other data: {', '.join(other)} differ; put that data back, or tune again"
         )

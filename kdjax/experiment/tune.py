@@ -26,7 +26,20 @@ from kdjax.training import processes
 
 SEEDS = (1000, 1001)
 """Of trials, unless others are given: far from those that comparisons begin with."""
-FREE = ("experiment", "seeds", "baseline", "published", "metrics", "execution", "methods", "ablate", "pairs", "tuned")
+FREE = (
+    "experiment",
+    "seeds",
+    "baseline",
+    "published",
+    "metrics",
+    "references",
+    "execution",
+    "methods",
+    "ablate",
+    "pairs",
+    "tuned",
+    "pilot",
+)
 """Fields that may differ between tuning and running, and methods, which are compared one by one."""
 KEYS = {"trials", "seeds", "score", "config", "data", "methods"}
 
@@ -63,13 +76,13 @@ def run(
 
 
 def experiment(config: ConfigDict, trials: int, seeds: Sequence[int], only=()) -> ConfigDict:
-    """<experiment>-tuning: a row "<method>,trial=<number>" for each trial of each method.
+    """<experiment>-tuning: a row "<method>,trial=<number>" for each trial of each method; its test split is closed.
 
     A method that another teaches, or that begins as another, has that one's trial 0 in all of its trials.
     """
     made = configs.resolve(config)  # a copy that keeps the order of augmentations
     made.experiment, made.seeds = f"{config.experiment}-tuning", tuple(seeds)
-    made.baseline = row(config.baseline, 0)
+    made.baseline, made.data.closed = row(config.baseline, 0), True
     made.methods = ConfigDict(sort_keys=False)
     for name, spec in _methods(config, only).items():
         axes = spaces.space(spec, config.optimizer.learning_rate)
@@ -101,7 +114,7 @@ def taught(config: ConfigDict, other: ConfigDict, root, stop_signal: Callable = 
 def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int], only=()) -> dict:
     """What tuned.json says: per method the trial with the best mean validation score at the last epoch, and all scores.
 
-    Of equal ones the first; a trial that diverged with a seed is out. Nothing of the test split is read.
+    Of equal ones the first; a trial that diverged with a seed is out. No trial has seen the test split.
 
     Raises:
       ValueError: every trial of a method diverged.
@@ -139,10 +152,10 @@ def _best(means: list, higher_is_better: bool) -> int | None:
 
 
 def _data(directory: Path, seeds: Sequence[int], methods: dict) -> dict[str, str]:
-    """Split -> SHA-256 of the data that the chosen trials have seen."""
+    """Split -> SHA-256 of the data that the chosen trials have seen: no test split, see config.data.closed."""
     name, told = next(iter(methods.items()))
     known = identity.stored(Run(run_path(directory, row(name, told["trial"]), seeds[0])).config())
-    return {split["split"]: split["sha256"] for split in known["data"]["splits"]}
+    return {split["split"]: split["sha256"] for split in known["data"]["splits"] if split["split"] != "test"}
 
 
 # ---- running what was chosen

@@ -19,7 +19,7 @@ def paragraph(shared: dict, task: Task) -> list[tuple[str, str]]:
         f"{counted(tuned['trials'], 'trial')} of its own, as many for all: the config's own values, then Sobol points "
         f"of log ranges around them (kdjax/config/spaces.py). Each trial was trained with seed{'s' * (len(seeds) > 1)} "
         f"{listed(seeds)}, none of which is in this table; chosen: the {best} mean {task.primary.title} on the "
-        "validation split at the last epoch. The choice looked at nothing of the test split."
+        "validation split at the last epoch. No trial has seen the test split."
     )
     return [("Tuning", text)]
 

@@ -41,9 +41,9 @@ def similar(teacher: Path, before: Path, after: Path) -> dict:
       teacher, before, after: directories of finished runs of one data set, with their checkpoints.
 
     Returns:
-      {"stages": {"teacher", "before", "after": names}, "before", "after": [teacher's stages][student's], NaN where
-      a representation is constant}. Stages are Outputs.features from shallow to deep, whole maps, then the embedding,
-      then the logits.
+      {"stages": {"teacher", "before", "after": names}, "before", "after": a list for each stage of the teacher with a
+      number for each of the student, NaN where a representation is constant}. Stages are Outputs.features from shallow
+      to deep, whole maps, then the embedding, then the logits.
 
     Raises:
       ValueError: a run is unfinished, has no checkpoint, or its data are not here.

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from kdjax.config import lookup, plain, resolve
+from kdjax.data import load
 from kdjax.experiment import checks, tune
 from kdjax.experiment.plan import run_config, run_path
 from kdjax.files import write_json
 from kdjax.report import tuning
-from kdjax.report.plots import best_of
+from kdjax.report.plots import best_of, searched
 from kdjax.runs import gather
 from kdjax.runs.directory import Run
 from kdjax.runs.task import CLASSIFICATION
@@ -67,7 +68,7 @@ def test_the_validation_split_chooses_whatever_the_test_split_says(tmp_path):
     assert student["chosen"] == student["trials"][1]["values"]
     assert [trial["mean"] for trial in stateless["trials"]] == [0.4, None, 0.4]
     assert stateless["trials"][1]["validation"] == [0.99, None]
-    assert found["data"] == {"train": "train", "validation": "validation", "test": "test"}
+    assert found["data"] == {"train": "train", "validation": "validation"}
     _, other = chosen(tmp_path / "other", {k: [t and (t[0], 0.123) for t in v] for k, v in SCORES.items()})
     assert other == found  # nothing of test is in it
     with pytest.raises(ValueError, match="every trial of student diverged"):
@@ -172,13 +173,40 @@ def test_the_picture_shows_every_method(tmp_path):
     np.testing.assert_allclose(lines["stateless"], [40.0] * 3)
 
 
+def test_the_picture_of_a_search_has_every_trial_at_its_values(tmp_path):
+    _, found = chosen(tmp_path, SCORES)
+    figure = searched.searched(found)
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == sum(len(method["space"]) for method in found["methods"].values())
+    student = found["methods"]["student"]
+    drawn = sorted((*line.get_xdata(), *line.get_ydata()) for line in panels[0].get_lines())
+    path = student["space"][0]["path"]
+    np.testing.assert_allclose(drawn, sorted((t["values"][path], 100 * t["mean"]) for t in student["trials"]))
+
+
+def test_trials_see_no_test_split(tmp_path):
+    """Validation stands in its place, in the data itself: another test split changes nothing of a trial."""
+    made = tune.experiment(config(data={"validation": 0.25}), 1, (1000,))
+    opened = load(config(data={"validation": 0.25}).data)
+    closed = load(made.data)
+    for own, other in ((closed.test, closed.validation), (closed.test, opened.validation)):
+        np.testing.assert_array_equal(own.input, other.input)
+        np.testing.assert_array_equal(own.target, other.target)
+    assert "the test split is closed: what is called test is the validation split" in closed.warnings
+    splits = {split["split"]: split["sha256"] for split in closed.fingerprint["splits"]}
+    assert splits["test"] == splits["validation"]
+    made.data.validation = 0.0
+    with pytest.raises(ValueError, match=r"config\.data\.closed: there is no validation split"):
+        load(made.data)
+
+
 def test_tuned_from_the_command_line(kdjax, tmp_path):
     out = f"--out={tmp_path}"
     status, printed, err = kdjax("tune", *TINY, "--trials=2", "--seeds=7", out)
     assert status == 0, err
     assert "optimizer.learning_rate=" in printed
     written = {path.name for path in (tmp_path / "tiny-tuning").iterdir() if path.is_file()}
-    assert {"config.json", "tuned.json", "best_of.png"} <= written
+    assert {"config.json", "tuned.json", "best_of.png", "searched.png"} <= written
     rows = json.loads((tmp_path / "tiny-tuning/config.json").read_text())["rows"]
     assert [row["method"] for row in rows] == [f"{m},trial={n}" for m in ("student", "stateless") for n in (0, 1)]
     assert (tmp_path / "tiny/teacher/seed0/result.json").is_file()
