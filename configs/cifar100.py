@@ -5,6 +5,8 @@ spread and protocol, and the difference to ours.
 
     kdjax run --config=configs/cifar100.py:teacher=resnet32x4,student=resnet8x4
     kdjax run --config=configs/cifar100.py:teacher=vgg13,student=vgg8 --only=student,kd,crd --seeds=0,1,2
+    kdjax run --config=configs/cifar100.py:pairs=table1          # all seven pairs, each teacher trained once
+    kdjax grid runs/cifar100_* --out=table1                      # the paper's table, published numbers in grey
 
 Recipe: 240 epochs of batch 64 with the last, smaller batch kept, SGD with momentum 0.9 and weight decay 5e-4,
 learning rate 0.05 (0.01 for MobileNetV2 and the ShuffleNets) divided by 10 after epochs 150, 180 and 210; crops with
@@ -49,13 +51,42 @@ SAME_WIDTHS = ("fsp", "kdsvd")
 """Methods for teachers and students with maps of the same shapes; the benchmark has no numbers for others."""
 
 
+TABLES = {"table1": TABLE_1, "table2": TABLE_2, "all": TABLE_1 + TABLE_2}
+
+
 def get_config(arg: str = ""):
-    args = parse_arg(arg, teacher="resnet32x4", student="resnet8x4", weights="")
-    if (args.teacher, args.student) not in TABLE_1 + TABLE_2:
-        pairs = ", ".join(f"{teacher} -> {student}" for teacher, student in TABLE_1 + TABLE_2)
+    args = parse_arg(arg, teacher="resnet32x4", student="resnet8x4", weights="", pairs="")
+    if args.pairs:
+        return _table(args)
+    if (args.teacher, args.student) not in TABLES["all"]:
+        pairs = ", ".join(f"{teacher} -> {student}" for teacher, student in TABLES["all"])
         raise ValueError(f"{args.teacher} -> {args.student} is no pair of the CRD benchmark; these are {pairs}")
+    return _pair(args.teacher, args.student, args.weights)
+
+
+def _table(args):
+    """All pairs of a table; each is the config of that pair alone, and has its directory."""
+    if args.pairs not in TABLES:
+        raise ValueError(f"pairs={args.pairs}: there are {', '.join(TABLES)}")
+    if args.weights:
+        raise ValueError("weights is of one teacher: give it with teacher= and student=")
+    alone = {f"{teacher}_{student}": _pair(teacher, student) for teacher, student in TABLES[args.pairs]}
+    config = _pair(*TABLES[args.pairs][0])
+    config.experiment = "cifar100"
+    for name, own in alone.items():
+        config.pairs[name] = {
+            "teacher": {"model": own.teacher.model, "optimizer": own.teacher.optimizer.to_dict()},
+            "student": {"model": own.student.model},
+            "optimizer": {"learning_rate": own.optimizer.learning_rate},
+            "published": own.published.to_dict(),
+            "methods": {method: own.methods.get(method) for method in METHODS},
+        }
+    return config
+
+
+def _pair(teacher: str, student: str, weights: str = ""):
     config = default()
-    config.experiment = f"cifar100_{args.teacher}_{args.student}"
+    config.experiment = f"cifar100_{teacher}_{student}"
     config.seeds = (0, 1, 2, 3, 4)
     config.epochs = 240
     config.batch_size = 64
@@ -65,17 +96,17 @@ def get_config(arg: str = ""):
     config.data.mean, config.data.std = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
     config.data.augment.random_crop = {"padding": 4}
     config.data.augment.flip = {}
-    config.teacher.model = args.teacher
-    config.teacher.weights = args.weights
-    config.student.model = args.student
-    config.optimizer.learning_rate = methods.learning_rate(args.student)
+    config.teacher.model = teacher
+    config.teacher.weights = weights
+    config.student.model = student
+    config.optimizer.learning_rate = methods.learning_rate(student)
     config.optimizer.schedule = "step"
     config.optimizer.milestones = (150, 180, 210)
-    config.teacher.optimizer = {"learning_rate": methods.learning_rate(args.teacher)}
-    config.published = {"benchmark": "cifar100", "teacher": args.teacher, "student": args.student}
+    config.teacher.optimizer = {"learning_rate": methods.learning_rate(teacher)}
+    config.published = {"benchmark": "cifar100", "teacher": teacher, "student": student}
     for name in METHODS:
-        if name not in SAME_WIDTHS or _same_widths(args.teacher, args.student):
-            config.methods[name] = methods.recipe(name, args.teacher, args.student)
+        if name not in SAME_WIDTHS or _same_widths(teacher, student):
+            config.methods[name] = methods.recipe(name, teacher, student)
     return config
 
 

@@ -168,12 +168,15 @@ MALLOC = {name: value for name, value in os.environ.items() if name.startswith("
 
 
 def write(name: str, record: dict, markdown) -> None:
-    """results/bench/<name>.json with what was measured on what, and <name>.md, which `markdown(record)` makes of it."""
+    """results/bench/<name>.json with what was measured on what, and <name>.md, which `markdown(record)` makes of it.
+
+    The device is this process's, unless the record says which one the measured processes had.
+    """
     record = {
+        "device": parallel.describe(),
         **record,
         "others": STARTED.share(),
         "malloc": MALLOC,
-        "device": parallel.describe(),
         "versions": versions(),
         "revision": revision(),
     }

@@ -77,8 +77,9 @@ def quiet(row: dict) -> bool:
 
 
 def save(measured: dict, args) -> None:
-    torch = next(iter(measured.values()))["warm"]["torch"]
+    kdjax, torch = (next(iter(measured.values()))["warm"][side] for side in SIDES)
     record = {
+        "device": kdjax["device"],
         "rows": [
             {"pair": pair, "loop": loop, **row} for (pair, loop), found in measured.items() for row in found["rows"]
         ],

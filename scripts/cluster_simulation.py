@@ -81,7 +81,7 @@ def queue(folder: Path) -> None:
 
 
 def measure(root: Path, experiments: int) -> dict:
-    """Seconds of each part for so many experiments."""
+    """Processor seconds of each part for so many experiments."""
     names = [f"pair{number:02d}" for number in range(experiments)]
     took, jobs = {}, {}
     given = options.parse("slurm", ["--launcher.methods_per_job=4"], submitit)
@@ -121,16 +121,16 @@ def measure(root: Path, experiments: int) -> dict:
 
 
 class timed:
-    """Adds the seconds that its block takes to a dictionary."""
+    """Adds the processor seconds that its block takes to a dictionary: others on the machine disturb them little."""
 
     def __init__(self, took: dict, name: str):
         self.took, self.name = took, name
 
     def __enter__(self):
-        self.began = time.perf_counter()
+        self.began = time.process_time()
 
     def __exit__(self, *_):
-        self.took[self.name] = time.perf_counter() - self.began
+        self.took[self.name] = time.process_time() - self.began
 
 
 def config(name: str):
@@ -202,7 +202,7 @@ def markdown(rows: list[dict]) -> str:
     growth = last["students"] / first["students"]
     worse = [f"{part} {last['seconds'][part] / max(first['seconds'][part], 1e-9) / growth:.2f}" for part in parts]
     return "\n".join(lines) + (
-        f"\n\nSeconds of one process on a simulated queue. From {first['students']:,} to {last['students']:,} students "
+        f"\n\nProcessor seconds of one process on a simulated queue. From {first['students']:,} to {last['students']:,} students "
         f"each part took so many times as long as the number of students says: {', '.join(worse)}.\n"
     )
 

@@ -88,6 +88,7 @@ HERE = {  # command -> what makes it quick
 }
 PARSED = {  # command -> which one like it is run; its arguments and its config are read here
     "kdjax run --config=my_config.py --seeds=0-9": "with other seeds",
+    "kdjax run --config=configs/digits.py --seeds=until:0.5,max=20": "tests/report/test_pilot.py",
     "kdjax run --config=my_config.py --tuned": "tests/experiment/test_tune.py",
     "kdjax tune --config=my_config.py --trials=8": "tests/experiment/test_tune.py",
     "kdjax doctor runs/mine": "runs/digits",

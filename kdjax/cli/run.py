@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from kdjax.arguments import PROGRAM, integers, names
+from kdjax.cli import until
 from kdjax.config.overrides import load_config, split
 from kdjax.signals import received_signals
 
@@ -24,7 +25,12 @@ def add(command) -> None:
     )
     sub.add_argument("--only", default="", help="methods to run, with their ablated rows, kd,rkd; all when left out")
     sub.add_argument("--pairs", default="", help="of config.pairs those to run, a,b; all when left out")
-    sub.add_argument("--seeds", default="", help="seeds to run, 0,1,2 or 0-2; those of the config when left out")
+    sub.add_argument(
+        "--seeds",
+        default="",
+        help="seeds to run, 0,1,2 or 0-2; those of the config when "
+        "left out; until:0.5,max=20: as many as a difference of 0.5 takes, by the spread of five others, the pilot",
+    )
     sub.add_argument(
         "--tuned",
         nargs="?",
@@ -54,7 +60,8 @@ def _run(args, rest) -> int:
     from kdjax.report import table
 
     config, given = given_config(args, rest)
-    chosen = (config, args.out, names(args.only), integers(args.seeds, "--seeds"))
+    piloted = args.seeds.startswith(until.PREFIX)
+    chosen = (config, args.out, names(args.only), () if piloted else integers(args.seeds, "--seeds"))
     if (given or args.wait) and not args.launcher:
         raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
     if args.launcher and (args.coordinator or args.processes or args.process >= 0):
@@ -65,6 +72,8 @@ def _run(args, rest) -> int:
     _check_pairs(args, several)
     if args.tuned is not None:
         chosen = (_tuned(args, *chosen), *chosen[1:])
+    if piloted:
+        until.check(args, several)
     if args.dry_run:
         from kdjax.experiment import dry_run
 
@@ -72,6 +81,12 @@ def _run(args, rest) -> int:
     if not args.launcher:
         mode = resolve(config).execution.devices
         processes.join(args.coordinator, args.processes, args.process, mode)
+    if piloted:
+        first = lambda asked: (0, until.decided(args.seeds, *chosen[:3], asked))  # noqa: E731
+        status, chosen = until_stopped(args.command_line, first)
+        if chosen is None:
+            return status
+        config = chosen[0]
     work = functools.partial(_train, args, config, chosen, given, several)
     status, directory = until_stopped(args.command_line, work)
     if directory is None:

@@ -20,6 +20,7 @@ FREE = (
     "data.kwargs",
     "metrics",
     "tuned",
+    "pilot",
 )
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
 
@@ -56,6 +57,7 @@ def default() -> ConfigDict:
     config.published = ConfigDict({"benchmark": "", "teacher": "", "student": ""})  # which paper rows stand beside ours
 
     config.tuned = ConfigDict()  # of what kdjax tune chose; kdjax run --tuned fills it in
+    config.pilot = ConfigDict()  # of what decided the number of seeds; kdjax run --seeds=until: fills it in
     config.execution = _execution()
     return config
 

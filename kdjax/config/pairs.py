@@ -13,7 +13,8 @@ def experiments(config: ConfigDict, only=()) -> list[ConfigDict]:
 
     config.pairs.<name> holds the fields that differ, {"teacher": {"model": ..., "kwargs": {...}}, "student": {...}},
     or any others; its experiment is called <config.experiment>_<name>. A model, or kwargs, given there are all that
-    this role has: the config's own kwargs were meant for another. config.methods and what it holds are set one by one.
+    this role has: the config's own kwargs were meant for another. Methods are set one by one, whole; a pair leaves out
+    one that it gives as None.
 
     Args:
       only: names of pairs, () for all.
@@ -44,4 +45,6 @@ def _experiment(config: ConfigDict, name: str) -> ConfigDict:
         if isinstance(given, ConfigDict | Mapping) and ("model" in given or "kwargs" in given):
             made[role].kwargs = ConfigDict()
     merge(made, fields, where, where)
+    for method in [method for method, spec in made.methods.items() if spec is None]:
+        del made.methods[method]
     return resolve(made)

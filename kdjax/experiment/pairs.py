@@ -17,7 +17,7 @@ from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training.method import Method
 
-ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity", "tuned")
+ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity", "tuned", "pilot")
 """Fields of a teacher's config.json that do not determine what it is. Its data, as bytes, are compared when it teaches:
 students note the digest of its weights, and the experiments that it taught have one."""
 
@@ -98,4 +98,6 @@ def identity(config: ConfigDict) -> str:
 
 
 def _key(described: dict) -> str:
-    return json.dumps({key: value for key, value in described.items() if key not in ELSEWHERE}, sort_keys=True)
+    own = {key: value for key, value in described.items() if key not in ELSEWHERE}
+    own["data"] = {key: value for key, value in own["data"].items() if key != "closed"}  # a teacher trains on neither
+    return json.dumps(own, sort_keys=True)

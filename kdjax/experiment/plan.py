@@ -71,8 +71,8 @@ def run_config(config: ConfigDict, method: Method, seed: int) -> dict:
 
 
 def _stated(config: ConfigDict) -> dict:
-    """The plain config, without `tuned` where nothing was."""
-    return {key: value for key, value in configs.plain(config).items() if key != "tuned" or value}
+    """The plain config, without `tuned` and `pilot` where nothing was."""
+    return {key: value for key, value in configs.plain(config).items() if key not in ("tuned", "pilot") or value}
 
 
 def teaches(row: Method, rows: list[Method]) -> bool:

@@ -26,7 +26,19 @@ from kdjax.training import processes
 
 SEEDS = (1000, 1001)
 """Of trials, unless others are given: far from those that comparisons begin with."""
-FREE = ("experiment", "seeds", "baseline", "published", "metrics", "execution", "methods", "ablate", "pairs", "tuned")
+FREE = (
+    "experiment",
+    "seeds",
+    "baseline",
+    "published",
+    "metrics",
+    "execution",
+    "methods",
+    "ablate",
+    "pairs",
+    "tuned",
+    "pilot",
+)
 """Fields that may differ between tuning and running, and methods, which are compared one by one."""
 KEYS = {"trials", "seeds", "score", "config", "data", "methods"}
 

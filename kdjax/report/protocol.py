@@ -1,7 +1,7 @@
 """How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
 from kdjax.config.fields import completed
-from kdjax.report import power, tuning
+from kdjax.report import pilot, power, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
@@ -28,6 +28,7 @@ def protocol(experiment: Experiment, columns) -> list[tuple[str, str]]:
     training = [_data(shared, students), _training(shared, students), hyperparameters(students)]
     training.append(_teacher(shared, experiment))
     paragraphs = [("Protocol", _joined(training)), *tuning.paragraph(shared, experiment.task)]
+    paragraphs += pilot.paragraph(shared, experiment.task)
     paragraphs += [("Numbers", _numbers(shared, students, experiment, columns))]
     paragraphs += _probabilities(shared, experiment, columns)
     return [*paragraphs, *_papers(shared, experiment.records), where]

@@ -158,8 +158,12 @@ def leftovers(path: Path) -> list[Path]:
     return [each for each in path.iterdir() if _TEMPORARY.fullmatch(each.name)] if path.is_dir() else []
 
 
+NOT_COMPARED = ("execution", "flags", "identity", "pilot")
+"""Fields of a config.json that may differ between what is stored and what goes on."""
+
+
 def _compared(config: dict) -> dict:
-    return {key: value for key, value in completed(config).items() if key not in ("execution", "flags", "identity")}
+    return {key: value for key, value in completed(config).items() if key not in NOT_COMPARED}
 
 
 def _object(path: Path, key: str) -> dict | None:

@@ -189,6 +189,7 @@ CONFIG = {
         "kwargs": {},
     },
     "tuned": {"trials": int, "seeds": [int]},
+    "pilot": {"difference": float, "most": int, "needed": int, "seeds": int},
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
     "identity": IDENTITY,
 }

@@ -5,7 +5,7 @@ import json
 import pytest
 from ml_collections import ConfigDict
 
-from kdjax import experiment
+from kdjax import cli, experiment
 from kdjax.config import plain, resolve
 from kdjax.config.pairs import experiments
 from kdjax.experiment import dry_run, pairs
@@ -34,8 +34,10 @@ def test_an_experiment_is_the_config_with_its_fields():
     made = config(
         a={"student": NARROW},
         b={"teacher": {"model": "convnet"}, "data": {"shots": 5}, "methods": {"kd": {"kd": {"weight": 1.0}}}},
+        c={"methods": {"stateless": None}},
     )
-    a, b = experiments(made)
+    a, b, c = experiments(made)
+    assert (list(c.methods), c.baseline) == (["student"], a.baseline)
     assert (a.experiment, b.experiment) == ("tiny_a", "tiny_b")
     assert (a.student.kwargs.width, a.teacher.kwargs.width) == (2, 8)
     assert plain(b.teacher.kwargs) == {}  # those of tests.tiny.Net were not meant for convnet
@@ -44,6 +46,30 @@ def test_an_experiment_is_the_config_with_its_fields():
     assert not a.pairs
     assert [each.experiment for each in experiments(made, ("b",))] == ["tiny_b"]
     assert [each.experiment for each in experiments(config())] == ["tiny"]
+
+
+@pytest.mark.parametrize(("table", "number"), [("table1", 7), ("table2", 6)])
+def test_a_table_of_the_crd_benchmark_is_its_pairs(table, number):
+    """Each experiment is the config of its pair alone: the same directory, methods in the same order."""
+    found = experiments(cli.load_config(f"configs/cifar100.py:pairs={table}", []))
+    assert len(found) == number
+    for each in found:
+        networks = f"teacher={each.teacher.model},student={each.student.model}"
+        alone = resolve(cli.load_config(f"configs/cifar100.py:{networks}", []))
+        assert plain(each) == plain(alone)
+        assert list(each.methods) == list(alone.methods)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("pairs=table3", "pairs=table3: there are table1, table2, all"),
+        ("pairs=all,weights=x", "weights is of one teacher"),
+    ],
+)
+def test_a_table_that_cannot_be_is_refused(given, told):
+    with pytest.raises(ValueError, match=told):
+        cli.load_config(f"configs/cifar100.py:{given}", [])
 
 
 @pytest.mark.parametrize(

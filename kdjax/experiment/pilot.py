@@ -1,0 +1,31 @@
+"""The first stage of --seeds=until: an experiment of its own, <experiment>-pilot, with the same teacher and methods."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from kdjax import config as configs
+from kdjax.experiment import runner, tune
+
+
+def run(config: ConfigDict, seeds, root="runs", only=(), stop_signal: Callable = lambda: 0, display=None) -> Path:
+    """Runs what is missing of the pilot; returns its directory.
+
+    Args:
+      seeds: the pilot's, none of them one of config.seeds.
+      only: names of methods, () for all; the baseline runs in any case. The rest is as in `kdjax.experiment.run`.
+
+    Raises:
+      ValueError: one of the seeds is the comparison's too; and what `kdjax.experiment.run` raises, as Stopped, Held and
+        OSError are.
+    """
+    config = configs.resolve(config)
+    if both := sorted({*seeds} & {*config.seeds}):
+        raise ValueError(
+            f"config.seeds and the pilot's both have {', '.join(map(str, both))}: a pilot compares nothing"
+        )
+    made = configs.resolve(config)
+    made.experiment, made.seeds = f"{config.experiment}-pilot", tuple(seeds)
+    only = tuple(dict.fromkeys((config.baseline, *only))) if only else ()
+    return runner.run(tune.taught(config, made, root, stop_signal, display), root, only, (), display, stop_signal)
