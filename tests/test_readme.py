@@ -197,7 +197,7 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     out = kdjax("kdjax check my_losses.cosine")
     assert "The contract is kept." in out
     assert "projection/kernel" in out
-    assert "15 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
+    assert "16 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
     out = kdjax("kdjax run --config=my_config.py")
     rows = [line for line in out.splitlines() if "cosine" in line]
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights
