@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists of items, plain numbers."""
 
 import jax
 import numpy as np
@@ -48,6 +48,13 @@ KINDS = {
         transform=lambda config: lambda tokens: tokens,
         augment=_unchanged,
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
+    ),
+    "lists": Kind(
+        noun="queries",
+        prepare=_checked_numbers,
+        remarks=lambda dataset: [],
+        transform=lambda config: lambda lists: lists,
+        augment=_unchanged,
     ),
     "numbers": Kind(
         noun="examples",

@@ -149,3 +149,30 @@ def tfds_text(config, *, train="train", validation="", test="") -> Dataset:
     data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     named = {"train": train, "validation": validation, "test": test}
     return read(config, Path(data_dir).expanduser(), named)
+
+
+# ---- ranked lists
+
+
+def searches(config, *, train=400, test=1000, items=20, noise=1.0, seed=0) -> Dataset:
+    """Made up searches of a shop with up to `items` products each, graded 0 to 4; see `kdjax.data.ranking.searches`.
+
+    For config.task='ranking'. Of the 20 features of a product the last four are what shoppers did, which a network with
+    seen=16 does not see.
+    """
+    if min(train, test) < 1 or items < 2 or min(noise, seed) < 0:
+        raise ValueError("config.data.kwargs: train and test must be >= 1, items >= 2, noise and seed >= 0")
+    from kdjax.data.ranking.searches import generate
+
+    return generate(train, test, items, noise, seed)
+
+
+def letor(config, *, train="", validation="", test="") -> Dataset:
+    """Queries in files of learning to rank, `grade qid:7 1:0.3 2:1.5` a line: LETOR, MSLR-WEB, Istella, libsvm.
+
+    For config.task='ranking'. config.data.path is a folder with train.txt, test.txt and perhaps vali.txt, or as the
+    arguments name them; see `kdjax.data.ranking.letor`.
+    """
+    from kdjax.data.ranking.letor import read
+
+    return read(config.path, {"train": train, "validation": validation, "test": test})

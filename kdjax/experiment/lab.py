@@ -48,6 +48,7 @@ class Lab:
         self.dataset = max((self.sight, self.taught), key=lambda sight: sight.data.image_size).dataset
         self.kind = kinds.KINDS[self.dataset.kind]
         self.outputs = self.task.outputs(len(self.dataset.classes))
+        self.logits = self.dataset.train.target.shape[1] if self.task.lists else self.outputs  # of an example
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
 

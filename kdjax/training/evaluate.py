@@ -43,7 +43,8 @@ class Evaluator:
 
     def compile(self, model):
         """evaluate(variables, split, place) -> Evaluation."""
-        eval_step = make_eval_step(model, self.task.scores)
+        scored = (lambda logits, target: {}) if self.task.whole else self.task.scores
+        eval_step = make_eval_step(model, scored, self.task.reads)
 
         @jax.jit
         @convolve.fast()
@@ -54,12 +55,23 @@ class Evaluator:
             held = {device: jax.device_put(variables, device) for device in place.devices}
             outputs = [step(held[device], batch) for device, batch in self._batches(split, place)]
             logits, scores, sums = zip(*jax.device_get(outputs), strict=True)
+            if self.task.whole:
+                return self._whole(split, self._joined(split, logits))
             total = {name: np.sum([s[name] for s in sums], axis=0, dtype=np.float64) for name in sums[0]}
             joined = {name: self._joined(split, [s[name] for s in scores]) for name in scores[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
             return Evaluation(self._joined(split, logits), joined, means)
 
         return evaluate
+
+    def _whole(self, split: str, logits: np.ndarray) -> Evaluation:
+        """The scores of a task that looks at a whole split at once; NaN where one example's logits are not finite."""
+        target = self.splits[split].target
+        if first_not_finite(logits) is not None:
+            return Evaluation(logits, {}, {self.task.primary: np.nan})
+        found = self.task.scores(logits, target)
+        means = {name: float(np.nanmean(values)) for name, values in found.items()}
+        return Evaluation(logits, {name: x.astype(np.float32) for name, x in found.items()}, means)
 
     def _batches(self, split, place):
         if (split, place) not in self.placed:

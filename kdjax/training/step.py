@@ -197,18 +197,18 @@ def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
     return jax.tree_util.tree_map_with_path(pick, before, after) if frozen else after
 
 
-def make_eval_step(model: nn.Module, scores: Callable) -> Callable:
+def make_eval_step(model: nn.Module, scores: Callable, reads: str = "logits") -> Callable:
     """eval_step(variables, input, target, mask) -> (logits [B, K] float32, scores, their sums).
 
     Args:
-      scores: of a `kdjax.tasks.task.Task`.
+      scores, reads: of a `kdjax.tasks.task.Task`; what it reads of the Outputs stands for their logits.
 
     The scores of examples are {name: [B]}, NaN where one does not count; their sums {name: (sum, count)} leave these,
     and padding (False in `mask` [B]), out.
     """
 
     def eval_step(variables, inputs, target, mask):
-        logits = as_outputs(model.apply(variables, inputs, train=False)).logits.astype(jnp.float32)
+        logits = getattr(as_outputs(model.apply(variables, inputs, train=False)), reads).astype(jnp.float32)
         found = scores(logits, target)
         return logits, found, {name: _sum(values, mask) for name, values in found.items()}
 

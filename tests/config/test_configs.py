@@ -17,7 +17,15 @@ from kdjax.runs.directory import Run
 from kdjax.types import batch_of, text_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CASES = {  # file and argument -> (shape of an input or a text's spec, number of logits)
+LISTS = {
+    "features": jax.ShapeDtypeStruct((8, 20), jnp.float32),
+    "mask": jax.ShapeDtypeStruct((8,), jnp.bool_),
+}
+CASES = {  # file and argument -> (shape of an input, or its spec, number of outputs)
+    "photographs.py": ((8, 8, 1), 10),
+    "photographs.py:path=images,size=64,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
+    "searches.py": (LISTS, 1),
+    "searches.py:path=lists": (LISTS, 1),
     "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
@@ -63,11 +71,13 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    known = {"vocabulary": 50} if isinstance(shape, dict) else {}
+    known = {"vocabulary": 50} if "tokens" in shape else {}
     teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
-    spec = shape if known else jax.ShapeDtypeStruct(shape, jnp.float32)
+    spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
+    items = LISTS["mask"].shape if shape is LISTS else ()
     dtype = jnp.float32 if outputs == 1 else jnp.int32
-    target, side = jax.ShapeDtypeStruct((2,), dtype), config.teacher.image_size
+    targets, target = (jax.ShapeDtypeStruct((examples, *items), dtype) for examples in (100, 2))
+    logits, side = items[0] if items else outputs, config.teacher.image_size
     seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
     variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))
     promotion = "standard" if config.optimizer.name == "adamw" else "strict"  # optax's adam counts steps in int32
@@ -76,7 +86,7 @@ def test_config(name):
         with jax.numpy_dtype_promotion(promotion):
             stages = rows.stages(row, config, steps_per_epoch=10)
             for stage in stages if row.name in FEW.get(name, [row.name]) else ():
-                check(row.name, row, stage, spec, (teacher, variables, seen), outputs, dtype, 100, target)
+                check(row.name, row, stage, spec, (teacher, variables, seen), logits, targets, target)
 
 
 @pytest.mark.slow
