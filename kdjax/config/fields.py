@@ -36,9 +36,7 @@ def default() -> ConfigDict:
     config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
     config.eval_every_epochs = 1  # the last epoch is always evaluated
     config.baseline = "student"  # the row that the others are compared with
-    config.task = (
-        "classification"  # what is predicted: classification, regression, ranking, retrieval, or an import path
-    )
+    config.task = "classification"  # or regression, ranking, retrieval, recommendation, an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
 

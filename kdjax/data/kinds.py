@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists of items, plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists, numbers, interactions."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.interactions import prepare as interactions
 from kdjax.data.text import prepare as text
 
 
@@ -62,6 +63,13 @@ KINDS = {
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
         augment=_unchanged,
+    ),
+    "interactions": Kind(
+        noun="users",
+        prepare=interactions.prepare,
+        remarks=interactions.remarks,
+        transform=lambda config: lambda inputs: inputs,
+        augment=interactions.augment,
     ),
 }
 
