@@ -36,7 +36,7 @@ def default() -> ConfigDict:
     config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
     config.eval_every_epochs = 1  # the last epoch is always evaluated
     config.baseline = "student"  # the row that the others are compared with
-    config.task = "classification"  # what is predicted and scored: classification, regression, or an import path
+    config.task = "classification"  # or regression, ranking, retrieval, recommendation, an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
     config.references = ()  # beside the networks: ("tfidf",) of texts, or paths of fn(train, inputs, dataset) -> logits
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32

@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists, numbers, interactions."""
 
 import jax
 import numpy as np
@@ -6,6 +6,7 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.interactions import prepare as interactions
 from kdjax.data.text import augment as text_augment
 from kdjax.data.text import prepare as text
 
@@ -50,12 +51,26 @@ KINDS = {
         augment=lambda config, dataset, seen, second: text_augment.compose(config.augment, dataset, seen, second),
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
+    "lists": Kind(
+        noun="queries",
+        prepare=_checked_numbers,
+        remarks=lambda dataset: [],
+        transform=lambda config: lambda lists: lists,
+        augment=_unchanged,
+    ),
     "numbers": Kind(
         noun="examples",
         prepare=_checked_numbers,
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
         augment=_unchanged,
+    ),
+    "interactions": Kind(
+        noun="users",
+        prepare=interactions.prepare,
+        remarks=interactions.remarks,
+        transform=lambda config: lambda inputs: inputs,
+        augment=interactions.augment,
     ),
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
@@ -25,6 +26,7 @@ from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
 from kdjax.training.cohort import Stopped
+from kdjax.training.evaluate import Evaluation
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
@@ -47,7 +49,8 @@ class Lab:
         self.sight, self.taught = sights(config, self.task)  # what students see, and what the experiment's teacher
         self.dataset = max((self.sight, self.taught), key=lambda sight: sight.data.image_size).dataset
         self.kind = kinds.KINDS[self.dataset.kind]
-        self.outputs = self.task.outputs(len(self.dataset.classes))
+        self.outputs = self.task.outputs(self.dataset.choices)
+        self.logits = self.dataset.train.target.shape[1] if self.task.lists else self.outputs  # of an example
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
 
@@ -55,11 +58,19 @@ class Lab:
         """What the network of a row sees."""
         return self.taught if row.name == TEACHER else self.sight
 
-    def report(self, logits, teacher_logits=None) -> dict:
-        """What result.json says of a model by its logits on the test split: the task's scores, and one's own."""
-        target = self.dataset.test.target
+    def report(self, evaluation: Evaluation, teacher_logits=None) -> dict:
+        """What result.json says of a model by its evaluation on the test split: the task's numbers, and one's own.
+
+        Numbers that stand in its table and are not of the report are means over examples; of a task that keeps no
+        logits, to four digits, the primary score of each example stands there too, by which tables pair them.
+        """
+        logits, target = evaluation.logits, self.dataset.test.target
         own = {name: float(fn(logits, target)) for name, fn in self.metrics.items()}
-        return {**self.task.report(logits, target, teacher_logits), **own}
+        told = self.task.report(logits, target, teacher_logits)
+        means = {key: evaluation.means[key] for key, *_ in self.task.columns if key not in told}
+        if self.task.keep:
+            told["examples"] = np.round(evaluation.scores[self.task.primary].astype(np.float64), 4).tolist()
+        return {**means, **told, **own}
 
     @property
     def lengths(self) -> int:

@@ -97,7 +97,8 @@ class Results:
                 learner.diverged = learner.diverged or _lost(learner, split, _evaluate(learner, split).logits)
         result = self._result(learner)
         if self.config.execution.keep_predictions and not learner.diverged:
-            predictions.write(learner.run.path, learner.evaluation, self.lab.dataset.test.target)
+            kept = "logits" if self.lab.task.keep is None else "kept"
+            predictions.write(learner.run.path, learner.evaluation, self.lab.dataset.test.target, kept)
         if (tokenizer := self.lab.dataset.tokenizer) is not None:
             write_text(learner.run.path / "tokenizer.json", tokenizer.text())
         learner.run.finish(result)
@@ -147,7 +148,7 @@ class Results:
         }
         if learner.diverged:
             return {**result, "diverged": learner.diverged}
-        report = lab.report(learner.evaluation.logits, teacher.logits if teacher else None)
+        report = lab.report(learner.evaluation, teacher.logits if teacher else None)
         digest = checkpoint.fingerprint(student_variables(learner.state))
         return {**result, "student_sha256": digest, "last": {"epoch": config.epochs, **report}}
 

@@ -140,6 +140,8 @@ class Teachers:
             remarks = _check_teaches(known, sight, path)
             tokenizer = identity.stored(config).get("data", {}).get("tokenizer")
             identity.check_tokenizer(tokenizer, self.lab.dataset.fingerprint.get("tokenizer"), path)
+            if self.lab.dataset.catalogue:
+                identity.check_names(identity.stored(config).get("data"), self.lab.dataset.fingerprint, path)
             model = self.lab.stored_model(config, path)
             variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
             expected = flatten_dict(dict(self.lab.shapes(sight, model)[1]))
@@ -167,7 +169,7 @@ class Teachers:
         lab.display.message(f"teacher {name}: {lab.task.shown(primary)} on the test split")
         for remark in remarks:
             lab.display.message(f"teacher {name}: {remark}")
-        report = lab.report(evaluation.logits)
+        report = lab.report(evaluation)
         numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
         measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model, sight)}
         digest = checkpoint.fingerprint(variables)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdjax.report import classes, effects, power, published, statistics
+from kdjax.report import classes, effects, paired, power, published, statistics
 from kdjax.runs import task as tasks
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -19,7 +19,7 @@ COMPARISON = (
 """What is known of a row only beside the baseline's."""
 TAKEN = (
     *("experiment", "method", "row", "n", "expected", "diverged", "best", "peak", "model", "seconds_share", "notes"),
-    *(*COMPARISON, *COSTS),
+    *(*COMPARISON, *COSTS, "examples", "low_examples", "high_examples", "p_examples", "p_holm_examples"),
 )
 """Names of columns that no score may have."""
 
@@ -111,10 +111,12 @@ def _records(lines: list[dict], task: Task, rope: float | None) -> list[dict]:
     for line in lines:
         grouped.setdefault(line["config"].get("method", ""), []).append(line)
     own = grouped.pop(TEACHER, [])
-    baseline = scores(grouped.get(lines[0]["config"].get("baseline"), []), task)
-    rows = [_student(group, task, baseline, rope) for group in grouped.values()]
-    for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = statistics.known(p)
+    against = grouped.get(lines[0]["config"].get("baseline"), [])
+    rows = [_student(group, task, against, rope) for group in grouped.values()]
+    for name in ("p", "p_examples"):
+        for row, p in zip(rows, statistics.holm([row.get(name) for row in rows]), strict=True):
+            if name in row:
+                row[name.replace("p", "p_holm", 1)] = statistics.known(p)
     return _teacher(own, task, [line for group in grouped.values() for line in group]) + rows
 
 
@@ -123,11 +125,12 @@ def scores(lines: list[dict], task: Task) -> dict[int, float]:
     return {result["seed"]: result["last"][task.primary.key] for result in done(lines)}
 
 
-def _student(lines: list[dict], task: Task, baseline: dict, rope: float | None) -> dict:
+def _student(lines: list[dict], task: Task, baseline: list[dict], rope: float | None) -> dict:
     config, results = lines[0]["config"], done(lines)
     record = _record(config, task, results, [result.get("student") for result in results])
     if config.get("method") != config.get("baseline"):
-        record |= _compared(scores(lines, task), baseline, task, rope)
+        record |= _compared(scores(lines, task), scores(baseline, task), task, rope)
+        record |= paired.over_examples(lines, baseline)
     diverged = sum(1 for line in lines if line["result"]) - len(results)
     return _with_published(config, task, record | {"expected": len(lines), "diverged": diverged})
 
