@@ -80,6 +80,8 @@ HERE = {  # command -> what makes it quick
     "kdjax cost convnet lenet --teacher=resnet20": PLAIN,
     "kdjax run --config=configs/queries.py": ["--dry-run"],
     "kdjax list csv": PLAIN,
+    "kdjax run --config=configs/interactions.py": ["--dry-run"],
+    "kdjax list interactions": PLAIN,
     "kdjax list letor": PLAIN,
     "kdjax run --config=configs/searches.py": ["--dry-run"],
     "kdjax run --config=configs/photographs.py": ["--dry-run"],
@@ -101,6 +103,7 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax report runs/mine --out=report.html": "runs/digits",
     "kdjax table runs/queries --out=results/queries": "runs/digits",
     "kdjax run --config=configs/queries.py:student=bag_of_words": "another student",
+    "kdjax run --config=configs/interactions.py:model=sasrec": "tests/config/test_configs.py",
     "kdjax cost bert textcnn --tokens=64": "tests/models/test_cost.py",
     "kdjax sizes runs/products/{student,kd}/seed* --out=results/products_sizes": "tests/ship/test_sizes.py",
     "kdjax choose runs/products --keep=0.9 --sizes=results/products_sizes/sizes.csv": "tests/report/test_choose.py",
@@ -201,7 +204,7 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     out = kdjax("kdjax check my_losses.cosine")
     assert "The contract is kept." in out
     assert "projection/kernel" in out
-    assert "15 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
+    assert "16 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
     out = kdjax("kdjax run --config=my_config.py")
     rows = [line for line in out.splitlines() if "cosine" in line]
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights

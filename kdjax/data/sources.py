@@ -176,3 +176,38 @@ def letor(config, *, train="", validation="", test="") -> Dataset:
     from kdjax.data.ranking.letor import read
 
     return read(config.path, {"train": train, "validation": validation, "test": test})
+
+
+# ---- interactions of users and items, for config.task='recommendation'
+
+
+def shoppers(
+    config, *, users=600, items=400, mean=20, dimensions=16, split="leave_one_out", length=20, seed=0
+) -> Dataset:
+    """Made up shoppers and what they took, one thing after another; see `kdjax.data.interactions.generate`.
+
+    Of each shopper `mean` items on average, a taste in so many dimensions; `split` and `length` as of `interactions`.
+    """
+    if min(users, items - 1, dimensions, length) < 1 or mean < 5 or seed < 0:
+        raise ValueError("config.data.kwargs: users, dimensions and length are >= 1, items >= 2, mean >= 5, seed >= 0")
+    from kdjax.data.interactions import arrays, generate, splits
+
+    made = generate.generate(users, items, mean, dimensions, seed)
+    parts = splits.parts(made, split, config.validation, config.test, config.split_seed)
+    return arrays.dataset(parts, length, "Shoppers (generated)")
+
+
+def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0) -> Dataset:
+    """Who took what: `user item [rating] [time]` a line, .inter, or csv; config.data.path is a file, or a folder.
+
+    A folder holds a file for each split (train, valid, test). Of one file `split` says how it is split: leave_one_out
+    (each user's last item is the test; with config.data.validation above 0 the one before it is the validation split),
+    time (what comes after one moment is the test, config.data.test of all), ratio (of each user's items that fraction,
+    drawn). Ties in time are ordered by a hash of config.data.split_seed. Interactions rated below `least_rating` are
+    left out; `length` is the number of items of a history.
+    """
+    if length < 1:
+        raise ValueError(f"config.data.kwargs.length is at least 1, got {length}")
+    from kdjax.data.interactions import source
+
+    return source.read(config, split, length, least_rating)

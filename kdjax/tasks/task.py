@@ -18,7 +18,8 @@ class Task:
     unit: str  # of the primary score; "%": a share in 0..1, shown times 100; "": a plain number
     columns: tuple[tuple[str, str, str], ...]  # (key in what `report` returns, title, unit) of what its table shows
     loss: str  # in kdjax.losses: what a teacher that is trained here is trained by
-    outputs: Callable  # (number of classes) -> K, the number of outputs that a model is made with: its logits
+    outputs: Callable  # (number of classes, or of the items of a catalogue) -> K, the number of outputs that a model is
+    # made with: its logits
     scores: Callable  # (logits [B, K] float32, target [B, ...]) -> {name: [B] float32}, NaN where one does not count
     report: Callable  # (logits [N, K], target, teacher's logits or None), on the host -> {name: value} for JSON
     agreement: Callable  # (student's logits [N, K], teacher's, target), on the host -> [N]
@@ -28,6 +29,8 @@ class Task:
     reads: str = "logits"  # the field of Outputs that is scored, [B, K] or [B, D]: called logits wherever it is kept
     whole: bool = False  # scores are made of a whole split at once, on the host, as each depends on all examples
     protocol: str = ""  # what a reader of its tables should know of its scores, a sentence or more
+    keep: Callable | None = None  # (logits [B, K], target), where K is too large to keep them all -> what is kept in
+    # their place and given to `report` and `agreement`: [B, ...] float32, NaN where logits are not finite
 
     def describe(self) -> dict:
         """What result.json says of the task, and a table needs to know."""

@@ -17,7 +17,7 @@ from kdjax.training.step import make_eval_step
 class Evaluation(NamedTuple):
     """What a model makes of a split, on the host."""
 
-    logits: np.ndarray  # [N, K] float32
+    logits: np.ndarray  # [N, K] float32, or what the task keeps of them
     scores: dict[str, np.ndarray]  # name -> [N] float32 of each example, NaN where it does not count
     means: dict[str, float]  # name -> over the examples that count
 
@@ -44,7 +44,7 @@ class Evaluator:
     def compile(self, model):
         """evaluate(variables, split, place) -> Evaluation."""
         scored = (lambda logits, target: {}) if self.task.whole else self.task.scores
-        eval_step = make_eval_step(model, scored, self.task.reads)
+        eval_step = make_eval_step(model, scored, self.task.reads, self.task.keep)
 
         @jax.jit
         @convolve.fast()
@@ -101,7 +101,8 @@ class Evaluator:
                 return np.pad(leaf, ((0, missing), *[(0, 0)] * (leaf.ndim - 1)))
 
             mask = np.arange(size) < len(part)
-            yield {"input": jax.tree.map(padded, part.input), "target": padded(part.target), "mask": mask}
+            target = part.target[np.minimum(np.arange(size), len(part) - 1)]  # the last one's: a target as others
+            yield {"input": jax.tree.map(padded, part.input), "target": target, "mask": mask}
 
 
 def first_not_finite(logits: np.ndarray) -> int | None:

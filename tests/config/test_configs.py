@@ -17,6 +17,7 @@ from kdjax.runs.directory import Run
 from kdjax.types import batch_of, text_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+INTERACTIONS = {"user": jax.ShapeDtypeStruct((), jnp.int32), "history": jax.ShapeDtypeStruct((6,), jnp.int32)}
 LISTS = {
     "features": jax.ShapeDtypeStruct((8, 20), jnp.float32),
     "mask": jax.ShapeDtypeStruct((8,), jnp.bool_),
@@ -43,6 +44,8 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
     "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
+    "interactions.py": (INTERACTIONS, 60),
+    "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
@@ -56,6 +59,7 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
 
 LAYERS = ("student", "kd", "attention", "rkd", "crd", "reviewkd", "simkd")
 FEW = {  # networks that take a second a row: one row of each kind of loss is traced, test_recipes traces every one
+    "interactions.py:path=u.data,model=sasrec": ("student", "rrd"),
     "cifar100.py:teacher=resnet56,student=resnet20": LAYERS,
     "cifar100.py:teacher=resnet32x4,student=shufflenetv1": LAYERS,
     "products.py:path=images": LAYERS,
@@ -71,7 +75,7 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    known = {"vocabulary": 50} if "tokens" in shape else {}
+    known = {"vocabulary": 50} if "tokens" in shape else {"users": 9} if "user" in shape else {}
     teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
     spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
     items = LISTS["mask"].shape if shape is LISTS else ()

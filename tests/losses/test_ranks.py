@@ -62,8 +62,8 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    # test_views.py; that of a regression takes numbers: tests/tasks/test_regression.py; those of lists: test_lists.py
-    others = ("two views", "regression", "ranking")
+    # test_views.py; those of other targets: tests/tasks/test_regression.py, test_lists.py, test_recommendation.py
+    others = ("two views", "regression", "ranking", "recommendation")
     every = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in ALL} == every
 
