@@ -60,8 +60,12 @@ def bench(batch: int, rounds: int, only: str) -> list[dict]:
     ]
 
 
+OTHERS = ("without a teacher", "recommendation")
+"""Families of losses that want other Outputs, or other targets, than those here."""
+
+
 def chosen(only: str):
-    losses = [fn for family, fns in kdjax.losses.FAMILIES.items() if family != "without a teacher" for fn in fns]
+    losses = [fn for family, fns in kdjax.losses.FAMILIES.items() if family not in OTHERS for fn in fns]
     return [fn for fn in losses if not only or fn.__name__ in only.split(",")]
 
 

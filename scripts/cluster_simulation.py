@@ -202,8 +202,9 @@ def markdown(rows: list[dict]) -> str:
     growth = last["students"] / first["students"]
     worse = [f"{part} {last['seconds'][part] / max(first['seconds'][part], 1e-9) / growth:.2f}" for part in parts]
     return "\n".join(lines) + (
-        f"\n\nProcessor seconds of one process on a simulated queue. From {first['students']:,} to {last['students']:,} students "
-        f"each part took so many times as long as the number of students says: {', '.join(worse)}.\n"
+        f"\n\nProcessor seconds of one process on a simulated queue. From {first['students']:,} to "
+        f"{last['students']:,} students each part took so many times as long as the number of students says: "
+        f"{', '.join(worse)}.\n"
     )
 
 

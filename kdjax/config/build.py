@@ -35,10 +35,10 @@ def build_model(
     kwargs = tuples(configs.plain(spec["kwargs"]))
     if twice := sorted(known.keys() & kwargs):
         raise ValueError(f"{field}.kwargs: {twice[0]} is not set here: the data says it, {known[twice[0]]}")
-    kwargs |= {key: value for key, value in known.items() if _takes(factory, classes, key, value)}
+    kwargs |= {key: value for key, value in known.items() if _takes(factory, classes, key, value, kwargs)}
     _check_arguments(factory, name, classes, kwargs, field)
     if dtype != "float32":
-        if not _takes(factory, classes, "dtype", jnp.dtype(dtype)):
+        if not _takes(factory, classes, "dtype", jnp.dtype(dtype), kwargs):
             raise ValueError(f"config.dtype {dtype!r}: the model {name} of {field} has no field dtype")
         kwargs["dtype"] = jnp.dtype(dtype)
     try:
@@ -77,10 +77,13 @@ def _check_arguments(factory: Callable, name: str, classes: int, kwargs: dict, f
             raise ValueError(f"{field}.kwargs.{key} is of another type than {name}'s, {defaults[key]!r}; got {value!r}")
 
 
-def _takes(factory: Callable, classes: int, key: str, value) -> bool:
-    """Whether a model has an argument, asked of it: what a function passes on as **fields no signature shows."""
+def _takes(factory: Callable, classes: int, key: str, value, others: Mapping = MappingProxyType({})) -> bool:
+    """Whether a model has an argument, asked of it: what a function passes on as **fields no signature shows.
+
+    `others` are arguments that it may need before it passes any on.
+    """
     try:
-        factory(num_classes=classes, **{key: value})
+        factory(num_classes=classes, **{**others, key: value})
     except TypeError as error:
         return not any(said in str(error) for said in (f"argument '{key}'", f"argument: '{key}'"))
     except Exception:  # a value that is wrong is not an unknown name

@@ -21,15 +21,15 @@ from kdjax.training.step import make_train_step
 from kdjax.types import batch_of, leaf_name
 
 
-def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int, dtype, examples: int, target) -> None:
+def check(where: str, method: Method, stage: Stage, spec, teacher, logits: int, targets, target) -> None:
     """Traces a stage of a method on two examples.
 
     Args:
       where: the field that describes the method, "config.methods.kd".
       spec: the shapes of one example, see `kdjax.types.batch_of`.
       teacher: (model, shapes of its variables, spec of what it sees) or None.
-      outputs: K, the number of logits that the task asks for.
-      dtype: of the targets as they are stored; examples: of the training set.
+      logits: K, or L of lists, the number that an example has.
+      targets: the shape of those of the training set as they are stored.
       target: the shape of two targets as their examples are augmented: [2], or [2, K] mixed.
 
     Raises:
@@ -39,14 +39,14 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, outputs: int,
     for train, mode in ((False, "evaluated"), (True, "trained")):
         what = f"{where}: {name}, {mode} on {shown(spec)}"
         student = trace(what, outputs_of, method.model, batch_of(spec, 2), train)
-        if student.logits.shape != (2, outputs):
+        if student.logits.shape != (2, logits):
             found = student.logits.shape[1:]
-            raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {outputs}")
+            raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {logits}")
     taught = outputs_of(teacher[0], batch_of(teacher[2], 2)) if teacher else None
-    if teacher and taught.logits.shape != (2, outputs):
+    if teacher and taught.logits.shape != (2, logits):
         told = taught.logits.shape[-1]
-        raise ValueError(f"{where}: the teacher has {told} logits, the student {outputs}")
-    constants = teacher[1] if teacher else None, jax.ShapeDtypeStruct((examples,), dtype)
+        raise ValueError(f"{where}: the teacher has {told} logits, the student {logits}")
+    constants = teacher[1] if teacher else None, targets
     own = params_of(method.model, batch_of(spec, 2))
     for term in stage.objective.terms:
         _check_term(term, (student, taught, target, *constants, own), f"{where}.{term.name}")

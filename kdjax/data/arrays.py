@@ -13,7 +13,8 @@ class Arrays:
     """One split of a data set: examples along the first axis of every leaf."""
 
     input: Any  # a pytree of arrays [N, ...]: images [N, H, W, C] uint8, or what `load` makes some of, Encoded or Texts
-    target: np.ndarray  # classes [N] int32, -1: unlabelled; or what else the task predicts, numbers [N] float32
+    target: np.ndarray  # classes [N] int32, -1: unlabelled; or what else the task predicts, numbers [N] float32,
+    # or the items of users [N, L] int32 (kdjax.data.interactions.arrays)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -36,11 +37,19 @@ class Dataset:
     fingerprint: dict = field(default_factory=dict)  # kdjax.data.fingerprint.of_data, of what `load` returns
     kind: str = "images"  # of its inputs, a name in kdjax.data.kinds.KINDS
     tokenizer: Any = None  # of texts, once they are loaded: kdjax.data.text.tokenizers.Learned or Folder
+    catalogue: tuple[str, ...] = ()  # names of the items that networks rank, where they rank all that there are
+    users: tuple[str, ...] = ()  # names of the users that have a number
 
     @property
     def known(self) -> dict:
         """What a network is made for besides the number of classes, by the names of its fields: {"vocabulary": 812}."""
-        return {"vocabulary": self.tokenizer.size} if self.tokenizer else {}
+        vocabulary = {"vocabulary": self.tokenizer.size} if self.tokenizer else {}
+        return vocabulary | ({"users": len(self.users)} if self.users else {})
+
+    @property
+    def choices(self) -> int:
+        """How many things networks choose among: classes, or the items of a catalogue; 0: none."""
+        return len(self.catalogue or self.classes)
 
     @property
     def splits(self) -> dict[str, Arrays]:
@@ -61,6 +70,6 @@ class Kind:
     prepare: Callable  # (dataset, config.data, in_memory) -> the dataset as it is held in memory; raises ValueErrors
     remarks: Callable  # dataset -> sentences that a reader of the numbers should know
     transform: Callable  # config.data -> fn(input [B, ...] as stored) -> what networks take
-    augment: Callable  # (config.data, classes, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
+    augment: Callable  # (config.data, dataset, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
     # target); `seen`: name of those who see it -> config.data as they have it; `second`: whether of a second view too
     shapes: Callable = lambda inputs, config: None  # -> [N] the length that each example needs; None: all are alike

@@ -25,15 +25,17 @@ CHUNK = 256  # files that a thread reads at a time
 def of_data(dataset) -> dict:
     """The fingerprint of a kdjax.data.Dataset, the same whether images are decoded now or streamed later.
 
-    {"classes": how many, "names": digest of their names in order, "splits": [{"split", "examples", "sha256"}]}, of
-    targets and inputs in order, as the source gave them: files as they are, arrays by their numbers, texts by their
-    characters. Of texts `load` adds "tokenizer", the digest of what makes numbers of them.
+    {"classes": how many, or items of a catalogue, "names": digest of their names in order, and of users', "splits":
+    [{"split", "examples", "sha256"}]}, of targets and inputs in order, as the source gave them: files as they are,
+    arrays by their numbers, texts by their characters. Of texts `load` adds "tokenizer", the digest of what makes
+    numbers of them.
     """
     splits = [
         {"split": name, "examples": len(split.target), "sha256": _digest_split(split)}
         for name, split in dataset.splits.items()
     ]
-    return {"classes": len(dataset.classes), "names": _digest(*map(str, dataset.classes)), "splits": splits}
+    names = dataset.classes or (*dataset.catalogue, *dataset.users)
+    return {"classes": dataset.choices, "names": _digest(*map(str, names)), "splits": splits}
 
 
 def _digest_split(split) -> str:

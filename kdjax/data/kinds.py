@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, texts, and plain numbers."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists, numbers, interactions."""
 
 import jax
 import numpy as np
@@ -6,6 +6,8 @@ import numpy as np
 from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
+from kdjax.data.interactions import prepare as interactions
+from kdjax.data.text import augment as text_augment
 from kdjax.data.text import prepare as text
 
 
@@ -25,7 +27,7 @@ def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
     return dataset
 
 
-def _unchanged(config, classes, seen, second):
+def _unchanged(config, dataset, seen, second):
     if second:
         raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
     return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
@@ -37,8 +39,8 @@ KINDS = {
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
-        augment=lambda config, classes, seen, second: compose(
-            config.augment, seen, classes, config.second_augment if second else None
+        augment=lambda config, dataset, seen, second: compose(
+            config.augment, seen, len(dataset.classes), config.second_augment if second else None
         ),
     ),
     "text": Kind(
@@ -46,8 +48,15 @@ KINDS = {
         prepare=text.prepare,
         remarks=lambda dataset: [],  # said while there still are texts
         transform=lambda config: lambda tokens: tokens,
-        augment=_unchanged,
+        augment=lambda config, dataset, seen, second: text_augment.compose(config.augment, dataset, seen, second),
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
+    ),
+    "lists": Kind(
+        noun="queries",
+        prepare=_checked_numbers,
+        remarks=lambda dataset: [],
+        transform=lambda config: lambda lists: lists,
+        augment=_unchanged,
     ),
     "numbers": Kind(
         noun="examples",
@@ -55,6 +64,13 @@ KINDS = {
         remarks=lambda dataset: [],
         transform=lambda config: lambda numbers: numbers,
         augment=_unchanged,
+    ),
+    "interactions": Kind(
+        noun="users",
+        prepare=interactions.prepare,
+        remarks=interactions.remarks,
+        transform=lambda config: lambda inputs: inputs,
+        augment=interactions.augment,
     ),
 }
 

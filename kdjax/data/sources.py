@@ -149,3 +149,65 @@ def tfds_text(config, *, train="train", validation="", test="") -> Dataset:
     data_dir = config.path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     named = {"train": train, "validation": validation, "test": test}
     return read(config, Path(data_dir).expanduser(), named)
+
+
+# ---- ranked lists
+
+
+def searches(config, *, train=400, test=1000, items=20, noise=1.0, seed=0) -> Dataset:
+    """Made up searches of a shop with up to `items` products each, graded 0 to 4; see `kdjax.data.ranking.searches`.
+
+    For config.task='ranking'. Of the 20 features of a product the last four are what shoppers did, which a network with
+    seen=16 does not see.
+    """
+    if min(train, test) < 1 or items < 2 or min(noise, seed) < 0:
+        raise ValueError("config.data.kwargs: train and test must be >= 1, items >= 2, noise and seed >= 0")
+    from kdjax.data.ranking.searches import generate
+
+    return generate(train, test, items, noise, seed)
+
+
+def letor(config, *, train="", validation="", test="") -> Dataset:
+    """Queries in files of learning to rank, `grade qid:7 1:0.3 2:1.5` a line: LETOR, MSLR-WEB, Istella, libsvm.
+
+    For config.task='ranking'. config.data.path is a folder with train.txt, test.txt and perhaps vali.txt, or as the
+    arguments name them; see `kdjax.data.ranking.letor`.
+    """
+    from kdjax.data.ranking.letor import read
+
+    return read(config.path, {"train": train, "validation": validation, "test": test})
+
+
+# ---- interactions of users and items, for config.task='recommendation'
+
+
+def shoppers(
+    config, *, users=600, items=400, mean=20, dimensions=16, split="leave_one_out", length=20, seed=0
+) -> Dataset:
+    """Made up shoppers and what they took, one thing after another; see `kdjax.data.interactions.generate`.
+
+    Of each shopper `mean` items on average, a taste in so many dimensions; `split` and `length` as of `interactions`.
+    """
+    if min(users, items - 1, dimensions, length) < 1 or mean < 5 or seed < 0:
+        raise ValueError("config.data.kwargs: users, dimensions and length are >= 1, items >= 2, mean >= 5, seed >= 0")
+    from kdjax.data.interactions import arrays, generate, splits
+
+    made = generate.generate(users, items, mean, dimensions, seed)
+    parts = splits.parts(made, split, config.validation, config.test, config.split_seed)
+    return arrays.dataset(parts, length, "Shoppers (generated)")
+
+
+def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0) -> Dataset:
+    """Who took what: `user item [rating] [time]` a line, .inter, or csv; config.data.path is a file, or a folder.
+
+    A folder holds a file for each split (train, valid, test). Of one file `split` says how it is split: leave_one_out
+    (each user's last item is the test; with config.data.validation above 0 the one before it is the validation split),
+    time (what comes after one moment is the test, config.data.test of all), ratio (of each user's items that fraction,
+    drawn). Ties in time are ordered by a hash of config.data.split_seed. Interactions rated below `least_rating` are
+    left out; `length` is the number of items of a history.
+    """
+    if length < 1:
+        raise ValueError(f"config.data.kwargs.length is at least 1, got {length}")
+    from kdjax.data.interactions import source
+
+    return source.read(config, split, length, least_rating)

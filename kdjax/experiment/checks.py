@@ -9,6 +9,7 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
+from kdjax.experiment import references
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
@@ -31,6 +32,7 @@ def check_data(lab: Lab) -> None:
         )
     for path in sorted(lab.directory.glob("*/seed*")):
         identity.check_data(path, Run(path).config(), lab.dataset.fingerprint)
+    references.check(lab)
 
 
 def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
@@ -76,7 +78,7 @@ def _check_second(config) -> None:
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     """What a teacher that is trained here needs."""
-    config, arrays = teacher_config(lab.config), lab.taught.dataset.train
+    config, arrays = teacher_config(lab.config), lab.taught_examples()
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
         parallel.check_synchronises(model, lab.taught.spec, "config.teacher")
@@ -117,7 +119,10 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
 
 def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     target = lab.target(rows.with_view(config, row))
-    given = lab.seen_by(row).spec, teacher, lab.outputs, lab.dataset.train.target.dtype, len(arrays), target
+    own = lab.dataset.train.target
+    targets = jax.ShapeDtypeStruct((len(arrays), *own.shape[1:]), own.dtype)
+    given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
+    _check_reads(lab, where, row.model, lab.seen_by(row).spec)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
     if any(asks(stage.objective.terms, "second") for stage in stages):
         with named(where):
@@ -128,6 +133,19 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
     _check_classified(lab, row, stages, teacher)
+
+
+def _check_reads(lab: Lab, where: str, model: nn.Module, spec) -> None:
+    """Raises a ValueError if a network does not give, as one vector an example, what the task scores."""
+    if lab.task.reads == "logits":
+        return
+    found = getattr(trace.trace(where, outputs_of, model, batch_of(spec, 2)), lab.task.reads)
+    if getattr(found, "ndim", 0) != 2:
+        told = "gives none" if found is None else f"gives one of shape {found.shape[1:]}"
+        raise ValueError(
+            f"{where}: config.task {lab.config.task!r} scores the {lab.task.reads} of a network, one vector [D] an "
+            f"example; this network {told}"
+        )
 
 
 def _check_classified(lab: Lab, row: Method, stages, teacher) -> None:

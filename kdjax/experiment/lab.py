@@ -10,6 +10,7 @@ from pathlib import Path
 
 import flax.linen as nn
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
@@ -25,6 +26,7 @@ from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
 from kdjax.training.cohort import Stopped
+from kdjax.training.evaluate import Evaluation
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
 from kdjax.training.step import make_teach
@@ -47,7 +49,8 @@ class Lab:
         self.sight, self.taught = sights(config, self.task)  # what students see, and what the experiment's teacher
         self.dataset = max((self.sight, self.taught), key=lambda sight: sight.data.image_size).dataset
         self.kind = kinds.KINDS[self.dataset.kind]
-        self.outputs = self.task.outputs(len(self.dataset.classes))
+        self.outputs = self.task.outputs(self.dataset.choices)
+        self.logits = self.dataset.train.target.shape[1] if self.task.lists else self.outputs  # of an example
         self.layout = [()]  # for each cohort that is trained at the same time, its places
         self._made, self._making = {}, threading.RLock()
 
@@ -55,11 +58,19 @@ class Lab:
         """What the network of a row sees."""
         return self.taught if row.name == TEACHER else self.sight
 
-    def report(self, logits, teacher_logits=None) -> dict:
-        """What result.json says of a model by its logits on the test split: the task's scores, and one's own."""
-        target = self.dataset.test.target
+    def report(self, evaluation: Evaluation, teacher_logits=None) -> dict:
+        """What result.json says of a model by its evaluation on the test split: the task's numbers, and one's own.
+
+        Numbers that stand in its table and are not of the report are means over examples; of a task that keeps no
+        logits, to four digits, the primary score of each example stands there too, by which tables pair them.
+        """
+        logits, target = evaluation.logits, self.dataset.test.target
         own = {name: float(fn(logits, target)) for name, fn in self.metrics.items()}
-        return {**self.task.report(logits, target, teacher_logits), **own}
+        told = self.task.report(logits, target, teacher_logits)
+        means = {key: evaluation.means[key] for key, *_ in self.task.columns if key not in told}
+        if self.task.keep:
+            told["examples"] = np.round(evaluation.scores[self.task.primary].astype(np.float64), 4).tolist()
+        return {**means, **told, **own}
 
     @property
     def lengths(self) -> int:
@@ -135,7 +146,7 @@ class Lab:
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
         """What is done to a batch of a method's own view of the data, for those who see it."""
-        return self.kind.augment(config.data, len(self.dataset.classes), seen, second)
+        return self.kind.augment(config.data, self.dataset, seen, second)
 
     # ---- rows and networks
 
@@ -147,6 +158,11 @@ class Lab:
         """The config as a method has it, and the training examples that its student sees."""
         config = rows.with_view(self.config, row)
         return config, data.subset(self.dataset.train, config.data, seed)
+
+    def taught_examples(self) -> data.Arrays:
+        """What a teacher that is trained here learns from: all that has a label."""
+        config = teacher_config(self.config)
+        return data.subset(self.taught.dataset.train, config.data, self.config.teacher.seed)
 
     def model(self, spec, where: str) -> nn.Module:
         """The network that {"model", "kwargs"} names, with the logits of the task."""
@@ -209,7 +225,7 @@ class Lab:
     def teacher_steps(self) -> int:
         """The steps of the experiment's teacher, if it is trained here."""
         config = teacher_config(self.config)
-        return config.epochs * self.steps_per_epoch(config, self.taught.dataset.train)
+        return config.epochs * self.steps_per_epoch(config, self.taught_examples())
 
     def stop_if_asked(self) -> None:
         """Raises kdjax.training.cohort.Stopped after a signal."""

@@ -107,7 +107,8 @@ def plan(lab: Lab, missing: list[tuple[int, Method]], seeds: int) -> dict:
 
 def _described(lab: Lab, rows, examples: int) -> str:
     held = len(lab.dataset.validation) if lab.dataset.validation is not None else 0
-    classes = f"{len(lab.dataset.classes)} classes, " if lab.dataset.classes else ""
+    kinds = "items" if lab.dataset.catalogue else "classes"
+    classes = f"{lab.dataset.choices:,} {kinds}, " if lab.dataset.choices else ""
     return (
         f"{lab.config.experiment}: {lab.dataset.name}, {classes}students train on "
         f"{examples} {lab.kind.noun}, {held} validation, {len(lab.dataset.test)} test; "

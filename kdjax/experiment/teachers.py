@@ -12,6 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from kdjax import config as configs
+from kdjax.data.text import tokenizers
 from kdjax.experiment.cohorts import Cohorts
 from kdjax.experiment.lab import Lab, named, teacher_config
 from kdjax.experiment.plan import finished, run_config, run_path
@@ -61,12 +62,16 @@ class Teachers:
         if spec.weights:
             with named("config.teacher.weights"):
                 variables = pytorch.load(spec.weights, model, lab.taught.spec)
-                remarks = _check_teaches(_described(spec.weights), lab.taught, spec.weights)
+                said = _described(spec.weights)
+                remarks = _check_teaches(said, lab.taught, spec.weights)
+                if said:
+                    here = lab.dataset.fingerprint.get("tokenizer")
+                    identity.check_tokenizer(said["tokenizer"], here, spec.weights)
             return self._check_same(self.measure(model, variables, spec.model, 0, lab.taught, remarks))
         if spec.start:
             lab.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         row, config = lab.teacher_row(model), teacher_config(lab.config)
-        self._complete(config, lab.taught.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
+        self._complete(config, lab.taught_examples(), row, spec.seed, lambda: None, lab.layout[0])
         path = run_path(lab.directory, TEACHER, spec.seed)
         return self._check_same(self._from_runs([path], lab.taught, "the teacher's run"))
 
@@ -135,6 +140,8 @@ class Teachers:
             remarks = _check_teaches(known, sight, path)
             tokenizer = identity.stored(config).get("data", {}).get("tokenizer")
             identity.check_tokenizer(tokenizer, self.lab.dataset.fingerprint.get("tokenizer"), path)
+            if self.lab.dataset.catalogue:
+                identity.check_names(identity.stored(config).get("data"), self.lab.dataset.fingerprint, path)
             model = self.lab.stored_model(config, path)
             variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
             expected = flatten_dict(dict(self.lab.shapes(sight, model)[1]))
@@ -162,7 +169,7 @@ class Teachers:
         lab.display.message(f"teacher {name}: {lab.task.shown(primary)} on the test split")
         for remark in remarks:
             lab.display.message(f"teacher {name}: {remark}")
-        report = lab.report(evaluation.logits)
+        report = lab.report(evaluation)
         numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
         measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model, sight)}
         digest = checkpoint.fingerprint(variables)
@@ -197,4 +204,6 @@ def _described(path: str) -> dict:
     if weights.stated_format(path) != weights.FORMAT:
         return {}
     said = weights.describe(path)
-    return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
+    tokenizer = tokenizers.digest(tokenizers.loaded(said["tokenizer"])) if "tokenizer" in said else None
+    shape = {"image_shape": said.get("image_shape"), "tokenizer": tokenizer}
+    return {"classes": said.get("classes"), **shape, **(said.get("normalisation") or {})}

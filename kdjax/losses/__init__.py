@@ -6,14 +6,18 @@ bare, `kd(Outputs(s), Outputs(t), labels)`; one with layers or memory through `k
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
+from kdjax.losses.catalogue import cd, rd, rrd
 from kdjax.losses.channels import ickd, mgd
 from kdjax.losses.contrast import crd
+from kdjax.losses.experts import de, ftd, htd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target, squared_error
+from kdjax.losses.items import bpr, item_softmax
+from kdjax.losses.lists import approx_ndcg, lambdarank, list_kl, listnet, margin_mse, rankdistil, ranknet, score_mse
 from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
 from kdjax.losses.regions import cat_kd, sdd
-from kdjax.losses.relation import correlation, itrd, pkt, rkd, similarity
+from kdjax.losses.relation import correlation, in_batch, in_batch_kl, itrd, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
 from kdjax.losses.soft import (
     binary_kd,
@@ -42,11 +46,13 @@ FAMILIES = {
         *(fitnet, attention, nst, vid, fsp, kdsvd, paraphraser, factor_transfer, activation_boundary, overhaul),
         *(reviewkd, srrl, simkd, cat_kd, sdd, ickd, mgd),
     ),
-    "relation": (rkd, similarity, correlation, pkt, crd, itrd),
+    "relation": (rkd, similarity, correlation, pkt, crd, itrd, in_batch, in_batch_kl),
     "text": (tinybert, pkd, distilbert, minilm, minilm2, attention_mse, attention_kl),
     "two views": (mlkd_views, second_cross_entropy),
     "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
+    "ranking": (listnet, ranknet, lambdarank, approx_ndcg, score_mse, margin_mse, list_kl, rankdistil),
+    "recommendation": (bpr, item_softmax, rd, rrd, cd, de, ftd, htd),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
@@ -54,7 +60,8 @@ NEEDS = (
     dict.fromkeys((*FAMILIES["hard"], *FAMILIES["soft"], *FAMILIES["two views"]), ("logits",))
     | dict.fromkeys(FAMILIES["feature"], ("features",))
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
-    | dict.fromkeys(FAMILIES["regression"], ("logits",))
+    | dict.fromkeys((*FAMILIES["regression"], *FAMILIES["ranking"], *FAMILIES["recommendation"]), ("logits",))
+    | dict.fromkeys((de, ftd, htd), ("embedding",))
     | {
         activation_boundary: ("preacts",),
         overhaul: ("preacts",),

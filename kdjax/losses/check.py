@@ -84,7 +84,8 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     """([(what is checked, what is wrong or "")], the loss's own parameters and statistics).
 
     The checks run on random Outputs with float32 and bfloat16 numbers; hyperparameters have their defaults. Targets are
-    classes, or for a task of "regression" numbers, of which one logit is the prediction.
+    classes, or for a task of "regression" numbers, of which one logit is the prediction, or for one of "ranking" grades
+    of lists, of which logits are the scores.
     """
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
@@ -92,6 +93,8 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
     module, context = lift(fn), step_context(1 if numbers else CLASSES)
     labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
+    if task == "ranking" or fn in kdjax.losses.FAMILIES["ranking"]:
+        labels = jax.device_put(np.random.default_rng(4).integers(-1, 5, (BATCH, CLASSES)).astype(np.float32))
     init = functools.partial(module.init_with_output, **context)
     kinds = [
         (jax.random.key(3), *(examples(seed, outputs=1 if numbers else CLASSES, text=text) for seed in (0, 1)), labels)

@@ -102,13 +102,18 @@ def embeddings(loss: str, student, teacher) -> tuple[jax.Array, jax.Array]:
     Raises:
       ValueError: a model that gives no embedding, or one of another rank.
     """
-    for who, outputs in (("student", student), ("teacher", teacher)):
-        if outputs.embedding is None:
-            raise ValueError(f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D])")
-    return tuple(
-        checked(loss, who, "embedding", outputs.embedding, FORMS["embedding"])
-        for who, outputs in (("student", student), ("teacher", teacher))
-    )
+    return embedding_of(loss, "student", student), embedding_of(loss, "teacher", teacher)
+
+
+def embedding_of(loss: str, who: str, outputs) -> jax.Array:
+    """[B, D] of one network, `who` in messages.
+
+    Raises:
+      ValueError: a model that gives no embedding, or one of another rank.
+    """
+    if outputs.embedding is None:
+        raise ValueError(f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D])")
+    return checked(loss, who, "embedding", outputs.embedding, FORMS["embedding"])
 
 
 def maps(

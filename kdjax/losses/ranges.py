@@ -39,9 +39,10 @@ AT_LEAST_1 = _number("at least 1", lambda x: x >= 1)
 FRACTION = _number("from 0 to 1", lambda x: 0 <= x <= 1)
 LAYER = Range("the index of a map or a pair of them (student's, teacher's)", _is_layer)
 MAPPING = Range(
-    "'uniform', 'last' or 'skip', or a tuple, not empty, of layers or pairs of them (student's, teacher's), from 1",
+    "'uniform', 'first', 'last', 'skip', or a tuple, not empty, of layers or pairs (student's, teacher's), from 1",
     lambda x: x in NAMES if isinstance(x, str) else _each(LAYER, least=1).holds(x),
 )
+BOOLEAN = Range("true or false", lambda x: isinstance(x, bool))
 TEXT = Range("a string", lambda x: isinstance(x, str))
 
 RANGES = {
@@ -55,6 +56,19 @@ RANGES = {
     "class_weight": AT_LEAST_0,
     "classifier": TEXT,
     "complementary": AT_LEAST_0,
+    "decay": POSITIVE,
+    "experts": AT_LEAST_1,
+    "first": BOOLEAN,
+    "groups": AT_LEAST_1,
+    "htd.gamma": FRACTION,
+    "item_softmax.negatives": AT_LEAST_0,
+    "others": AT_LEAST_1,
+    "pool": AT_LEAST_1,
+    "rd.samples": AT_LEAST_0,
+    "sample": BOOLEAN,
+    "sharpness": POSITIVE,
+    "spread": POSITIVE,
+    "top": AT_LEAST_1,
     "confidence_temperature": POSITIVE,
     "confidence": _number("above 0 and below 1, a probability", lambda x: 0 < x < 1),
     "correlation.dim": Range("at least 1, or None", lambda x: x is None or x >= 1),
@@ -77,21 +91,23 @@ RANGES = {
     "momentum": FRACTION,
     "mutual_weight": AT_LEAST_0,
     "negatives": AT_LEAST_1,
-    "normalise": Range("true or false", lambda x: isinstance(x, bool)),
+    "normalise": BOOLEAN,
     "norms": _each(Range("paths", TEXT.holds)),
+    "order": Range("'grades' or 'teacher'", lambda x: x in ("grades", "teacher")),
     "pkd.layers": MAPPING,
     "power": AT_LEAST_1,
     "ramp_steps": AT_LEAST_1,
     "rank": AT_LEAST_1,
     "relation_heads": AT_LEAST_1,
     "rate": _number("above 0 and at most 1, a fraction of the channels", lambda x: 0 < x <= 1),
+    "samples": _number("a whole number of at least 1", lambda x: x >= 1 and x == int(x)),
     "scales": _each(_number("numbers of at least 1", lambda x: x >= 1), least=1),
     "self_distillation.alpha": FRACTION,
     "side": AT_LEAST_1,
     "span": AT_LEAST_0,
     "start": POSITIVE,
     "strong_weight": AT_LEAST_0,
-    "student_preacts": Range("true or false", lambda x: isinstance(x, bool)),
+    "student_preacts": BOOLEAN,
     "targets": Range("'softmax' or 'sigmoid'", lambda x: x in ("softmax", "sigmoid")),
     "temperature": POSITIVE,
     "temperatures": _each(_number("numbers above 0", lambda x: x > 0), least=1),

@@ -1,9 +1,10 @@
 """Losses on relations between the examples of a batch; a batch of one example has none, and its loss is 0."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.losses.common import dot, embeddings, linear, map_pair, unit
+from kdjax.losses.common import dot, embedding_of, embeddings, labelled_mean, linear, map_pair, unit
 
 
 def similarity(student, teacher, labels, *, layer=-1):
@@ -124,3 +125,41 @@ def correlation(student, teacher, labels, *, dim=128):
         raise ValueError(f"correlation: embeddings have shapes {s.shape} and {t.shape}; dim=128 gives them one width")
     difference = jnp.abs(s - t)
     return jnp.sum(difference[:-1] * difference[1:]) / max(len(s) - 1, 1)
+
+
+def in_batch(student, teacher, labels, *, temperature=0.1):
+    """Cross-entropy of each example with those of its class among all others of the batch, by the cosine of embeddings.
+
+    In-batch negatives with any number of positives: the supervised contrastive loss, its sum outside the logarithm,
+    Khosla et al. 2020, arXiv:2004.11362, eq. 2. Mean over the labelled examples that have another of their class in the
+    batch; those without a label are negatives of none. Needs no teacher.
+    """
+    s = embedding_of("in_batch", "student", student)
+    if labels.ndim != 1:
+        raise ValueError(
+            f"in_batch: needs one class for each example, [B] integers; got labels of shape {labels.shape}"
+        )
+    known = (labels >= 0)[None, :] & ~jnp.eye(len(s), dtype=bool)
+    alike = (labels[:, None] == labels[None, :]) & known & (labels >= 0)[:, None]
+    log_p = _among_others(s, known, temperature)
+    count = jnp.sum(alike, axis=1, dtype=s.dtype)
+    each = -jnp.sum(jnp.where(alike, log_p, 0.0), axis=1) / jnp.maximum(count, 1.0)
+    return labelled_mean(each, count > 0)
+
+
+def in_batch_kl(student, teacher, labels, *, temperature=0.1):
+    """KL(teacher's || student's) of the softmax over the others of the batch of cosines / temperature, a mean.
+
+    What `kd` is for classes, of a search among the batch: Fang et al. 2021 (SEED), arXiv:2101.04731, with the batch in
+    place of their queue. Widths may differ.
+    """
+    s, t = embeddings("in_batch_kl", student, teacher)
+    others = ~jnp.eye(len(s), dtype=bool)
+    log_s, log_t = (_among_others(x, others, temperature) for x in (s, t))
+    return jnp.mean(jnp.sum(jnp.where(others, jnp.exp(log_t) * (log_t - log_s), 0.0), axis=1))
+
+
+def _among_others(x, counts, temperature):
+    """[B, D] -> [B, B] log probabilities of each example's neighbours, those that count."""
+    x = unit(x)
+    return jax.nn.log_softmax(jnp.where(counts, dot("id,jd->ij", x, x) / temperature, -1e30), axis=1)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from kdjax.types import Outputs
@@ -18,8 +19,9 @@ class Mlp(nn.Module):
 
     @nn.compact
     def __call__(self, numbers, train: bool = False) -> Outputs:
-        if numbers.ndim != 2:
-            raise ValueError(f"mlp takes numbers [B, D], got {numbers.shape}; images need a network for images")
+        if getattr(numbers, "ndim", 0) != 2:
+            told = jax.tree.map(jnp.shape, numbers)
+            raise ValueError(f"mlp takes numbers [B, D], got {told}; images need a network for images")
         x = numbers.astype(self.dtype)
         for place, width in enumerate(self.widths):
             x = nn.relu(nn.Dense(width, dtype=self.dtype, name=f"hidden{place}")(x))

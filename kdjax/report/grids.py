@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdjax.report import classes, footnotes, statistics
+from kdjax.report import classes, footnotes, paired, statistics
 from kdjax.report.records import COSTS, Experiment
 from kdjax.report.wording import DASH, clean
 from kdjax.runs.gather import done
@@ -45,6 +45,7 @@ def methods(found: list[Experiment]) -> list[Grid]:
         for record in experiment.records:
             numbers = sorted(notes.index(note) + 1 for note in next(marks))
             names.append(_name(experiment, record, found) + superscript(numbers))
+        names += [_name(experiment, record, found) for record in experiment.references]
     return [_methods(score, *of_score) for score, of_score in tables.items()]
 
 
@@ -58,10 +59,19 @@ def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
     baselines = {line["config"]["baseline"] for line in lines if "baseline" in line["config"]}
     against = DIFFERENCE.format(baselines.pop() if len(baselines) == 1 else "baseline")
     others = list(dict.fromkeys(each for experiment in found for each in experiment.task.columns))
-    header = ["method", "n", score.header, clean(against), "p", "best epoch", *(each.header for each in others)]
+    header = [
+        "method",
+        "n",
+        score.header,
+        clean(against),
+        "p",
+        paired.COLUMN,
+        "best epoch",
+        *(each.header for each in others),
+    ]
     with_published = any((line["config"].get("published") or {}).get("benchmark") for line in lines)
     header += ["published", "Δ published"] if with_published else []
-    rows = [record for experiment in found for record in experiment.records]
+    rows = [record for experiment in found for record in (*experiment.records, *experiment.references)]
     cells = [
         [name, *_cells(row, score, others), *(_published(row, score) if with_published else [])]
         for name, row in zip(names, rows, strict=True)
@@ -87,6 +97,7 @@ def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
         score.spread(row[score.key], row[f"{score.key}_std"]),
         _difference(row, score),
         _p(row["p"]),
+        _p(row.get("p_examples")),
         score.spread(row["best"], row["best_std"]),
         *(each.number(row.get(each.key)) for each in others),
     ]

@@ -1,7 +1,7 @@
 """How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
 from kdjax.config.fields import completed
-from kdjax.report import pilot, power, tuning
+from kdjax.report import paired, pilot, power, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
@@ -76,9 +76,10 @@ def _validation(spec: dict, results: list[dict]) -> str:
 
 
 def _part(spec: dict, noun: str) -> str:
+    others = f" Texts without labels: those of {last_parts(spec['transfer'], 1)}." if spec.get("transfer") else ""
     if not spec.get("train_examples"):
-        return ""
-    return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used."
+        return others
+    return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used.{others}"
 
 
 def _few(spec: dict, noun: str) -> str:
@@ -224,10 +225,9 @@ def _numbers(shared: dict, students: list[dict], experiment: Experiment, columns
     if not results:
         return f"{text}; no run is finished."
     sentences = [f"{text}, {_over(students)}.", _comparison(shared, experiment, columns)]
-    sentences.append(_detectable(shared, experiment, columns))
-    return _joined(
-        [*sentences, _chosen(shared, results, experiment, columns), *_means(columns, task, example(experiment.lines))]
-    )
+    sentences += [paired.sentence(experiment.records, columns), _detectable(shared, experiment, columns)]
+    sentences.append(_chosen(shared, results, experiment, columns))
+    return _joined([*sentences, *_means(columns, task, example(experiment.lines)), task.protocol])
 
 
 def _over(students: list[dict]) -> str:

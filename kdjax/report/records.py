@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kdjax.report import classes, effects, power, published, statistics
+from kdjax.report import classes, effects, paired, power, published, statistics
 from kdjax.runs import task as tasks
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -19,7 +19,7 @@ COMPARISON = (
 """What is known of a row only beside the baseline's."""
 TAKEN = (
     *("experiment", "method", "row", "n", "expected", "diverged", "best", "peak", "model", "seconds_share", "notes"),
-    *(*COMPARISON, *COSTS),
+    *(*COMPARISON, *COSTS, "examples", "low_examples", "high_examples", "p_examples", "p_holm_examples"),
 )
 """Names of columns that no score may have."""
 
@@ -35,6 +35,7 @@ class Experiment:
     compared: int  # rows with a p value, shown or not: the family of Holm's method
     spread: power.Spread | None  # of paired differences, over all rows
     rope: float | None  # the region of practical equivalence, where the table shows the probabilities
+    references: list[dict]  # records of what stands beside the networks, compared with nothing
 
 
 def experiments(runs: list[dict]) -> dict[str, list[dict]]:
@@ -94,7 +95,7 @@ def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | N
     visible = {TEACHER, *(line["config"].get("method", "") for line in shown)}
     compared = sum(row["p"] is not None for row in rows)
     visible_rows = [row for row in rows if row["method"] in visible]
-    return Experiment(name, task, shown, visible_rows, compared, power.typical(rows), rope)
+    return Experiment(name, task, shown, visible_rows, compared, power.typical(rows), rope, _references(lines, task))
 
 
 def _checked(task: Task) -> Task:
@@ -110,10 +111,12 @@ def _records(lines: list[dict], task: Task, rope: float | None) -> list[dict]:
     for line in lines:
         grouped.setdefault(line["config"].get("method", ""), []).append(line)
     own = grouped.pop(TEACHER, [])
-    baseline = scores(grouped.get(lines[0]["config"].get("baseline"), []), task)
-    rows = [_student(group, task, baseline, rope) for group in grouped.values()]
-    for row, p in zip(rows, statistics.holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = statistics.known(p)
+    against = grouped.get(lines[0]["config"].get("baseline"), [])
+    rows = [_student(group, task, against, rope) for group in grouped.values()]
+    for name in ("p", "p_examples"):
+        for row, p in zip(rows, statistics.holm([row.get(name) for row in rows]), strict=True):
+            if name in row:
+                row[name.replace("p", "p_holm", 1)] = statistics.known(p)
     return _teacher(own, task, [line for group in grouped.values() for line in group]) + rows
 
 
@@ -122,11 +125,12 @@ def scores(lines: list[dict], task: Task) -> dict[int, float]:
     return {result["seed"]: result["last"][task.primary.key] for result in done(lines)}
 
 
-def _student(lines: list[dict], task: Task, baseline: dict, rope: float | None) -> dict:
+def _student(lines: list[dict], task: Task, baseline: list[dict], rope: float | None) -> dict:
     config, results = lines[0]["config"], done(lines)
     record = _record(config, task, results, [result.get("student") for result in results])
     if config.get("method") != config.get("baseline"):
-        record |= _compared(scores(lines, task), baseline, task, rope)
+        record |= _compared(scores(lines, task), scores(baseline, task), task, rope)
+        record |= paired.over_examples(lines, baseline)
     diverged = sum(1 for line in lines if line["result"]) - len(results)
     return _with_published(config, task, record | {"expected": len(lines), "diverged": diverged})
 
@@ -158,6 +162,21 @@ def _teacher(own: list[dict], task: Task, others: list[dict]) -> list[dict]:
     record |= {"n": min(len(found), 1), "seconds_share": seconds}
     diverged = sum(1 for line in own if line["result"]) - len(results)
     return [_with_published(config, task, record | {"expected": 1, "diverged": diverged})]
+
+
+def _references(lines: list[dict], task: Task) -> list[dict]:
+    """A record for each of config.references, over the seeds; each result has the scores of its own seed."""
+    found = {}
+    for result in done(lines):
+        for name, scores_ in (result.get("references") or {}).items():
+            if isinstance(scores_, dict) and task.primary.key in scores_:
+                found.setdefault(name, {})[result["seed"]] = {"last": scores_}
+    rows = []
+    for name, of_seed in found.items():
+        config = {**lines[0]["config"], "method": name, "row": name, "published": {}}
+        record = _record(config, task, list(of_seed.values()), [])
+        rows.append(_with_published(config, task, record | {"expected": len(of_seed)}))
+    return rows
 
 
 def _record(config: dict, task: Task, results: list[dict], models: list[dict | None]) -> dict:

@@ -195,6 +195,15 @@ def check_tokenizer(known: str | None, here: str | None, where: str) -> None:
     )
 
 
+def check_names(known: dict | None, here: dict, where: str) -> None:
+    """Raises a ValueError if a teacher's data has other items or users, or in another order, than the data here."""
+    if known and known["names"] != here["names"]:
+        raise ValueError(
+            f"{where}: it was trained with other items or users, {known['classes']:,} items and here "
+            f"{here['classes']:,}: their numbers would be taken for those here; train it on the same files, split alike"
+        )
+
+
 def _check_classes(known: list[str], classes: list[str], where: str) -> None:
     if known == classes:
         return

@@ -45,7 +45,7 @@ def _untold(told) -> str:
         return ""
     if not isinstance(told, dict):
         return "has no object at task"
-    missing = TASK.keys() - told.keys()
+    missing = TASK.keys() - {"protocol"} - told.keys()
     if missing:
         return f"lacks {', '.join(f'task.{name}' for name in sorted(missing))}"
     wrong = misfit(told, TASK, "task")
@@ -58,7 +58,7 @@ def _schema(of: task.Task) -> dict:
     """RESULT with the scores of a task: a primary of unit % is a share."""
     primary = {of.primary.key: FRACTION if of.primary.unit == "%" else FINITE}
     others = dict.fromkeys(of.keys, (None, NUMBER))
-    last = (None, {**primary, **others, "confusion": (None, [[int]])})
+    last = (None, {**primary, **others, "confusion": (None, [[int]]), "examples": (None, [float])})
     teacher = (None, {**primary, **others, "model": str, **_COST})
     return {**RESULT, "last": last, "best": (None, primary), "peak": (None, primary), "teacher": teacher}
 
@@ -133,8 +133,8 @@ FINITE = "a finite number"
 _COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
 
 
-TASK = {"name": str, "primary": str, "higher_is_better": bool, "unit": str, "columns": [[str]]}
-"""Types of what kdjax.runs.task reads of a result, all of them needed."""
+TASK = {"name": str, "primary": str, "higher_is_better": bool, "unit": str, "columns": [[str]], "protocol": str}
+"""Types of what kdjax.runs.task reads of a result, all of them needed but the protocol."""
 
 
 RESULT = {
@@ -155,6 +155,7 @@ RESULT = {
     "revision": (None, str),
     "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
     "warnings": (None, [str]),
+    "references": (None, {}),
 }
 """Types of the fields of a result that tables read, but for its scores, which are those of its task."""
 
@@ -176,7 +177,7 @@ CONFIG = {
     "ablation": {},
     "spec": {"teacher": str, "first_stage": {"epochs": int}, "optimizer": {}},
     "data": {
-        **dict.fromkeys(("source", "name"), str),
+        **dict.fromkeys(("source", "name", "transfer"), str),
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },

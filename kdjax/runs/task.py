@@ -47,8 +47,8 @@ class Score(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """At the beginning of one: "Top-1"."""
-        return self.title[:1].upper() + self.title[1:]
+        """At the beginning of one: "Top-1", "nDCG@10"."""
+        return self.title if self.title[1:2].isupper() else self.title[:1].upper() + self.title[1:]
 
     @property
     def measured(self) -> str:
@@ -75,6 +75,7 @@ class Task:
     higher_is_better: bool
     columns: tuple[Score, ...]  # what its tables show besides
     unshown: tuple[str, ...] = ()  # keys that only the CSV has
+    protocol: str = ""  # what a reader should know of its scores
 
     @property
     def sign(self) -> int:
@@ -106,7 +107,7 @@ def of(result: dict) -> Task:
     shown = {score.key for score in others}
     known = CLASSIFICATION.unshown if told["name"] == CLASSIFICATION.name else ()
     unshown = tuple(key for key in known if key not in shown)
-    return Task(told["name"], primary, told["higher_is_better"], others, unshown)
+    return Task(told["name"], primary, told["higher_is_better"], others, unshown, told.get("protocol", ""))
 
 
 def example(results: list[dict]) -> str:

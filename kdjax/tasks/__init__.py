@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Mapping
 
 from kdjax.find import find, nearest
-from kdjax.tasks import classification, regression
+from kdjax.tasks import classification, ranking, recommendation, regression, retrieval
 from kdjax.tasks.task import Task
 
-TASKS = {task.name: task for task in (classification.TASK, regression.TASK)}
+TASKS = {module.TASK.name: module.TASK for module in (classification, regression, ranking, retrieval, recommendation)}
 
 
 def named(name: str) -> Task:

@@ -18,18 +18,26 @@ class Task:
     unit: str  # of the primary score; "%": a share in 0..1, shown times 100; "": a plain number
     columns: tuple[tuple[str, str, str], ...]  # (key in what `report` returns, title, unit) of what its table shows
     loss: str  # in kdjax.losses: what a teacher that is trained here is trained by
-    outputs: Callable  # (number of classes) -> K, the number of logits
+    outputs: Callable  # (number of classes, or of the items of a catalogue) -> K, the number of outputs that a model is
+    # made with: its logits
     scores: Callable  # (logits [B, K] float32, target [B, ...]) -> {name: [B] float32}, NaN where one does not count
     report: Callable  # (logits [N, K], target, teacher's logits or None), on the host -> {name: value} for JSON
     agreement: Callable  # (student's logits [N, K], teacher's, target), on the host -> [N]
     check_data: Callable  # (dataset) -> None; a ValueError where its targets are not of this task
     strata: Callable  # (target) -> [N] integers: what parts of a split are to have equal shares of
+    lists: bool = False  # logits and targets are [B, L], of the items of lists, whatever number of outputs a model has
+    reads: str = "logits"  # the field of Outputs that is scored, [B, K] or [B, D]: called logits wherever it is kept
+    whole: bool = False  # scores are made of a whole split at once, on the host, as each depends on all examples
+    protocol: str = ""  # what a reader of its tables should know of its scores, a sentence or more
+    keep: Callable | None = None  # (logits [B, K], target), where K is too large to keep them all -> what is kept in
+    # their place and given to `report` and `agreement`: [B, ...] float32, NaN where logits are not finite
 
     def describe(self) -> dict:
         """What result.json says of the task, and a table needs to know."""
         columns = [list(column) for column in self.columns]
         own = {"name": self.name, "primary": self.primary, "unit": self.unit}
-        return {**own, "higher_is_better": self.higher_is_better, "columns": columns}
+        told = {"protocol": self.protocol} if self.protocol else {}
+        return {**own, "higher_is_better": self.higher_is_better, "columns": columns, **told}
 
     def shown(self, value: float, digits: int = 2) -> str:
         """A primary score in words, "93.41 %" or "0.8731"."""

@@ -17,7 +17,7 @@ from kdjax.training.step import make_eval_step
 class Evaluation(NamedTuple):
     """What a model makes of a split, on the host."""
 
-    logits: np.ndarray  # [N, K] float32
+    logits: np.ndarray  # [N, K] float32, or what the task keeps of them
     scores: dict[str, np.ndarray]  # name -> [N] float32 of each example, NaN where it does not count
     means: dict[str, float]  # name -> over the examples that count
 
@@ -43,7 +43,8 @@ class Evaluator:
 
     def compile(self, model):
         """evaluate(variables, split, place) -> Evaluation."""
-        eval_step = make_eval_step(model, self.task.scores)
+        scored = (lambda logits, target: {}) if self.task.whole else self.task.scores
+        eval_step = make_eval_step(model, scored, self.task.reads, self.task.keep)
 
         @jax.jit
         @convolve.fast()
@@ -54,12 +55,23 @@ class Evaluator:
             held = {device: jax.device_put(variables, device) for device in place.devices}
             outputs = [step(held[device], batch) for device, batch in self._batches(split, place)]
             logits, scores, sums = zip(*jax.device_get(outputs), strict=True)
+            if self.task.whole:
+                return self._whole(split, self._joined(split, logits))
             total = {name: np.sum([s[name] for s in sums], axis=0, dtype=np.float64) for name in sums[0]}
             joined = {name: self._joined(split, [s[name] for s in scores]) for name in scores[0]}
             means = {name: float(sum_ / count) for name, (sum_, count) in total.items()}
             return Evaluation(self._joined(split, logits), joined, means)
 
         return evaluate
+
+    def _whole(self, split: str, logits: np.ndarray) -> Evaluation:
+        """The scores of a task that looks at a whole split at once; NaN where one example's logits are not finite."""
+        target = self.splits[split].target
+        if first_not_finite(logits) is not None:
+            return Evaluation(logits, {}, {self.task.primary: np.nan})
+        found = self.task.scores(logits, target)
+        means = {name: float(np.nanmean(values)) for name, values in found.items()}
+        return Evaluation(logits, {name: x.astype(np.float32) for name, x in found.items()}, means)
 
     def _batches(self, split, place):
         if (split, place) not in self.placed:
@@ -89,7 +101,8 @@ class Evaluator:
                 return np.pad(leaf, ((0, missing), *[(0, 0)] * (leaf.ndim - 1)))
 
             mask = np.arange(size) < len(part)
-            yield {"input": jax.tree.map(padded, part.input), "target": padded(part.target), "mask": mask}
+            target = part.target[np.minimum(np.arange(size), len(part) - 1)]  # the last one's: a target as others
+            yield {"input": jax.tree.map(padded, part.input), "target": target, "mask": mask}
 
 
 def first_not_finite(logits: np.ndarray) -> int | None:

@@ -197,20 +197,22 @@ def held(before: dict, after: dict, frozen: tuple[str, ...]) -> dict:
     return jax.tree_util.tree_map_with_path(pick, before, after) if frozen else after
 
 
-def make_eval_step(model: nn.Module, scores: Callable) -> Callable:
+def make_eval_step(model: nn.Module, scores: Callable, reads: str = "logits", keep: Callable | None = None) -> Callable:
     """eval_step(variables, input, target, mask) -> (logits [B, K] float32, scores, their sums).
 
     Args:
-      scores: of a `kdjax.tasks.task.Task`.
+      scores, reads, keep: of a `kdjax.tasks.task.Task`; what it reads of the Outputs stands for their logits, and what
+        it keeps is returned in place of them.
 
     The scores of examples are {name: [B]}, NaN where one does not count; their sums {name: (sum, count)} leave these,
     and padding (False in `mask` [B]), out.
     """
 
     def eval_step(variables, inputs, target, mask):
-        logits = as_outputs(model.apply(variables, inputs, train=False)).logits.astype(jnp.float32)
+        logits = getattr(as_outputs(model.apply(variables, inputs, train=False)), reads).astype(jnp.float32)
         found = scores(logits, target)
-        return logits, found, {name: _sum(values, mask) for name, values in found.items()}
+        kept = logits if keep is None else keep(logits, target)
+        return kept, found, {name: _sum(values, mask) for name, values in found.items()}
 
     return eval_step
 

@@ -17,6 +17,15 @@ def test_lists_become_tuples_and_the_dtype_reaches_the_model():
     assert (model.num_classes, model.widths, model.dtype) == (10, (4, 8), jnp.bfloat16)
 
 
+def test_what_the_data_knows_reaches_networks_that_others_are_made_of_where_they_take_it():
+    known = {"vocabulary": 12}
+    of_images = {"model": "simkd", "kwargs": {"student": "resnet8", "channels": 64}}
+    assert build_model(of_images, 10, "float32", "config.student", known).student.num_classes == 0
+    for members, taken in ((["resnet8", "resnet8"], False), (["textcnn", "textcnn"], True)):
+        peers = build_model({"model": "peers", "kwargs": {"members": members}}, 10, "float32", "config.student", known)
+        assert [getattr(member, "vocabulary", None) for member in peers.members] == [12 if taken else None] * 2
+
+
 WRONG = {
     "misspelt": (("convnet", "float32", {"width": 3}), "convnet takes no 'width'; did you mean 'widths'?"),
     "fixed by its function": (

@@ -17,7 +17,16 @@ from kdjax.runs.directory import Run
 from kdjax.types import batch_of, text_spec
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-CASES = {  # file and argument -> (shape of an input or a text's spec, number of logits)
+INTERACTIONS = {"user": jax.ShapeDtypeStruct((), jnp.int32), "history": jax.ShapeDtypeStruct((6,), jnp.int32)}
+LISTS = {
+    "features": jax.ShapeDtypeStruct((8, 20), jnp.float32),
+    "mask": jax.ShapeDtypeStruct((8,), jnp.bool_),
+}
+CASES = {  # file and argument -> (shape of an input, or its spec, number of outputs)
+    "photographs.py": ((8, 8, 1), 10),
+    "photographs.py:path=images,size=64,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
+    "searches.py": (LISTS, 1),
+    "searches.py:path=lists": (LISTS, 1),
     "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
@@ -35,6 +44,8 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
     "digits_pairs.py": ((8, 8, 1), 10),
     "digits_small.py": ((8, 8, 1), 10),
     "queries.py:student=bert": (text_spec(8), 8),
+    "interactions.py": (INTERACTIONS, 60),
+    "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
@@ -48,6 +59,7 @@ CASES = {  # file and argument -> (shape of an input or a text's spec, number of
 
 LAYERS = ("student", "kd", "attention", "rkd", "crd", "reviewkd", "simkd")
 FEW = {  # networks that take a second a row: one row of each kind of loss is traced, test_recipes traces every one
+    "interactions.py:path=u.data,model=sasrec": ("student", "rrd"),
     "cifar100.py:teacher=resnet56,student=resnet20": LAYERS,
     "cifar100.py:teacher=resnet32x4,student=shufflenetv1": LAYERS,
     "products.py:path=images": LAYERS,
@@ -63,11 +75,13 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    known = {"vocabulary": 50} if isinstance(shape, dict) else {}
+    known = {"vocabulary": 50} if "tokens" in shape else {"users": 9} if "user" in shape else {}
     teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
-    spec = shape if known else jax.ShapeDtypeStruct(shape, jnp.float32)
+    spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
+    items = LISTS["mask"].shape if shape is LISTS else ()
     dtype = jnp.float32 if outputs == 1 else jnp.int32
-    target, side = jax.ShapeDtypeStruct((2,), dtype), config.teacher.image_size
+    targets, target = (jax.ShapeDtypeStruct((examples, *items), dtype) for examples in (100, 2))
+    logits, side = items[0] if items else outputs, config.teacher.image_size
     seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
     variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))
     promotion = "standard" if config.optimizer.name == "adamw" else "strict"  # optax's adam counts steps in int32
@@ -76,7 +90,7 @@ def test_config(name):
         with jax.numpy_dtype_promotion(promotion):
             stages = rows.stages(row, config, steps_per_epoch=10)
             for stage in stages if row.name in FEW.get(name, [row.name]) else ():
-                check(row.name, row, stage, spec, (teacher, variables, seen), outputs, dtype, 100, target)
+                check(row.name, row, stage, spec, (teacher, variables, seen), logits, targets, target)
 
 
 @pytest.mark.slow

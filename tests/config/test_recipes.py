@@ -33,7 +33,16 @@ def test_every_recipe_can_train_a_resnet(name, teacher):
     assert len(stages) == 1 + ("first_stage" in EVERY[name])
     target = jax.ShapeDtypeStruct((2,), jnp.int32)
     for stage in stages:
-        trace.check(f"config.methods.{name}", row, stage, image_spec(16, 16, 3), teacher, 5, jnp.int32, 40, target)
+        trace.check(
+            f"config.methods.{name}",
+            row,
+            stage,
+            image_spec(16, 16, 3),
+            teacher,
+            5,
+            jax.ShapeDtypeStruct((40,), jnp.int32),
+            target,
+        )
 
 
 @pytest.mark.parametrize("name", recipes.TEXT)
@@ -49,7 +58,16 @@ def test_every_recipe_for_texts_can_train_a_bert(name):
     row = rows.with_model(row, config, 5)
     target = jax.ShapeDtypeStruct((2,), jnp.int32)
     for stage in rows.stages(row, config, steps_per_epoch=3):
-        trace.check(f"config.methods.{name}", row, stage, text_spec(6), teacher, 5, jnp.int32, 40, target)
+        trace.check(
+            f"config.methods.{name}",
+            row,
+            stage,
+            text_spec(6),
+            teacher,
+            5,
+            jax.ShapeDtypeStruct((40,), jnp.int32),
+            target,
+        )
 
 
 def test_a_recipe_is_a_copy():

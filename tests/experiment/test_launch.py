@@ -13,7 +13,7 @@ import jax
 import pytest
 
 from kdjax import experiment
-from kdjax.config import resolve
+from kdjax.config import recipes, resolve
 from kdjax.experiment.launch import jobs as launch
 from kdjax.experiment.launch import options, record, scheduler, slurm
 from kdjax.experiment.progress import Display
@@ -41,6 +41,17 @@ def plain(tmp_path_factory):
     from tests import tiny_config
 
     return experiment.run(tiny_config.get_config("epochs=2"), tmp_path_factory.mktemp("plain"))
+
+
+def test_every_recipe_can_be_submitted(tmp_path):
+    """Its models are made before the data is there, with a guess for what the data says."""
+    made = resolve(tiny.config(methods=()))
+    made.student.model, made.teacher.model = "resnet8", "resnet14"
+    made.student.kwargs, made.teacher.kwargs = {}, {}
+    for name in recipes.RECIPES:
+        made.methods[name] = recipes.recipe(name, "resnet14", "resnet8")
+    jobs = launch.plan(made, tmp_path, (), (), 4)
+    assert {name for job in jobs for _, name in job.runs} >= set(recipes.RECIPES)
 
 
 @pytest.fixture

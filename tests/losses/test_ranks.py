@@ -62,8 +62,8 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    # test_views.py; that of a regression takes numbers: tests/tasks/test_regression.py
-    others = ("two views", "regression")
+    # test_views.py; those of other targets: tests/tasks/test_regression.py, test_lists.py, test_recommendation.py
+    others = ("two views", "regression", "ranking", "recommendation")
     every = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in ALL} == every
 
@@ -86,6 +86,7 @@ def reads(case) -> set[tuple[str, str]]:
     """(whose, field) of every field that a loss reads."""
     special = {
         losses.cross_entropy: {("student", "logits")},
+        losses.in_batch: {("student", "embedding")},
         losses.paraphraser: {("teacher", "features")},
         losses.reviewkd: {("student", "features"), ("teacher", "preacts")}
         | {(who, "embedding") for who in ("student", "teacher")},

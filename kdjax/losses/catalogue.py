@@ -1,0 +1,127 @@
+"""Losses on the teacher's list of a user: the items that it ranks first of all that the user has not had.
+
+Sizes: B users, I items, K places of the list. The list is made of the teacher's scores [B, I] of the batch, which is
+the list of the whole catalogue; the items in the user's target are not in it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.losses.common import logits
+from kdjax.losses.items import at, items_of
+
+
+class Ranked(NamedTuple):
+    """What the losses here look at."""
+
+    scores: jax.Array  # [B, I] the student's
+    first: jax.Array  # [B, K] the teacher's first items
+    known: jax.Array  # [B, I] bool, items of the user's target
+
+
+def ranked(loss: str, student, teacher, target, top: int) -> Ranked:
+    """The student's scores and the teacher's first `top` items for each user.
+
+    Raises:
+      ValueError: the catalogue has fewer items.
+    """
+    s, t = logits(loss, student, teacher)
+    if top >= s.shape[-1]:
+        raise ValueError(f"{loss}: a list of {top} items of a catalogue of {s.shape[-1]}; it must be shorter")
+    known = items_of(loss, target, s.shape[-1]).known
+    _, first = jax.lax.top_k(jnp.where(known, -jnp.inf, t), top)
+    return Ranked(s, first, known)
+
+
+def rd(student, teacher, target, *, key, top=10, decay=1.0, sharpness=0.1, samples=100):
+    """Ranking Distillation, of which this is the term beside the base loss. Tang and Wang 2018, arXiv:1809.07428.
+
+    Mean over users of -sum_r w_r log sigmoid(s of the teacher's r-th item), w_r = exp(-r / decay) / sum times, with
+    `samples`, max(0, tanh(sharpness (R - r + 1))), where R is the student's own rank of the item, 0 the first, guessed
+    from so many drawn items. As in the authors' code static ranks count from 1 and dynamic ones from 0, and weights are
+    not made to add up to 1 again. Theirs has weight 0.5 and adds the dynamic weights after some epochs.
+
+    Args:
+      target: items [B, L] (kdjax.losses.items) or classes [B].
+      top: K; samples: 0 leaves the dynamic weights out.
+    """
+    scores, first, _ = ranked("rd", student, teacher, target, top)
+    found = at(scores, first)
+    weights = static_weights(top, decay)[None]
+    if samples:
+        drawn = jax.random.randint(key, (len(scores), samples), 0, scores.shape[-1])
+        weights = weights * dynamic_weights(found, at(scores, drawn), scores.shape[-1], sharpness)
+    return jnp.mean(jnp.sum(weights * jax.nn.softplus(-found), -1))
+
+
+def static_weights(top: int, decay: float):
+    """[K] how much each place of the teacher's list counts."""
+    return jax.nn.softmax(-jnp.arange(1, top + 1, dtype=jnp.float32) / decay)
+
+
+def dynamic_weights(found, drawn, items: int, sharpness: float):
+    """[B, K] how far the student ranks the teacher's items too low: 0 where it has them high.
+
+    Args:
+      found: [B, K] its scores of the teacher's items; drawn: [B, n] of some of all `items`.
+    """
+    share = jnp.mean(drawn[:, None, :] > found[:, :, None], axis=-1, dtype=found.dtype)
+    rank = jnp.floor((items - 1) * share)
+    weights = jnp.maximum(jnp.tanh(sharpness * (rank - jnp.arange(found.shape[1], dtype=found.dtype)[None])), 0.0)
+    return jax.lax.stop_gradient(weights)
+
+
+def rrd(student, teacher, target, *, key, top=40, others=40, sample=False, pool=200, spread=10.0):
+    """Relaxed Ranking Distillation. Kang et al. 2020, arXiv:2012.04357.
+
+    Mean over users of -sum_k (s_k - log(sum_{j >= k} exp s_j + sum_n exp s_n)): the likelihood of the order of the
+    teacher's first items, each before `others` drawn ones, among which no order counts. The authors' code sums over
+    users. Drawn are items beyond the teacher's first `top`, evenly and with replacement; those that the user has had do
+    not count.
+
+    Args:
+      target: items [B, L] (kdjax.losses.items) or classes [B].
+      top: K; others: how many are drawn.
+      sample: draw the K of the teacher's first `pool` places, place r with probability ~ exp(-r / spread), as the paper
+        does. The authors' README: without it results are considerably better.
+    """
+    scores, first, known = ranked("rrd", student, teacher, target, pool if sample else top)
+    choice, draw = jax.random.split(key)
+    excluded = known.at[jnp.arange(len(known))[:, None], first].set(True)
+    if sample:
+        if top > pool:
+            raise ValueError(f"rrd: top={top} items cannot be drawn from a pool of {pool}")
+        noise = jax.random.gumbel(choice, first.shape) - jnp.arange(pool, dtype=scores.dtype)[None] / spread
+        places = jnp.sort(jax.lax.top_k(noise, top)[1], axis=-1)
+        first = jnp.take_along_axis(first, places, axis=1)
+    drawn = jax.random.randint(draw, (len(scores), others), 0, scores.shape[-1])
+    beyond = jnp.where(at(excluded, drawn), jnp.finfo(scores.dtype).min, at(scores, drawn))
+    return relaxed(at(scores, first), beyond)
+
+
+def relaxed(first, beyond):
+    """Mean over users of the negative log likelihood that `first` [B, K] stand in this order before `beyond` [B, n]."""
+    rest = jax.nn.logsumexp(beyond, axis=-1, keepdims=True)
+    after = jax.lax.cumlogsumexp(first, axis=1, reverse=True)
+    return jnp.mean(jnp.sum(jnp.logaddexp(after, rest) - first, -1))
+
+
+def cd(student, teacher, target, *, key, samples=50, spread=50.0):
+    """Collaborative Distillation, its term beside the base loss. Lee et al. 2019, arXiv:1911.05276.
+
+    Mean over users and drawn items of the binary cross-entropy of the student's sigmoid with the teacher's. Of what the
+    user has not had the r-th item of the teacher's list is drawn with probability ~ exp(-r / spread), so that it
+    teaches what it finds likely; each item at most once. No golden: written after the paper.
+
+    Args:
+      target: items [B, L] (kdjax.losses.items) or classes [B].
+      samples: items drawn for each user, of the teacher's first 4 `samples`.
+    """
+    pool = 4 * samples
+    scores, first, _ = ranked("cd", student, teacher, target, pool)
+    noise = jax.random.gumbel(key, first.shape) - jnp.arange(pool, dtype=scores.dtype)[None] / spread
+    first = jnp.take_along_axis(first, jax.lax.top_k(noise, samples)[1], axis=1)
+    s, q = at(scores, first), jax.nn.sigmoid(at(teacher.logits.astype(scores.dtype), first))
+    return jnp.mean(jax.nn.softplus(s) - q * s)

@@ -1,0 +1,215 @@
+"""Losses of recommendation: goldens of the authors' code (tests/goldens/README.md), and what holds of all of them."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import losses
+from kdjax.losses import catalogue, experts, items
+from kdjax.losses.lift import context_names, lift
+from kdjax.types import Outputs
+
+FOLDER = Path(__file__).parents[1] / "goldens"
+B, ITEMS, SIZES = 6, 40, {"student": 3, "teacher": 8}  # users, items, dimensions
+CASES = (
+    (losses.bpr, {"negatives": 3}),
+    (losses.item_softmax, {}),
+    (losses.item_softmax, {"negatives": 12}),
+    (losses.rd, {"top": 5, "samples": 20}),
+    (losses.rd, {"top": 5, "samples": 0}),
+    (losses.rrd, {"top": 6, "others": 10}),
+    (losses.rrd, {"top": 6, "others": 10, "sample": True, "pool": 12}),
+    (losses.cd, {"samples": 5}),
+    (losses.de, {"experts": 2}),
+    (losses.ftd, {}),
+    (losses.htd, {"groups": 2}),
+    (losses.htd, {"groups": 2, "first": True}),
+)
+every_case = pytest.mark.parametrize(
+    ("fn", "hyper"), CASES, ids=["-".join([fn.__name__, *map(str, hyper)]) for fn, hyper in CASES]
+)
+
+
+def golden(name: str) -> dict:
+    with np.load(FOLDER / f"items_{name}.npz") as file:
+        return {key: x.astype(np.float32) if x.dtype.kind == "f" else x for key, x in file.items()}
+
+
+def close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * max(1.0, np.abs(expected).max()))
+
+
+def batch(seed: int = 0):
+    """(Outputs of student and teacher, target, context) of scores that are products of vectors."""
+    rng = np.random.default_rng(seed)
+    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)  # noqa: E731
+    made, held = [], {"key": jax.random.key(seed)}
+    for who, size in SIZES.items():
+        table, user = draw(ITEMS, size), draw(B, size)
+        made.append(Outputs(user @ table.T, embedding=user))
+        held[f"{who}_params"] = {"params": {"items": {"embedding": table}}}
+    target = np.full((B, 7), -1, np.int32)
+    for row, count in zip(target, (7, 5, 3, 1, 1, 2), strict=True):
+        row[:count] = rng.permutation(ITEMS)[:count]
+    target[0, 3:] = -2 - target[0, 3:]
+    return *made, jnp.asarray(target), held
+
+
+def value(fn, hyper):
+    """fn(student, teacher, target, context) -> the lifted loss, of parameters drawn from one key."""
+
+    def call(student, teacher, target, held):
+        asked = {name: held[name] for name in context_names(fn)}
+        return lift(fn, **hyper).init_with_output(jax.random.key(9), student, teacher, target, **asked)[0]
+
+    return call
+
+
+def test_every_loss_is_here():
+    assert {fn for fn, _ in CASES} == set(losses.FAMILIES["recommendation"])
+
+
+@every_case
+def test_finite_with_a_gradient(fn, hyper):
+    student, teacher, target, held = batch()
+    run = jax.jit(jax.value_and_grad(value(fn, hyper), (0, 3), allow_int=True))
+    found, (to_student, to_held) = run(student, teacher, target, held)
+    assert found.shape == ()
+    assert found.dtype == jnp.float32
+    assert jnp.isfinite(found)
+    reached = to_student.logits if to_student.logits.any() else to_student.embedding
+    assert jnp.isfinite(reached).all()
+    assert reached.any()
+    if fn in (losses.de, losses.ftd, losses.htd):
+        of_items = to_held["student_params"]["params"]["items"]["embedding"]
+        assert jnp.isfinite(of_items).all()
+        assert of_items.any()
+
+
+@pytest.mark.parametrize(("fn", "hyper"), [CASES[1], CASES[4], CASES[6]], ids=["item_softmax", "rd", "rrd"])
+def test_neither_padding_nor_the_order_of_a_target_counts(fn, hyper):
+    """Of losses that draw nothing for its places."""
+    student, teacher, target, held = batch()
+    run = jax.jit(value(fn, hyper))
+    wider = jnp.pad(target[:, ::-1], ((0, 0), (1, 1)), constant_values=-1)
+    np.testing.assert_allclose(*(run(student, teacher, x, held) for x in (target, wider)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("fn", [losses.rd, losses.rrd, losses.cd], ids=lambda fn: fn.__name__)
+def test_items_that_the_user_has_are_taught_by_nobody(fn):
+    """Whatever the teacher thinks of them, and whatever the student does."""
+    student, teacher, target, held = batch()
+    hyper = next(hyper for loss, hyper in CASES if loss is fn)
+    known = items.items_of("", target, ITEMS).known
+    run = jax.jit(value(fn, {**hyper, **({"samples": 0} if fn is losses.rd else {})}))
+    plain = run(student, teacher, target, held)
+    other = teacher.replace(logits=jnp.where(known, 50.0, teacher.logits))
+    np.testing.assert_array_equal(plain, run(student, other, target, held))
+    changed = student.replace(logits=jnp.where(known, -50.0, student.logits))
+    np.testing.assert_allclose(plain, run(changed, teacher, target, held), rtol=1e-6)
+
+
+def test_bpr_and_the_sampled_softmax_draw_no_item_that_the_user_has():
+    """With an advantage of 100 over all others, both are 0, although the user has half of the catalogue."""
+    target = jnp.arange(ITEMS // 2, dtype=jnp.int32)[None]
+    student = Outputs(jnp.where(jnp.arange(ITEMS) < ITEMS // 2, 100.0, 0.0)[None])
+    for fn, hyper in ((losses.bpr, {"negatives": 8}), (losses.item_softmax, {"negatives": 16})):
+        assert fn(student, None, target, key=jax.random.key(0), **hyper) < 1e-6
+    level = losses.bpr(Outputs(jnp.zeros((1, ITEMS))), None, target, key=jax.random.key(0), negatives=8)
+    np.testing.assert_allclose(level, np.log(2), rtol=1e-6)
+
+
+def test_item_softmax_is_cross_entropy_on_classes():
+    rng = np.random.default_rng(0)
+    student = Outputs(jnp.asarray(rng.standard_normal((5, ITEMS)), jnp.float32))
+    labels = jnp.array([3, 0, 39, -1, 7], jnp.int32)
+    found = losses.item_softmax(student, None, labels, key=jax.random.key(0))
+    np.testing.assert_allclose(found, losses.cross_entropy(student, None, labels), rtol=1e-6)
+
+
+def test_ranking_distillation_is_the_authors_code():
+    f = golden("rd")
+    static = catalogue.static_weights(4, float(f["lambda_"]))
+    close(static[None], f["static_weight"])
+    dynamic = catalogue.dynamic_weights(f["candidate"], f["dynamic"], int(f["num_items"]), float(f["mu"]))
+    close(dynamic, f["dynamic_weight"])
+    close(static[None] * dynamic, f["weight"])
+    weighted = (f["weight"] * jax.nn.softplus(-f["candidate"])).sum(-1).mean()
+    close(f["base_loss"] + f["alpha"] * weighted, f["loss"])
+
+
+def test_rd_weighs_the_teachers_first_items():
+    """All of it, by what the golden has checked."""
+    student, teacher, target, held = batch()
+    found = losses.rd(student, teacher, target, key=held["key"], top=4, samples=0)
+    known = np.asarray(items.items_of("", target, ITEMS).known)
+    first = np.argsort(-np.where(known, -np.inf, teacher.logits), axis=1)[:, :4]
+    weights = np.exp(-np.arange(1, 5.0)) / np.exp(-np.arange(1, 5.0)).sum()
+    scores = np.take_along_axis(np.asarray(student.logits), first, 1)
+    np.testing.assert_allclose(found, (weights * np.log1p(np.exp(-scores))).sum(1).mean(), rtol=1e-5)
+
+
+def test_relaxed_ranking_distillation_is_the_authors_code():
+    """But for the mean over users, whose sum theirs is."""
+    f = golden("rrd")
+    users = len(f["interesting"])
+    found, grads = jax.value_and_grad(catalogue.relaxed, (0, 1))(f["interesting"], f["uninteresting"])
+    close(users * found, f["loss"])
+    close(users * grads[0], f["grad_interesting"])
+    close(users * grads[1], f["grad_uninteresting"])
+
+
+def test_distillation_experts_are_the_authors_code():
+    """But for the mean over vectors, whose sum theirs is."""
+    f = golden("de")
+    params = {"gate": {"kernel": f["user_selection_net/0/weight"].T, "bias": f["user_selection_net/0/bias"]}}
+    for number in (0, 1):
+        for layer, place in ((0, 0), (1, 2)):
+            at = f"user_experts/{number}/mlp/{place}"
+            params[f"expert_{number}_{layer}"] = {"kernel": f[f"{at}/weight"].T, "bias": f[f"{at}/bias"]}
+    taught = f["teacher_user"][f["index"]]
+
+    def distance(table, params):
+        own = table[f["index"]]
+        guess = experts.Experts(2).apply({"params": params}, own, taught, f["gumbel"], float(f["temperature"]))
+        return jnp.sum(jnp.square(taught - guess))
+
+    found, (to_table, to_params) = jax.value_and_grad(distance, (0, 1))(jnp.asarray(f["user_emb/weight"]), params)
+    close(found, f["loss"])
+    close(to_table, f["grad_user_emb/weight"])
+    close(to_params["gate"]["kernel"].T, f["grad_user_selection_net/0/weight"])
+    close(to_params["expert_1_1"]["bias"], f["grad_user_experts/1/mlp/2/bias"])
+
+
+@pytest.mark.parametrize("name", ["ftd", "htd_first", "htd_second"])
+def test_topology_distillation_is_the_authors_code(name):
+    """But for the number of users and items, by which theirs does not divide."""
+    f = golden("topology")
+    rows = {"user": f["batch_user"], "item": f["batch_item"]}
+    joined = lambda of: jnp.concatenate([of[kind][index] for kind, index in rows.items()])  # noqa: E731
+    taught = joined({kind: jnp.asarray(f[f"teacher_{kind}"]) for kind in rows})
+    group = np.concatenate([f["group_user"], f["group_item"]])
+
+    def value(tables):
+        if name == "ftd":
+            return experts.topology(joined(tables), taught)
+        return experts.grouped_topology(joined(tables), taught, group, 5, first=name == "htd_first")
+
+    found, grads = jax.value_and_grad(value)({kind: jnp.asarray(f[f"student_{kind}"]) for kind in rows})
+    close(found, f[name])
+    for kind in rows:
+        close(grads[kind], f[f"{name}_grad_student_{kind}"])
+
+
+def test_what_a_loss_lacks_is_said():
+    student, teacher, target, held = batch()
+    with pytest.raises(ValueError, match="rrd: a list of 40 items of a catalogue of 40"):
+        losses.rrd(student, teacher, target, key=held["key"])
+    with pytest.raises(ValueError, match="bpr: the target is float32"):
+        losses.bpr(student, None, target.astype(jnp.float32), key=held["key"])
+    bare = {"student_params": {"params": {}}, "teacher_params": held["teacher_params"], "key": held["key"]}
+    with pytest.raises(ValueError, match=r"ftd: the student has no vectors of items.*matrix_factorisation"):
+        losses.ftd(student, teacher, target, **bare)
