@@ -160,7 +160,7 @@ def test_predict_needs_no_jax(files):
         "import sys; from kdjax import cli\n"
         "try: cli.main(['predict', sys.argv[1], 'oak lamp table'])\n"
         "except SystemExit as left: assert not left.code\n"
-        "bad = {'jax', 'flax', 'tokenizers'} & set(sys.modules); assert not bad, bad"
+        "bad = {'jax', 'flax', 'scipy', 'tokenizers'} & set(sys.modules); assert not bad, bad"
     )
     command = [sys.executable, "-c", code, str(files["onnx"])]
     said = subprocess.run(command, check=True, cwd=Path(__file__).parents[2], capture_output=True, text=True)
