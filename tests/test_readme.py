@@ -102,6 +102,7 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax cite runs/mine": "runs/digits",
     "kdjax report runs/mine --out=report.html": "runs/digits",
     "kdjax table runs/queries --out=results/queries": "runs/digits",
+    "kdjax table runs/searches --out=results/searches": "runs/digits",
     "kdjax run --config=configs/queries.py:student=bag_of_words": "another student",
     "kdjax run --config=configs/interactions.py:model=sasrec": "tests/config/test_configs.py",
     "kdjax cost bert textcnn --tokens=64": "tests/models/test_cost.py",
