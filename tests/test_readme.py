@@ -108,6 +108,8 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax sizes runs/products/{student,kd}/seed* --out=results/products_sizes": "tests/ship/test_sizes.py",
     "kdjax choose runs/products --keep=0.9 --sizes=results/products_sizes/sizes.csv": "tests/report/test_choose.py",
     "kdjax export runs/products/kd/seed0 student.onnx": "runs/digits",
+    "kdjax export runs/queries/kd/seed0 queries.onnx": "tests/ship/test_texts.py",
+    'kdjax predict queries.onnx "table for lamp" queries.txt -': "tests/ship/test_texts.py",
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",

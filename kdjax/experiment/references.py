@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data
 from kdjax.data.text import references
 from kdjax.experiment.lab import Lab
 from kdjax.find import find
+from kdjax.training.evaluate import Evaluation
 
 
 def check(lab: Lab) -> None:
@@ -36,7 +39,10 @@ def _measured(lab: Lab, name: str, seed: int) -> dict[str, float]:
         raise ValueError(
             f"config.references {name!r}: must return finite logits {[len(test), lab.outputs]}, got {logits.shape}"
         )
-    return {key: value for key, value in lab.report(logits).items() if isinstance(value, float)}
+    scores = jax.device_get(lab.task.scores(jnp.asarray(logits), jax.tree.map(jnp.asarray, test.target)))
+    means = {key: float(np.nanmean(values)) for key, values in scores.items()}
+    report = lab.report(Evaluation(logits, scores, means))
+    return {key: value for key, value in report.items() if isinstance(value, float)}
 
 
 def _found(name: str) -> Callable:

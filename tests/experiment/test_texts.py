@@ -143,7 +143,7 @@ def test_transfer_sets_augmentation_and_what_is_no_network(tmp_path):
     """Texts without labels and cut ones reach those whose view says so alone; a reference stands below in the table."""
     (tmp_path / "more.txt").write_text("".join(f"oak lamp table {number}\n" for number in range(70)))
     given = config(transfer=str(tmp_path / "more.txt"))
-    given.epochs, given.references = 1, ("tfidf",)
+    given.epochs, given.steps_per_epoch, given.references = 1, 6, ("tfidf",)
     given.methods.more = {
         **{name: dict(term) for name, term in given.methods.stateless.items()},
         "data": {"unlabelled": True, "augment": {"word_dropout": {}, "ngram": {"p": 0.5}}},
