@@ -7,7 +7,9 @@ from how alike the teacher finds these, too.
     kdjax run --config=configs/photographs.py
     kdjax run --config=configs/photographs.py:path=/data/grocery_store,size=64,teacher=resnet20,student=resnet8
 
-Cost: a teacher and 4 methods x 5 seeds in about a minute on two CPU cores.
+Cost: a teacher and 4 methods x 3 seeds in about a minute on two CPU cores, which other work leaves alone.
+Expected, mAP of digits (results/digits_search; weights untuned): teacher 0.968, student 0.836 +- 0.006, similarity
+0.886 +- 0.014, in_batch_kl 0.870 +- 0.031, rkd 0.837 +- 0.013.
 """
 
 from kdjax.config import default, parse_arg
@@ -18,7 +20,7 @@ def get_config(arg=""):
     config = default()
     config.experiment = "photographs" if args.path else "digits_search"
     config.task = "retrieval"
-    config.seeds = tuple(range(5))
+    config.seeds = (0, 1, 2)
     config.epochs = 30
     config.eval_every_epochs = 5
     config.batch_size = 128

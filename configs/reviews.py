@@ -35,6 +35,7 @@ def get_config(arg=""):
     config.data.source, config.data.path = args.source, args.path
     config.data.validation = 0.1
     config.data.tokenizer = args.encoder or "words"
+    config.references = ("tfidf",)
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 5e-3  # of 1e-3 to 2e-2 the best on the validation split for the text CNN alone
     config.optimizer.weight_decay = 1e-2

@@ -9,6 +9,8 @@ listnet; the others learn from the teacher's scores of the same lists.
     kdjax run --config=configs/searches.py:path=/data/MSLR-WEB10K/Fold1    # files of learning to rank, see letor
 
 Cost: a teacher and 6 methods x 5 seeds in about two minutes on two CPU cores.
+Expected, nDCG@10, five seeds (results/searches): teacher 0.781, student 0.729 +- 0.010, margin_mse 0.740, rankdistil
+0.741, list_kl 0.738, ranknet 0.734; score_mse does not help.
 """
 
 from kdjax.config import default, parse_arg

@@ -98,9 +98,11 @@ def image_spec(height: int, width: int, channels: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((height, width, channels), jnp.float32)
 
 
-def text_spec(length: int) -> dict:
-    """The shapes of one example, where it is a text of so many tokens as networks take it."""
-    return {"tokens": jax.ShapeDtypeStruct((length,), jnp.int32), "mask": jax.ShapeDtypeStruct((length,), jnp.bool_)}
+def text_spec(length: int, pairs: bool = False) -> dict:
+    """The shapes of one example, where it is a text, or a pair of texts, of so many tokens as networks take it."""
+    numbers = jax.ShapeDtypeStruct((length,), jnp.int32)
+    made = {"tokens": numbers, "mask": jax.ShapeDtypeStruct((length,), jnp.bool_)}
+    return made | ({"segments": numbers} if pairs else {})
 
 
 def batch_of(spec, size: int):

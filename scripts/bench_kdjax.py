@@ -66,17 +66,8 @@ def make(
 
     It trains on `data`, or else on noise.
     """
-    config = default()
-    config.dtype = dtype
-    config.data.mean, config.data.std = MEAN, STD
-    config.student.model, config.teacher.model = student, teacher
-    config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
-    config.execution.update(fields)
-    for name in names:
-        config.methods[name] = recipes.recipe(name, teacher, student)
-    config = resolve(config)
+    config = _config(teacher, student, names, steps, batch, epochs, dtype, fields)
     places = parallel.layout(config.execution.devices, 1)[0]
-    rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]
     image, label = (data.input, data.target) if data else images(max(1024, batch * min(steps, 16)), classes)
     model = compiled.build_model(config.teacher, classes, config.dtype, "config.teacher")
     variables = jax.jit(model.init)(jax.random.key(seed), image[:1].astype(np.float32))
@@ -104,8 +95,29 @@ def make(
         on_epoch=lambda learner, losses: None,
         on_finish=lambda learner: None,
     )
+    learners = _learners(config, classes, steps, seed, places)
+    cohort._start(learners)
+    return Bench(cohort, learners, parallel.compile_teach(make_teach(model), places[0]))
+
+
+def _config(teacher: str, student: str, names, steps: int, batch: int, epochs: int, dtype: str, execution: dict):
+    """The config of `make`, resolved."""
+    config = default()
+    config.dtype = dtype
+    config.data.mean, config.data.std = MEAN, STD
+    config.student.model, config.teacher.model = student, teacher
+    config.batch_size, config.steps_per_epoch, config.epochs = batch, steps, epochs
+    config.execution.update(execution)
+    for name in names:
+        config.methods[name] = recipes.recipe(name, teacher, student)
+    return resolve(config)
+
+
+def _learners(config, classes: int, steps: int, seed: int, places) -> list[Learner]:
+    """One a method, spread over the places; their runs are never written."""
     nowhere = Path(tempfile.gettempdir()) / "kdjax-bench-writes-nothing"
-    learners = [
+    rows = [compiled.with_model(row, config, classes) for row in compiled.expand(config)]
+    return [
         Learner(
             compile_program(row, compiled.stages(row, config, steps), None, places[i % len(places)]),
             Run(nowhere / row.name),
@@ -114,8 +126,6 @@ def make(
         )
         for i, row in enumerate(rows)
     ]
-    cohort._start(learners)
-    return Bench(cohort, learners, parallel.compile_teach(make_teach(model), places[0]))
 
 
 def median(calls: dict, rounds: int) -> dict[str, float]:

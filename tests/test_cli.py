@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdjax import arguments, cli
+from kdjax.config import overrides
 
 CONFIG = Path(__file__).with_name("tiny_config.py")
 
@@ -247,6 +248,16 @@ def test_the_installed_command_from_another_directory(finished, tmp_path):
     assert json.loads((tmp_path / "x/runs.jsonl").read_text().splitlines()[0])["run"]
 
 
+def test_the_examples_of_help_are_commands(kdjax):
+    _, out, _ = kdjax("--help")
+    examples = re.findall(r"^  kdjax (.*?)(?:  |$)", out.partition("examples:")[2], re.MULTILINE)
+    assert len(examples) > 8
+    for example in examples:
+        args, rest = cli.parser().parse_known_args(example.split())
+        assert args.command in ("run", "tune") or not rest, example
+        assert not getattr(args, "config", "").startswith("digits") or args.config in overrides.shipped()
+
+
 def test_version(kdjax):
     status, out, _ = kdjax("--version")
     assert (status, out.split()[0]) == (0, "kdjax")
@@ -257,7 +268,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(kdjax, finished, tmp_path):
     assert status == 0
     assert re.search(r"stateless +1 +4 +0, 1, 2: to train", out)  # 128 images, 32 a batch
     assert re.search(r"teacher +1 +4 +0: to train", out)
-    assert "6 runs to train" in out
+    assert "7 runs to train" in out  # the teacher is one
     assert not list(tmp_path.iterdir())
     before = sorted(finished.rglob("*"))
     status, out, _ = run(kdjax, finished, "--dry-run", "--seeds=0,1", "--only=stateless")

@@ -102,12 +102,15 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax cite runs/mine": "runs/digits",
     "kdjax report runs/mine --out=report.html": "runs/digits",
     "kdjax table runs/queries --out=results/queries": "runs/digits",
+    "kdjax table runs/searches --out=results/searches": "runs/digits",
     "kdjax run --config=configs/queries.py:student=bag_of_words": "another student",
     "kdjax run --config=configs/interactions.py:model=sasrec": "tests/config/test_configs.py",
     "kdjax cost bert textcnn --tokens=64": "tests/models/test_cost.py",
     "kdjax sizes runs/products/{student,kd}/seed* --out=results/products_sizes": "tests/ship/test_sizes.py",
     "kdjax choose runs/products --keep=0.9 --sizes=results/products_sizes/sizes.csv": "tests/report/test_choose.py",
     "kdjax export runs/products/kd/seed0 student.onnx": "runs/digits",
+    "kdjax export runs/queries/kd/seed0 queries.onnx": "tests/ship/test_texts.py",
+    'kdjax predict queries.onnx "table for lamp" queries.txt -': "tests/ship/test_texts.py",
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",
@@ -204,7 +207,7 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     out = kdjax("kdjax check my_losses.cosine")
     assert "The contract is kept." in out
     assert "projection/kernel" in out
-    assert "15 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
+    assert "16 runs to train" in kdjax("kdjax run --config=my_config.py --dry-run")
     out = kdjax("kdjax run --config=my_config.py")
     rows = [line for line in out.splitlines() if "cosine" in line]
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights

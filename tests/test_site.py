@@ -1,4 +1,4 @@
-"""The site is built from README, docs/, results/ and docstrings: no link is broken, nothing is loaded from afar."""
+"""The site of README, docs/, results/ and docstrings: no link of it is broken, nothing is loaded from elsewhere."""
 
 import os
 import re

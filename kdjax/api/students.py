@@ -40,14 +40,17 @@ class Student:
 
         config, result = self._finished()
         outputs = tasks.named(config["task"]).outputs(len(result.get("classes") or ()))
-        return rows.stored_model(config, outputs, self.path)
+        known = {} if self._texts is None else {"vocabulary": self._texts.description["vocabulary"]}
+        return rows.stored_model(config, outputs, self.path, known)
 
-    def predict(self, inputs):
+    def predict(self, inputs, seconds=None):
         """The student's logits, as the evaluation after the last epoch computed them.
 
         Args:
-          inputs: images [N, H, W, C] uint8 of any H and W, resized and cropped as `kdjax predict` does; or, where the
-            examples are numbers, a pytree of arrays [N, ...].
+          inputs: images [N, H, W, C] uint8 of any H and W, resized and cropped as `kdjax predict` does; a list of
+            texts, cut and padded as those of the training; or, where the examples are numbers, a pytree of arrays
+            [N, ...].
+          seconds: the second text of each pair, where examples are pairs of texts.
 
         Returns:
           [N, K] float32.
@@ -58,6 +61,10 @@ class Student:
         import jax
         import numpy as np
 
+        if self._texts is not None:
+            inputs = self._texts.encode(inputs, seconds)
+        elif seconds is not None:
+            raise ValueError("`seconds` are of pairs of texts, and the examples are none")
         inputs = jax.tree.map(np.asarray, inputs)
         counts = {len(leaf) for leaf in jax.tree.leaves(inputs) if leaf.ndim}
         if len(counts) != 1 or counts == {0}:
@@ -68,8 +75,19 @@ class Student:
         size, logits = min(self._evaluation["batch_size"], examples), []
         for start in range(0, examples, size):
             part = jax.tree.map(lambda leaf, start=start: _padded(leaf[start : start + size], size), inputs)
-            logits.append(np.asarray(self._evaluation["apply"](self.variables, part)))
+            logits.append(np.asarray(self._apply(part)))
         return np.concatenate(logits)[:examples]
+
+    @functools.cached_property
+    def _texts(self):
+        """What makes inputs of texts, a `kdjax.ship.serve.Texts`; None where examples are no texts."""
+        from kdjax.ship import export, serve
+
+        shape = export.text_shape(self.path, self._finished()[1])
+        return shape and serve.Texts(shape, self._apply)
+
+    def _apply(self, inputs):
+        return self._evaluation["apply"](self.variables, inputs)
 
     @functools.cached_property
     def _evaluation(self) -> dict:
@@ -84,7 +102,7 @@ class Student:
 
         config, result = self._finished()
         model = self.model
-        kind = "images" if result.get("image_shape") else "numbers"
+        kind = "images" if result.get("image_shape") else "numbers" if self._texts is None else "text"
         transform = kinds.KINDS[kind].transform(ConfigDict(config["data"]))
 
         @jax.jit

@@ -57,9 +57,13 @@ def _explained(error: Exception, command: str) -> tuple[str, int]:
 EXAMPLES = """examples:
   kdjax run --config=digits                            twelve methods on handwritten digits, in two minutes
   kdjax run --config=digits --only=student,kd --seeds=0-2 --config.epochs=10 --config.experiment=quick
+  kdjax run --config=my_config.py --dry-run            what would be trained; trains nothing
   kdjax table runs/digits --out=results/digits         table.md, .csv, .tex and pictures
+  kdjax doctor runs/digits                             why a method did not help, and what to try
+  kdjax tune --config=digits_fewshot --trials=16       as many trials for every method, chosen on validation
   kdjax report runs/digits --out=report.html           all of it as one file
   kdjax check my_losses.cosine                         does a loss of your own keep the contract?
+  kdjax list kd                                        a method, loss, model or data set, with its numbers
   kdjax export runs/digits/kd/seed0 student.onnx       a file that ships
 kdjax COMMAND --help has the options of each."""
 

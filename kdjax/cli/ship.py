@@ -8,34 +8,36 @@ def add(command) -> None:
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
     sub.add_argument("--format", default="", help="onnx, stablehlo or safetensors (default: as the target's name ends)")
-    sub = command("predict", _predict, "name the classes of images by an exported model")
+    sub = command("predict", _predict, "name the classes of images or texts by an exported model")
     sub.add_argument("model", help="an exported .onnx, .stablehlo or .safetensors file")
-    sub.add_argument("images", nargs="+", help="JPEG and PNG files, and folders of them")
-    sub.add_argument("--top", type=int, default=3, help="classes to print for each image (default: 3)")
-    sub.add_argument("--batch-size", type=int, default=32, help="images predicted at once (default: 32)")
-    sub.add_argument("--json", action="store_true", help="print a JSON object for each image")
+    told = "JPEG and PNG files, and folders of them; of texts: texts, files with one a line, - for standard input"
+    sub.add_argument("inputs", nargs="+", help=f"{told}; a tab stands between the two texts of a pair")
+    sub.add_argument("--top", type=int, default=3, help="classes to print for each one (default: 3)")
+    sub.add_argument("--batch-size", type=int, default=32, help="how many are predicted at once (default: 32)")
+    sub.add_argument("--json", action="store_true", help="print a JSON object for each one")
     sub = command("sizes", _sizes, "export runs in float and int8, measure accuracy, bytes, FLOPs and time")
     sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
-    sub.add_argument("--images", type=int, default=256, help="training images to calibrate int8 on (default: 256)")
+    sub.add_argument("--images", type=int, default=256, help="training examples to calibrate int8 on (default: 256)")
 
 
 def _export(args, _) -> None:
     from kdjax.training import parallel
 
     parallel.setup()
-    from kdjax.ship import export
+    from kdjax.ship import export, serve
 
     complain = lambda message: print(f"kdjax: {message}", file=sys.stderr)  # noqa: E731
     written = export.export(args.run, args.target, args.format, complain)
     accuracy = f"{100 * written['accuracy']['top1']:.2f} % on the test split of {written['dataset']}"
     if written["accuracy"]["computed_in"] != "float32":
         accuracy += f" in {written['accuracy']['computed_in']}, while this file computes in float32"
-    verified, latency = written["verified"], written["latency_1"]
+    verified, latency, noun = written["verified"], written["latency_1"], serve.of(written).noun
+    one = "an image" if noun == "images" else f"a text of {written['length']} tokens"
     print(
         f"{args.target or written['weights']}: {written['model']}, {written['parameters']:,} parameters, {accuracy}; "
-        f"logits differ from the network's by at most {verified['largest_difference']:.2g} ({verified['images']}); "
-        f"{latency['median_ms']:.2f} ms an image on this CPU, one at a time"
+        f"logits differ from the network's by at most {verified['largest_difference']:.2g} ({verified[noun]}); "
+        f"{latency['median_ms']:.2f} ms {one} on this CPU, one at a time"
     )
 
 

@@ -8,6 +8,7 @@ import kdjax.models
 from kdjax.config import recipes
 from kdjax.data import sources
 from kdjax.data.images import augmentations
+from kdjax.data.text import augmentations as texts
 from kdjax.find import names, nearest
 from kdjax.losses.lift import context_names, hyperparameters
 from kdjax.training.method import RESERVED
@@ -43,6 +44,7 @@ def _about(name: str) -> list[str]:
         pairs = [_pair(name, pair, changes) for pair, changes in recipes.PAIRS.get(name, {}).items()]
         found += ["\n".join(pairs)] if pairs else []
     places = {"LOSS": kdjax.losses, "MODEL": kdjax.models, "SOURCE": sources, "AUGMENTATION": augmentations}
+    places["AUGMENTATION OF TEXTS"] = texts
     for kind, module in places.items():
         if name in names(module):
             thing = getattr(module, name)
@@ -109,7 +111,8 @@ def _models():
 
 
 def _datasets():
-    for title, module in (("config.data.source", sources), ("config.data.augment", augmentations)):
+    augment = {"config.data.augment, of images": augmentations, "config.data.augment, of texts": texts}
+    for title, module in {"config.data.source": sources, **augment}.items():
         yield f" {title}"
         for name in names(module):
             yield _entry(_call(getattr(module, name)), summary(getattr(module, name)))

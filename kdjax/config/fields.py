@@ -38,6 +38,7 @@ def default() -> ConfigDict:
     config.baseline = "student"  # the row that the others are compared with
     config.task = "classification"  # or regression, ranking, retrieval, recommendation, an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
+    config.references = ()  # beside the networks: ("tfidf",) of texts, or paths of fn(train, inputs, dataset) -> logits
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
 
     config.data = _data()
@@ -94,6 +95,7 @@ def _text(data: ConfigDict) -> None:
     data.columns.label = "label"  # of the class, a word or a whole number
     data.columns.split = ""  # says train, validation or test; "": the files do, or rows are drawn
     data.columns.group = ""  # rows with the same value, offers of one product, are drawn to one side of a split
+    data.transfer = ""  # a file of texts without labels, which students see where `unlabelled` says so: their teacher's
     data.test = 0.2  # fraction of the rows that is the test split, where neither files nor a column say it
     data.split_seed = 0  # of that draw
     data.tokenizer = "words"  # words or characters (of the training split), or a Hugging Face folder
@@ -329,7 +331,7 @@ def completed(stored: dict) -> dict:
         for key, value in _defaults().items()
         if key != "student" and isinstance(value, dict) and isinstance(stored.get(key), dict)
     }
-    added = {"task": "classification", "metrics": {}}  # fields of no group
+    added = {"task": "classification", "metrics": {}, "references": []}  # fields of no group
     return {**added, **stored, **groups}
 
 

@@ -1,5 +1,6 @@
 """Config -> optax chain, and epochs -> steps, in one place."""
 
+import difflib
 import fnmatch
 import functools
 import inspect
@@ -100,7 +101,7 @@ def rated(rates: Mapping[str, float]) -> optax.GradientTransformation:
         paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
         names = [f"{leaf_name(path)}/" for path in paths]
         if missing := [r for r in rates if not fnmatch.filter(names, f"{r}/*")]:
-            raise ValueError(f"{where}: no parameters at {missing}; the first are {names[:3]}")
+            raise ValueError(f"{where}: no parameters at {missing[0]!r}{_nearest_path(missing[0], names)}")
         return optax.EmptyState()
 
     def update(updates, state, params=None):
@@ -108,6 +109,14 @@ def rated(rates: Mapping[str, float]) -> optax.GradientTransformation:
         return jax.tree_util.tree_map_with_path(scaled, updates), state
 
     return optax.GradientTransformation(init, update)
+
+
+def _nearest_path(wanted: str, names: list[str]) -> str:
+    """The end of a message: the nearest path that `names`, "student/conv/kernel/", lead through, or all short ones."""
+    parts = [name.rstrip("/").split("/") for name in names]
+    paths = list(dict.fromkeys("/".join(part[:end]) for part in parts for end in range(1, len(part) + 1)))
+    close = difflib.get_close_matches(wanted, paths, n=1)
+    return nearest(wanted, close or [path for path in paths if path.count("/") <= 1])
 
 
 def only_reached() -> optax.GradientTransformationExtraArgs:

@@ -191,9 +191,9 @@ def as_trained(model: nn.Module, spec: Mapping) -> nn.Module:
     return compress.Int8(model) if spec.get("quantize") else model
 
 
-def stored_model(config: Mapping, outputs: int, path) -> nn.Module:
+def stored_model(config: Mapping, outputs: int, path, known: Mapping = MappingProxyType({})) -> nn.Module:
     """The student of a run as it was trained, by its config.json; `path` is named in messages."""
-    model = build_model(config["student"], outputs, config.get("dtype", "float32"), f"{path}/config.json")
+    model = build_model(config["student"], outputs, config.get("dtype", "float32"), f"{path}/config.json", known)
     return as_trained(model, config["spec"])
 
 

@@ -70,6 +70,6 @@ class Kind:
     prepare: Callable  # (dataset, config.data, in_memory) -> the dataset as it is held in memory; raises ValueErrors
     remarks: Callable  # dataset -> sentences that a reader of the numbers should know
     transform: Callable  # config.data -> fn(input [B, ...] as stored) -> what networks take
-    augment: Callable  # (config.data, classes, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
+    augment: Callable  # (config.data, dataset, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
     # target); `seen`: name of those who see it -> config.data as they have it; `second`: whether of a second view too
     shapes: Callable = lambda inputs, config: None  # -> [N] the length that each example needs; None: all are alike

@@ -7,6 +7,7 @@ from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
 from kdjax.data.interactions import prepare as interactions
+from kdjax.data.text import augment as text_augment
 from kdjax.data.text import prepare as text
 
 
@@ -26,7 +27,7 @@ def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
     return dataset
 
 
-def _unchanged(config, classes, seen, second):
+def _unchanged(config, dataset, seen, second):
     if second:
         raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
     return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
@@ -38,8 +39,8 @@ KINDS = {
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
         transform=lambda config: lambda image: normalise(image, config.mean, config.std),
-        augment=lambda config, classes, seen, second: compose(
-            config.augment, seen, classes, config.second_augment if second else None
+        augment=lambda config, dataset, seen, second: compose(
+            config.augment, seen, len(dataset.classes), config.second_augment if second else None
         ),
     ),
     "text": Kind(
@@ -47,7 +48,7 @@ KINDS = {
         prepare=text.prepare,
         remarks=lambda dataset: [],  # said while there still are texts
         transform=lambda config: lambda tokens: tokens,
-        augment=_unchanged,
+        augment=lambda config, dataset, seen, second: text_augment.compose(config.augment, dataset, seen, second),
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
     "lists": Kind(

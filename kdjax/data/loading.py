@@ -11,6 +11,7 @@ from kdjax.data import fingerprint, sources
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.kinds import KINDS
 from kdjax.data.subsets import labelled_per_class, split, stratified
+from kdjax.data.text import transfer
 from kdjax.find import find, nearest
 from kdjax.tasks.classification import TASK
 from kdjax.tasks.task import Task
@@ -26,8 +27,9 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
     `images.Encoded`, for `kdjax.data.stream`; or, if it is None, where they can.
 
     In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
-    `validation` is held out, unless the source has a validation split of its own; where the test split is `closed`,
-    validation replaces it. Nothing here depends on a seed.
+    `validation` is held out, unless the source has a validation split of its own; then the texts of `transfer` stand
+    after the others, without labels; where the test split is `closed`, validation replaces it. Nothing here depends on
+    a seed.
 
     Raises:
       ValueError: what is wrong, naming the field or file, and what would be valid.
@@ -42,6 +44,8 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
     dataset = _parts(dataset, config, task)
+    if config.transfer:
+        dataset = transfer.extended(dataset, config)
     dataset = replace(dataset, fingerprint=fingerprint.of_data(dataset))  # of what is stored, not of what is decoded
     kind = KINDS[dataset.kind]
     dataset = kind.prepare(dataset, config, in_memory)

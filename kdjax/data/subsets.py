@@ -75,13 +75,15 @@ def subset(arrays: Arrays, config, seed: int) -> Arrays:
     """The training set that students see: config.shots, config.imbalance, config.unlabelled (see `kdjax.config`).
 
     A function of its arguments only, and nested in `shots` for one seed. With `unlabelled` every image stays at
-    its position and those beyond the labelled ones get label -1; without, they are left out.
+    its position and those beyond the labelled ones get label -1; without, they are left out, as are the texts of
+    config.transfer.
 
     Raises:
       ValueError: as `labelled_per_class`.
     """
     if not config.shots and not config.imbalance:
-        return arrays
+        others = config.transfer and not config.unlabelled
+        return arrays.take(np.flatnonzero(arrays.target >= 0)) if others else arrays
     label = arrays.target
     limit = labelled_per_class(label, config)
     keep = (label >= 0) & (class_ranks(label, seed, "shots") < limit[label])

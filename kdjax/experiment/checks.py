@@ -9,6 +9,7 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
+from kdjax.experiment import references
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
@@ -31,6 +32,7 @@ def check_data(lab: Lab) -> None:
         )
     for path in sorted(lab.directory.glob("*/seed*")):
         identity.check_data(path, Run(path).config(), lab.dataset.fingerprint)
+    references.check(lab)
 
 
 def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
@@ -76,7 +78,7 @@ def _check_second(config) -> None:
 
 def _check_teacher(lab: Lab, model: nn.Module, place: Place) -> None:
     """What a teacher that is trained here needs."""
-    config, arrays = teacher_config(lab.config), lab.taught.dataset.train
+    config, arrays = teacher_config(lab.config), lab.taught_examples()
     _check_divides(config, arrays, place, "the teacher's batch_size")
     if place.parts > 1:
         parallel.check_synchronises(model, lab.taught.spec, "config.teacher")

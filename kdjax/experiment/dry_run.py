@@ -25,11 +25,12 @@ from kdjax.runs.schema import TEACHER, damage
 from kdjax.training import checkpoint
 
 
-def show(config: ConfigDict, root="runs", only=(), seeds=()) -> int:
+def show(config: ConfigDict, root="runs", only=(), seeds=(), taught_elsewhere=False) -> int:
     """Checks an experiment as before training, and prints its plan; the exit status.
 
     Args:
       config, root, only, seeds: as in `kdjax.experiment.run`.
+      taught_elsewhere: its teacher is one that another experiment will train.
 
     Raises:
       ValueError: what a run would raise before any training.
@@ -44,7 +45,8 @@ def show(config: ConfigDict, root="runs", only=(), seeds=()) -> int:
     if wanted:
         plan(lab, wanted, len(seeds))
     console.print(_table(lab, config, [row for row in rows if row.name in asked], seeds))
-    runs = f"{len(wanted)} run{'s' * (len(wanted) != 1)} to train"
+    count = len(wanted) + (not taught_elsewhere and _trains_teacher(lab, config))
+    runs = f"{count} run{'s' * (count != 1)} to train"
     console.print(f"{directory}: {runs if wanted else 'everything is finished'}", soft_wrap=True)
     return 0
 
@@ -54,9 +56,10 @@ def show_all(config: ConfigDict, root="runs", only=(), seeds=(), pair_names=()) 
     found = pairs.experiments(config, pair_names)
     for own, shared in zip(found, sharing.shared(found, root), strict=True):
         there = shared.teacher.run and Run(Path(shared.teacher.run)).config()
-        with named(own.experiment):
-            show(shared if there else own, root, only, seeds)  # what is not trained yet has no shapes on the disk
-        if shared.teacher.run != own.teacher.run:
+        elsewhere = shared.teacher.run != own.teacher.run
+        with named(own.experiment):  # what is not trained yet has no shapes on the disk
+            show(shared if there else own, root, only, seeds, elsewhere)
+        if elsewhere:
             print(f"  its teacher is that of {shared.teacher.run}, trained once")
     return 0
 
@@ -85,6 +88,13 @@ def _teacher(lab, config) -> tuple[str, str, str, str] | None:
         return None
     steps, epochs = lab.teacher_steps(), spec.epochs or config.epochs
     return TEACHER, str(epochs), f"{steps:,}", _grouped([spec.seed], [_state(lab, TEACHER, spec.seed, steps)])
+
+
+def _trains_teacher(lab, config) -> bool:
+    """Whether the experiment's own teacher is a run that is to be trained, too."""
+    spec = config.teacher
+    own = spec.model and not (spec.run or spec.weights)
+    return bool(own) and _state(lab, TEACHER, spec.seed, lab.teacher_steps()).startswith("to ")
 
 
 def _state(lab, name: str, seed: int, steps: int) -> str:

@@ -146,7 +146,7 @@ class Lab:
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
         """What is done to a batch of a method's own view of the data, for those who see it."""
-        return self.kind.augment(config.data, len(self.dataset.classes), seen, second)
+        return self.kind.augment(config.data, self.dataset, seen, second)
 
     # ---- rows and networks
 
@@ -158,6 +158,11 @@ class Lab:
         """The config as a method has it, and the training examples that its student sees."""
         config = rows.with_view(self.config, row)
         return config, data.subset(self.dataset.train, config.data, seed)
+
+    def taught_examples(self) -> data.Arrays:
+        """What a teacher that is trained here learns from: all that has a label."""
+        config = teacher_config(self.config)
+        return data.subset(self.taught.dataset.train, config.data, self.config.teacher.seed)
 
     def model(self, spec, where: str) -> nn.Module:
         """The network that {"model", "kwargs"} names, with the logits of the task."""
@@ -220,7 +225,7 @@ class Lab:
     def teacher_steps(self) -> int:
         """The steps of the experiment's teacher, if it is trained here."""
         config = teacher_config(self.config)
-        return config.epochs * self.steps_per_epoch(config, self.taught.dataset.train)
+        return config.epochs * self.steps_per_epoch(config, self.taught_examples())
 
     def stop_if_asked(self) -> None:
         """Raises kdjax.training.cohort.Stopped after a signal."""

@@ -9,12 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax.data import Arrays
-from kdjax.experiment import predictions
+from kdjax.experiment import predictions, references
 from kdjax.experiment.lab import Lab
 from kdjax.experiment.provenance import revision, versions
 from kdjax.files import write_json, write_text
 from kdjax.runs import caution
 from kdjax.runs import task as described
+from kdjax.runs.schema import TEACHER
 from kdjax.tasks.task import Task
 from kdjax.training import checkpoint, gradients, parallel, processes
 from kdjax.training.cohort import Learner
@@ -128,9 +129,11 @@ class Results:
             "best": best_epoch(history, task),
             "peak": peak_epoch(history, task),
             "teacher": teacher.measured if teacher else None,
+            **self._references(learner),
             "student": {"model": method.model_config["model"], **lab.cost(method.model, sight)},
             "dataset": lab.dataset.name,
             "image_shape": list(sight.image_shape) if sight.image_shape else None,
+            **_text_shape(sight),
             "classes": list(lab.dataset.classes),
             "train_examples": len(self.arrays),
             "train_counts": _counts(self.arrays.target, len(lab.dataset.classes)),
@@ -148,6 +151,18 @@ class Results:
         report = lab.report(learner.evaluation, teacher.logits if teacher else None)
         digest = checkpoint.fingerprint(student_variables(learner.state))
         return {**result, "student_sha256": digest, "last": {"epoch": config.epochs, **report}}
+
+    def _references(self, learner: Learner) -> dict:
+        if not self.lab.config.references or learner.program.method.name == TEACHER:
+            return {}
+        return {"references": references.measured(self.lab, learner.seed)}
+
+
+def _text_shape(sight) -> dict:
+    """Of texts the most tokens that one has, and whether an example is a pair of them."""
+    if sight.dataset.kind != "text":
+        return {}
+    return {"length": sight.spec["tokens"].shape[0], "pairs": "segments" in sight.spec}
 
 
 def _counts(target: np.ndarray, classes: int) -> list[int] | None:

@@ -12,6 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from kdjax import config as configs
+from kdjax.data.text import tokenizers
 from kdjax.experiment.cohorts import Cohorts
 from kdjax.experiment.lab import Lab, named, teacher_config
 from kdjax.experiment.plan import finished, run_config, run_path
@@ -61,12 +62,16 @@ class Teachers:
         if spec.weights:
             with named("config.teacher.weights"):
                 variables = pytorch.load(spec.weights, model, lab.taught.spec)
-                remarks = _check_teaches(_described(spec.weights), lab.taught, spec.weights)
+                said = _described(spec.weights)
+                remarks = _check_teaches(said, lab.taught, spec.weights)
+                if said:
+                    here = lab.dataset.fingerprint.get("tokenizer")
+                    identity.check_tokenizer(said["tokenizer"], here, spec.weights)
             return self._check_same(self.measure(model, variables, spec.model, 0, lab.taught, remarks))
         if spec.start:
             lab.display.message(f"teacher {spec.model}: begins from {spec.start}, its classifier afresh")
         row, config = lab.teacher_row(model), teacher_config(lab.config)
-        self._complete(config, lab.taught.dataset.train, row, spec.seed, lambda: None, lab.layout[0])
+        self._complete(config, lab.taught_examples(), row, spec.seed, lambda: None, lab.layout[0])
         path = run_path(lab.directory, TEACHER, spec.seed)
         return self._check_same(self._from_runs([path], lab.taught, "the teacher's run"))
 
@@ -199,4 +204,6 @@ def _described(path: str) -> dict:
     if weights.stated_format(path) != weights.FORMAT:
         return {}
     said = weights.describe(path)
-    return {"classes": said.get("classes"), "image_shape": said.get("image_shape"), **(said.get("normalisation") or {})}
+    tokenizer = tokenizers.digest(tokenizers.loaded(said["tokenizer"])) if "tokenizer" in said else None
+    shape = {"image_shape": said.get("image_shape"), "tokenizer": tokenizer}
+    return {"classes": said.get("classes"), **shape, **(said.get("normalisation") or {})}

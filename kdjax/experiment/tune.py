@@ -32,6 +32,7 @@ FREE = (
     "baseline",
     "published",
     "metrics",
+    "references",
     "execution",
     "methods",
     "ablate",

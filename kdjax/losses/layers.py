@@ -6,10 +6,11 @@ its attention scores `attentions[n - 1]`.
 
 from kdjax.find import nearest
 
-NAMES = ("uniform", "last", "skip")
+NAMES = ("uniform", "first", "last", "skip")
 """Of S layers and T of the teacher's, layer i learns from
 
   uniform  i T / S, rounded down: every k-th, the last from the last (TinyBERT)
+  first    i: the first S, which is where a student of a pretrained teacher often begins (Sun et al. 2019)
   last     T - S + i: the last S (PKD-Last)
   skip     as uniform, but the last layer learns from none: it makes the logits, which are taught (PKD-Skip)
 """
@@ -54,4 +55,7 @@ def _named(owner: str, name: str, students: int, teachers: int) -> tuple[tuple[i
             "layers=((1, 1), (3, 2)) of (student's, teacher's)"
         )
     own = range(1, students + (name != "skip"))
-    return tuple((i, teachers - students + i if name == "last" else i * teachers // students) for i in own)
+    theirs = {"first": lambda i: i, "last": lambda i: teachers - students + i}.get(
+        name, lambda i: i * teachers // students
+    )
+    return tuple((i, theirs(i)) for i in own)

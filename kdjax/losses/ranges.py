@@ -39,7 +39,7 @@ AT_LEAST_1 = _number("at least 1", lambda x: x >= 1)
 FRACTION = _number("from 0 to 1", lambda x: 0 <= x <= 1)
 LAYER = Range("the index of a map or a pair of them (student's, teacher's)", _is_layer)
 MAPPING = Range(
-    "'uniform', 'last' or 'skip', or a tuple, not empty, of layers or pairs of them (student's, teacher's), from 1",
+    "'uniform', 'first', 'last', 'skip', or a tuple, not empty, of layers or pairs (student's, teacher's), from 1",
     lambda x: x in NAMES if isinstance(x, str) else _each(LAYER, least=1).holds(x),
 )
 BOOLEAN = Range("true or false", lambda x: isinstance(x, bool))

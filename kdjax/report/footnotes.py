@@ -15,6 +15,12 @@ BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype",
 """Fields of a run's config that all rows of a table have in common."""
 
 
+REFERENCE = (
+    "No network: it was learned from the labelled examples that students see, of each seed, and compared with nothing."
+)
+"""Of the rows below the methods (config.references)."""
+
+
 def students_of(lines: list[dict]) -> list[dict]:
     """The lines that are not the teacher's own."""
     return [line for line in lines if line["config"].get("method") != TEACHER]

@@ -45,6 +45,7 @@ def methods(found: list[Experiment]) -> list[Grid]:
         for record in experiment.records:
             numbers = sorted(notes.index(note) + 1 for note in next(marks))
             names.append(_name(experiment, record, found) + superscript(numbers))
+        names += [_name(experiment, record, found) for record in experiment.references]
     return [_methods(score, *of_score) for score, of_score in tables.items()]
 
 
@@ -70,7 +71,7 @@ def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
     ]
     with_published = any((line["config"].get("published") or {}).get("benchmark") for line in lines)
     header += ["published", "Δ published"] if with_published else []
-    rows = [record for experiment in found for record in experiment.records]
+    rows = [record for experiment in found for record in (*experiment.records, *experiment.references)]
     cells = [
         [name, *_cells(row, score, others), *(_published(row, score) if with_published else [])]
         for name, row in zip(names, rows, strict=True)

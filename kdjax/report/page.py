@@ -4,11 +4,12 @@ The same lines give the same bytes: nothing in it is random, and it has no date.
 nothing; without scripts everything is readable.
 """
 
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 from kdjax.files import write_text
-from kdjax.report import diff, grid, html, records, table
+from kdjax.report import diff, doctor, grid, html, records, table
 from kdjax.report.plots import pictures
 from kdjax.report.wording import DASH, clean
 from kdjax.runs import task as tasks
@@ -27,8 +28,11 @@ CAPTIONS = {
 """What stands below a picture, by the beginning of its name."""
 
 
-def write(runs: list[dict], out, title: str = "", complain=None) -> Path:
+def write(runs: list[dict], out, title: str = "", complain=None, sources: Mapping[str, Path] | None = None) -> Path:
     """Writes the report of lines of runs.jsonl, of one experiment or of several, to the file `out`.
+
+    Args:
+      sources: experiment -> its directory, where it has one: the doctor looks at predictions in it.
 
     Raises:
       ValueError: the file's name does not end in .html.
@@ -36,16 +40,19 @@ def write(runs: list[dict], out, title: str = "", complain=None) -> Path:
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"{out}: a report is HTML; give a file like report.html")
-    write_text(out, document(runs, title, complain))
+    write_text(out, document(runs, title, complain, sources))
     return out
 
 
-def document(runs: list[dict], title: str = "", complain=None) -> str:
+def document(runs: list[dict], title: str = "", complain=None, sources: Mapping[str, Path] | None = None) -> str:
     """The whole page."""
+    sources = sources or {}
     experiments = records.experiments(runs)
     title = title or f"kdjax: {', '.join(experiments)}"
     links = "".join(f'<a href="#{_anchor(i)}">{escape(clean(name))}</a>' for i, name in enumerate(experiments))
-    sections = [_section(i, name, lines, complain) for i, (name, lines) in enumerate(experiments.items())]
+    sections = [
+        _section(i, name, lines, complain, sources.get(name)) for i, (name, lines) in enumerate(experiments.items())
+    ]
     together = [_together(experiments)] if len(experiments) > 1 else []
     here = Path(__file__).parent
     return "\n".join(
@@ -68,8 +75,8 @@ def _anchor(number: int) -> str:
     return f"experiment-{number + 1}"
 
 
-def _section(number: int, name: str, lines: list[dict], complain) -> str:
-    """One experiment: its tables, pictures, config and runs."""
+def _section(number: int, name: str, lines: list[dict], complain, source: Path | None) -> str:
+    """One experiment: its tables, pictures, what the doctor says, config and runs."""
     drawn = pictures.svgs(lines, complain=complain)
     config = [
         [escape(clean(field)), escape(clean(value))] for field, value in diff.leaves(diff.fields_of(lines)).items()
@@ -79,6 +86,7 @@ def _section(number: int, name: str, lines: list[dict], complain) -> str:
             f'<section id="{_anchor(number)}">\n<h2>{escape(clean(name))}</h2>',
             *html.parts(*table.parts(lines)),
             *(_figure(stem, svg) for stem, svg in drawn.items()),
+            *_diagnosis(lines, source),
             _folded("Config", html.table_of(["field", "value"], config)),
             _folded(f"Runs ({len(lines)})", html.table_of(*_runs(lines))),
             "</section>",
@@ -93,6 +101,21 @@ def _figure(stem: str, svg: str) -> str:
 
 def _folded(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>\n{content}\n</details>"
+
+
+def _diagnosis(lines: list[dict], source: Path | None) -> list[str]:
+    """What `kdjax doctor` finds, and folded away what is in order or not known; [] where no run is finished."""
+    (case,) = doctor.cases(lines, source)
+    if not case.students:
+        return []
+    found, rest = [], []
+    for name, verdict in doctor.examine(case).items():
+        is_found = verdict.state == doctor.FOUND
+        head = f"<b>{escape(name)}</b>" if is_found else f"{escape(name)} ({verdict.state})"
+        text = escape(clean(" ".join(filter(None, verdict[1:]))))
+        (found if is_found else rest).append(f"<li>{head}: {text}</li>")
+    said = [f"<ul>{''.join(found)}</ul>"] if found else [html.paragraph("Nothing is out of order.")]
+    return ["<h3>What kdjax doctor says</h3>", *said, _folded("In order, or not known", f"<ul>{''.join(rest)}</ul>")]
 
 
 def _runs(lines: list[dict]) -> tuple[list[str], list[list[str]]]:

@@ -76,9 +76,10 @@ def _validation(spec: dict, results: list[dict]) -> str:
 
 
 def _part(spec: dict, noun: str) -> str:
+    others = f" Texts without labels: those of {last_parts(spec['transfer'], 1)}." if spec.get("transfer") else ""
     if not spec.get("train_examples"):
-        return ""
-    return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used."
+        return others
+    return f" Of the training split a stratified part of {counted(spec['train_examples'], noun)} is used.{others}"
 
 
 def _few(spec: dict, noun: str) -> str:

@@ -35,6 +35,7 @@ class Experiment:
     compared: int  # rows with a p value, shown or not: the family of Holm's method
     spread: power.Spread | None  # of paired differences, over all rows
     rope: float | None  # the region of practical equivalence, where the table shows the probabilities
+    references: list[dict]  # records of what stands beside the networks, compared with nothing
 
 
 def experiments(runs: list[dict]) -> dict[str, list[dict]]:
@@ -94,7 +95,7 @@ def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | N
     visible = {TEACHER, *(line["config"].get("method", "") for line in shown)}
     compared = sum(row["p"] is not None for row in rows)
     visible_rows = [row for row in rows if row["method"] in visible]
-    return Experiment(name, task, shown, visible_rows, compared, power.typical(rows), rope)
+    return Experiment(name, task, shown, visible_rows, compared, power.typical(rows), rope, _references(lines, task))
 
 
 def _checked(task: Task) -> Task:
@@ -161,6 +162,21 @@ def _teacher(own: list[dict], task: Task, others: list[dict]) -> list[dict]:
     record |= {"n": min(len(found), 1), "seconds_share": seconds}
     diverged = sum(1 for line in own if line["result"]) - len(results)
     return [_with_published(config, task, record | {"expected": 1, "diverged": diverged})]
+
+
+def _references(lines: list[dict], task: Task) -> list[dict]:
+    """A record for each of config.references, over the seeds; each result has the scores of its own seed."""
+    found = {}
+    for result in done(lines):
+        for name, scores_ in (result.get("references") or {}).items():
+            if isinstance(scores_, dict) and task.primary.key in scores_:
+                found.setdefault(name, {})[result["seed"]] = {"last": scores_}
+    rows = []
+    for name, of_seed in found.items():
+        config = {**lines[0]["config"], "method": name, "row": name, "published": {}}
+        record = _record(config, task, list(of_seed.values()), [])
+        rows.append(_with_published(config, task, record | {"expected": len(of_seed)}))
+    return rows
 
 
 def _record(config: dict, task: Task, results: list[dict], models: list[dict | None]) -> dict:

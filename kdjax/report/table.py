@@ -18,7 +18,7 @@ from kdjax.report.grids import Grid
 from kdjax.report.records import Experiment, class_records, selected, sized
 from kdjax.report.records import experiments as experiments
 from kdjax.report.records import records as records
-from kdjax.report.wording import clean
+from kdjax.report.wording import clean, listed
 from kdjax.runs import identity
 from kdjax.runs.gather import gather as gather
 from kdjax.runs.gather import read as read
@@ -53,7 +53,8 @@ def rows(runs: list[dict], shown: list[dict] | None = None, rope: float | None =
     found = selected(runs, shown, rope)
     marks, _ = grids.notes_of(found)
     records_ = [sized(record) for experiment in found for record in experiment.records]
-    return [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
+    made = [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
+    return made + [{**row, "notes": footnotes.REFERENCE} for part in found for row in part.references]
 
 
 def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
@@ -108,6 +109,8 @@ def _footnotes(found: list[Experiment]) -> list[str]:
     """Those of rows with their marks, then those of the whole."""
     _, notes = grids.notes_of(found)
     whole = [note for part in found for note in footnotes.remarks(part.lines, part.records)]
+    for names in filter(None, ([row["row"] for row in part.references] for part in found)):
+        whole.append(f"{listed(names)}: {footnotes.REFERENCE}")
     marked = [f"{grids.superscript([number])} {note}" for number, note in enumerate(notes, 1)]
     lines = [line for part in found for line in part.lines]
     return [clean(note) for note in (*marked, *dict.fromkeys(whole), *identity.across(lines))]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kdjax.find import nearest
-from kdjax.report.diff import leaves
 
 
 def send(lines: list[dict], to: str) -> tuple[int, int, str]:
@@ -76,6 +75,10 @@ def _tensorboard(place: str, line: dict) -> Iterator[Callable[[dict], None]]:
 @contextlib.contextmanager
 def _mlflow(place: str, line: dict) -> Iterator[Callable[[dict], None]]:
     """An MLflow run with config and result; one of the same name from an earlier call is deleted."""
+    from kdjax.report.diff import (
+        leaves,
+    )  # what it imports takes half of the command line's start, which asks for TRACKERS
+
     client = _needs("mlflow", "mlflow").MlflowClient(place)
     known = client.get_experiment_by_name(_experiment(line))
     experiment = known.experiment_id if known else client.create_experiment(_experiment(line))

@@ -155,6 +155,7 @@ RESULT = {
     "revision": (None, str),
     "diverged": (None, {"step": int, "term": str, "learning_rate": (None, NUMBER), "split": str, "example": int}),
     "warnings": (None, [str]),
+    "references": (None, {}),
 }
 """Types of the fields of a result that tables read, but for its scores, which are those of its task."""
 
@@ -176,7 +177,7 @@ CONFIG = {
     "ablation": {},
     "spec": {"teacher": str, "first_stage": {"epochs": int}, "optimizer": {}},
     "data": {
-        **dict.fromkeys(("source", "name"), str),
+        **dict.fromkeys(("source", "name", "transfer"), str),
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },

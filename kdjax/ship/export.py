@@ -1,4 +1,4 @@
-"""A finished run's student as a file that ships: a function from photographs to logits, and what it is."""
+"""A finished run's student as a file that ships: a function from photographs or texts to logits, and what it is."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from kdjax import config as configs
 from kdjax import data
+from kdjax.data.text import tokenizers
 from kdjax.files import replacing
 from kdjax.find import nearest
 from kdjax.models import convolve, weights
@@ -21,21 +22,24 @@ TOLERANCE = 1e-4
 """Largest difference of logits that lie within +-1, and of larger ones in proportion, between file and network."""
 
 SAMPLE = 256
-"""Images of the test split that a file is checked with, evenly spaced."""
+"""Examples of the test split that a file is checked with, evenly spaced."""
 
 
 def export(run, target="", format: str = "", say=lambda message: None) -> dict:
     """Writes the student of a finished run to `target`, runs the file, and describes it.
 
     The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
-    normalisation are inside (`inference.predictor`; .safetensors holds the weights alone, and kdjax the rest).
+    normalisation are inside (`inference.predictor`; .safetensors holds the weights alone, and kdjax the rest). Of texts
+    it is fn(tokens [B, T] int32, mask [B, T] bool), of pairs with segments [B, T] int32, for any B and any T up to the
+    length of the training; what makes tokens of texts stands in the description.
     It is loaded again and must predict what the network does before it takes its place; an earlier export to the
     same name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, and beside
     others, in student.json for student.safetensors and in student.stablehlo.json for student.stablehlo: model and
-    kwargs (the architecture), dtype (of the training; exports compute in float32), classes, image_shape,
-    normalisation (of pixels scaled to 0..1), dataset, accuracy (measured after the last epoch, and what it was
-    computed in, which may be coarser than the file), parameters, run (where they come from), versions, weights (the
-    file's name), verified and latency_1 (see `serve.latency`).
+    kwargs (the architecture), dtype (of the training; exports compute in float32), classes, of images image_shape and
+    normalisation (of pixels scaled to 0..1), of texts length (the most tokens), pairs (whether an example is one),
+    vocabulary (how many tokens there are) and tokenizer (what tokenizer.json holds), dataset, accuracy (measured after
+    the last epoch, and what it was computed in, which may be coarser than the file), parameters, run (where they come
+    from), versions, weights (the file's name), verified and latency_1 (see `serve.latency`).
 
     Args:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
@@ -56,26 +60,34 @@ def export(run, target="", format: str = "", say=lambda message: None) -> dict:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
     run = Run(run)
     config, result = run.finished()
-    if result.get("image_shape", ()) is None or task.of(result).name != task.CLASSIFICATION.name:
-        raise ValueError(f"{run.path}: only classifiers of images are exported so far; this is {task.of(result).name}")
+    _check_kind(run, result)
     try:
         target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
-        description = {**_description(config, result), "weights": target.name}
+        texts = text_shape(run.path, result)
+        description = {**_description(config, result, texts), "weights": target.name}
         fingerprint = result["student_sha256"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
     variables = checkpoint.student(run.checkpoints, fingerprint)
     _check_target(target, f".{format}")
-    images, source = _images(config, description["image_shape"], say)
-    return write(target, format, variables, description, images, source)
+    inputs, source = _inputs(config, description, say)
+    return write(target, format, variables, description, inputs, source)
 
 
-def write(target: Path, format: str, variables, description: dict, images: list, source: str) -> dict:
+def _check_kind(run: Run, result: dict) -> None:
+    """Raises a ValueError for what is neither a classifier of images nor one of texts."""
+    kind, text = task.of(result).name, (run.path / "tokenizer.json").is_file()
+    if kind != task.CLASSIFICATION.name or not (text or result.get("image_shape", ()) is not None):
+        what = kind if kind != task.CLASSIFICATION.name else "one of other examples"
+        raise ValueError(f"{run.path}: only classifiers of images and of texts are exported; this is {what}")
+
+
+def write(target: Path, format: str, variables, description: dict, inputs: list, source: str) -> dict:
     """Writes a model file that passes its check, see `check`, or none; the description as completed.
 
     Args:
       variables, description: of the network, see `inference.predictor`.
-      images, source: arrays [B, H, W, C] uint8 to check it with, and what they are.
+      inputs, source: what to check it with, as `inference.predictor` takes it, and what that is.
     """
     try:
         with replacing(target) as part:
@@ -84,9 +96,9 @@ def write(target: Path, format: str, variables, description: dict, images: list,
             with jax.default_device(jax.local_devices(backend="cpu")[0]):
                 served = serve.load(part)
                 reference = jax.jit(inference.predictor(description, variables))
-                difference = check(target, served, reference, images)
+                difference = check(target, served, reference, inputs)
                 latency = serve.latency(served)
-            verified = {"images": source, "largest_difference": difference}
+            verified = {served.noun: source, "largest_difference": difference}
             description = {**description, "verified": verified, "latency_1": latency}
             serve.describe(part, description)
     except OSError as error:
@@ -94,44 +106,53 @@ def write(target: Path, format: str, variables, description: dict, images: list,
     return description
 
 
-def check(target, served: serve.Served, reference, images: list, batch_size: int = 64) -> float:
+def check(target, served: serve.Served, reference, inputs: list, batch_size: int = 64) -> float:
     """The largest difference of the logits of a model file to the network's own.
 
     Args:
       served: the file.
-      reference: fn(images) -> logits, the network.
-      images: arrays [B, H, W, C] uint8.
+      reference: fn(input) -> logits, the network.
+      inputs: pytrees of arrays [B, ...], as `inference.predictor` takes them.
 
     Raises:
       ValueError: it exceeds TOLERANCE, or the file names another class where the network's choice is no tie.
     """
     largest = 0.0
-    for array in images:
-        for start in range(0, len(array), batch_size):
-            batch = array[start : start + batch_size]
-            expected, found = np.asarray(reference(batch)), served.predict(batch)
-            difference, allowed = np.abs(found - expected).max(), TOLERANCE * max(1.0, np.abs(expected).max())
-            lost = expected.max(axis=1) - np.take_along_axis(expected, found.argmax(axis=1)[:, None], 1)[:, 0]
-            if not difference <= allowed or lost.max() > 2 * allowed:
-                raise ValueError(
-                    f"{target}: not written, the file would predict otherwise than the network: logits differ by "
-                    f"{difference:.2g} where {allowed:.2g} is allowed"
-                )
-            largest = max(largest, float(difference))
+    for batch in (part for each in inputs for part in batches(each, batch_size)):
+        expected, found = np.asarray(reference(batch)), np.asarray(served.run(batch))
+        difference, allowed = np.abs(found - expected).max(), TOLERANCE * max(1.0, np.abs(expected).max())
+        lost = expected.max(axis=1) - np.take_along_axis(expected, found.argmax(axis=1)[:, None], 1)[:, 0]
+        if not difference <= allowed or lost.max() > 2 * allowed:
+            raise ValueError(
+                f"{target}: not written, the file would predict otherwise than the network: logits differ by "
+                f"{difference:.2g} where {allowed:.2g} is allowed"
+            )
+        largest = max(largest, float(difference))
     return largest
+
+
+def batches(inputs, size: int = 64):
+    """Yields a pytree of arrays [N, ...] in parts of at most so many examples."""
+    for start in range(0, len(jax.tree.leaves(inputs)[0]), size):
+        yield jax.tree.map(lambda leaf, start=start: leaf[start : start + size], inputs)
 
 
 def _stablehlo(target: Path, variables, description: dict) -> None:
     serve.needs("flatbuffers", target.name)
 
     @jax.jit
-    def function(image):  # the variables are arguments, or each branch would hold them all
-        plain = lambda variables, image: inference.predictor(description, variables)(image)  # noqa: E731
-        return jax.lax.platform_dependent(variables, image, cpu=convolve.fast("cpu")(plain), default=plain)
+    def function(inputs):  # the variables are arguments, or each branch would hold them all
+        plain = lambda variables, inputs: inference.predictor(description, variables)(inputs)  # noqa: E731
+        return jax.lax.platform_dependent(variables, inputs, cpu=convolve.fast("cpu")(plain), default=plain)
 
-    sizes = jax.export.symbolic_shape("batch, height, width")
-    image = jax.ShapeDtypeStruct((*sizes, description["image_shape"][-1]), np.uint8)
-    exported = jax.export.export(function, platforms=("cpu", "cuda", "tpu"))(image)
+    taken, limits = inference.signature(description)
+    names = dict.fromkeys(size for shape, _ in taken.values() for size in shape if isinstance(size, str))
+    symbols = dict(zip(names, jax.export.symbolic_shape(",".join(names), constraints=limits), strict=True))
+    shapes = {
+        name: jax.ShapeDtypeStruct([symbols.get(size, size) for size in shape], dtype)
+        for name, (shape, dtype) in taken.items()
+    }
+    exported = jax.export.export(function, platforms=("cpu", "cuda", "tpu"))(inference.as_input(shapes))
     target.write_bytes(exported.serialize())
 
 
@@ -140,8 +161,12 @@ def _onnx(target: Path, variables, description: dict) -> None:
     serve.needs("onnxruntime", target.name)
     from kdjax.ship.onnx_graph import convert as graph
 
-    shape = ("batch", "height", "width", description["image_shape"][-1])
-    convert = lambda function: graph.convert(function, shape, np.uint8, "image", "logits")  # noqa: E731
+    taken, limits = inference.signature(description)
+
+    def convert(predict):
+        named = lambda *arrays: predict(inference.as_input(dict(zip(taken, arrays, strict=True))))  # noqa: E731
+        return graph.convert(named, taken, "logits", limits)
+
     try:
         model = convert(inference.predictor(description, variables))
     except ValueError:  # a slice, say, is a gather while the batch size is a symbol
@@ -159,19 +184,32 @@ def _format(target: Path) -> str:
     return target.suffix[1:] or "safetensors"
 
 
-def _images(config: dict, image_shape, say) -> tuple[list, str]:
-    """Images to check a file with, and what they are: noise, some of another size, and photographs if they are here."""
-    height, width, channels = image_shape
+def _inputs(config: dict, description: dict, say) -> tuple[list, str]:
+    """Inputs to check a file with, and what they are: noise, some of another size, and the test split if it is here."""
     generator = np.random.default_rng(0)
-    noise = lambda *shape: generator.integers(0, 256, (*shape, channels), np.uint8)  # noqa: E731
-    images = [noise(16, height, width), noise(2, 2 * height + 3, 3 * width + 1)]
+    if "image_shape" in description:
+        height, width, channels = description["image_shape"]
+        shapes = (16, height, width), (2, 2 * height + 3, 3 * width + 1)
+        inputs, noise = [generator.integers(0, 256, (*shape, channels), np.uint8) for shape in shapes], "random images"
+    else:
+        texts = serve.Texts(description, None).drawn(16, generator)
+        shorter = {name: leaf[:2, : description["length"] // 2] for name, leaf in texts.items()}
+        inputs, noise = [texts, shorter], "random texts"
     try:
-        split = dataset(config).test
+        split = _same_data(config, description).test
     except (ValueError, OSError) as error:
         say(f"not checked on the test split: {error}")
-        return images, "18 random images"
-    chosen = split.input[np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)]
-    return [*images, chosen], f"18 random images, {len(chosen)} of the test split"
+        return inputs, f"18 {noise}"
+    chosen = split.take(np.linspace(0, len(split) - 1, min(SAMPLE, len(split))).round().astype(int)).input
+    return [*inputs, chosen], f"18 {noise}, {min(SAMPLE, len(split))} of the test split"
+
+
+def _same_data(config: dict, description: dict) -> data.Dataset:
+    """The data set that a run's config.json names; a ValueError if it gives tokens other numbers now."""
+    found = dataset(config)
+    if "tokenizer" in description and description["tokenizer"] != found.tokenizer.text():
+        raise ValueError(f"{found.name} has another vocabulary than it was trained on; is it other data now?")
+    return found
 
 
 def dataset(config: dict) -> data.Dataset:
@@ -200,14 +238,30 @@ def _exported(target: Path) -> bool:
         return False
 
 
-def _description(config: dict, result: dict) -> dict:
+def text_shape(path: Path, result: dict) -> dict | None:
+    """What `serve.Texts` needs to know of a run: length, pairs, vocabulary and tokenizer; None: it has no texts.
+
+    Raises:
+      ValueError: its files are damaged, or of a kdjax that did not write the length down.
+    """
+    tokenizer = tokenizers.of_run(path)
+    if tokenizer is None:
+        return None
+    if "length" not in result:
+        raise ValueError(f"{path}: an older kdjax wrote its result.json, without the length of texts; run it anew")
+    shape = {"length": result["length"], "pairs": result["pairs"]}
+    return {**shape, "vocabulary": tokenizer.size, "tokenizer": tokenizer.text()}
+
+
+def _description(config: dict, result: dict, texts: dict | None) -> dict:
+    normalisation = {"mean": config["data"]["mean"], "std": config["data"]["std"]}
+    shape = texts or {"image_shape": result["image_shape"], "normalisation": normalisation}
     return {
         "model": config["student"]["model"],
         "kwargs": config["student"]["kwargs"],
         "dtype": config["dtype"],
         "classes": result["classes"],
-        "image_shape": result["image_shape"],
-        "normalisation": {"mean": config["data"]["mean"], "std": config["data"]["std"]},
+        **shape,
         "dataset": result["dataset"],
         "accuracy": {
             "top1": result["last"]["top1"],

@@ -1,55 +1,87 @@
-"""What ships: one function from photographs to logits, resizing, cropping and normalisation inside."""
+"""What ships: one function from photographs, or from tokens of texts, to logits; what is done to pixels is inside."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from kdjax.config.build import build_model
 from kdjax.data.images.augment import normalise
-from kdjax.types import as_outputs
+from kdjax.types import as_outputs, image_spec, text_spec
 
 _SPLIT = 64
 """Weights are multiplied in two parts, above and below this, so that sums of products stay exact in float32."""
 
 
 def predictor(description: dict, variables, singly: bool = False) -> Callable:
-    """fn(image [B, H, W, C] uint8 of any H and W) -> logits [B, K] float32: what every format computes.
+    """fn(input) -> logits [B, K] float32: what every format computes.
 
-    Images are resized and cropped by `fit`, scaled to 0..1 and normalised; the network is in evaluation mode and
-    computes in float32, whatever it was trained in.
+    Images [B, H, W, C] uint8 of any H and W are resized and cropped by `fit`, scaled to 0..1 and normalised. Texts are
+    {"tokens": [B, T] int32, "mask": [B, T] bool}, of pairs with "segments" [B, T] int32, of any T up to the
+    description's length; where the mask is false nothing counts. The network is in evaluation mode and computes in
+    float32, whatever it was trained in.
 
     Args:
-      description: names model, kwargs, classes, image_shape (H, W, C of the training images) and normalisation; see
-        `kdjax.ship.export.export`.
+      description: names model, kwargs and classes; of images image_shape (H, W, C of those of the training) and
+        normalisation, of texts length, pairs and vocabulary; see `kdjax.ship.export.export`.
       variables: of that model.
-      singly: whether the network sees one image at a time, in a vmap. So its shapes are numbers where the batch size is
-        a symbol, and it may slice and count as it likes; a network that asks for len(image) is treated so anyway.
+      singly: whether the network sees one example at a time, in a vmap. So its shapes are numbers where the batch size
+        is a symbol, and it may slice and count as it likes; a network that asks for len(image) is treated so anyway.
 
     Raises:
       ValueError: there is no such model or it does not take these arguments.
     """
     model = network(description)
-    height, width, _ = description["image_shape"]
-    mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
+    logits = lambda inputs: as_outputs(model.apply(variables, inputs)).logits.astype(jnp.float32)  # noqa: E731
+    prepared = _prepared(description)
 
-    def predict(image):
-        logits = lambda image: as_outputs(model.apply(variables, image)).logits.astype(jnp.float32)  # noqa: E731
-        image = normalise(fit(image, height, width), mean, std)
+    def predict(inputs):
+        inputs = prepared(inputs)
         try:
             if not singly:
-                return logits(image)
+                return logits(inputs)
         except TypeError:  # len(image) while the batch size has no value
             pass
-        return jax.vmap(lambda one: logits(one[None])[0])(image)
+        return jax.vmap(lambda one: logits(jax.tree.map(lambda leaf: leaf[None], one))[0])(inputs)
 
     return predict
 
 
+def _prepared(description: dict) -> Callable:
+    """fn(input as stored) -> input as the network takes it."""
+    if "image_shape" not in description:
+        return lambda texts: texts
+    height, width, _ = description["image_shape"]
+    mean, std = description["normalisation"]["mean"], description["normalisation"]["std"]
+    return lambda image: normalise(fit(image, height, width), mean, std)
+
+
 def network(description: dict):
     """The Linen module that a description names, computing in float32."""
-    return build_model(description, len(description["classes"]), "float32", "the exported network")
+    known = {"vocabulary": description["vocabulary"]} if "vocabulary" in description else {}
+    return build_model(description, len(description["classes"]), "float32", "the exported network", known)
+
+
+def spec(description: dict):
+    """The shapes of one example as the network takes it, see `kdjax.types.batch_of`."""
+    if "image_shape" in description:
+        return image_spec(*description["image_shape"])
+    return text_spec(description["length"], description["pairs"])
+
+
+def signature(description: dict) -> tuple[dict[str, tuple], tuple[str, ...]]:
+    """({name: (shape, dtype)} of what a file takes, what is known of the dimensions that have a name in a shape)."""
+    if "image_shape" in description:
+        return {"image": (("batch", "height", "width", description["image_shape"][-1]), np.uint8)}, ()
+    taken = {name: (("batch", "length"), leaf.dtype) for name, leaf in spec(description).items()}
+    return taken, (f"length <= {description['length']}",)
+
+
+def as_input(arrays: dict):
+    """What `predictor` takes, of arrays by the names of `signature`."""
+    return arrays.get("image", arrays)
 
 
 def fit(image, height: int, width: int):

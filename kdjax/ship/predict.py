@@ -1,4 +1,4 @@
-"""kdjax predict: the classes of photographs, by a model file."""
+"""kdjax predict: the classes of photographs or texts, by a model file."""
 
 import itertools
 import json
@@ -12,17 +12,18 @@ import numpy as np
 from kdjax.cores import cores
 from kdjax.data.folder import IMAGES
 from kdjax.data.images.encoded import decode
-from kdjax.ship import serve
+from kdjax.ship import lines, serve
 
 
 def main(args) -> int:
-    """`kdjax predict MODEL IMAGE... [--top=3] [--batch-size=32] [--json]`: a line an image; the exit status.
+    """`kdjax predict MODEL INPUT... [--top=3] [--batch-size=32] [--json]`: a line an example; the exit status.
 
     Args:
-      args: model (a file), images (files and folders), top (classes to name), batch_size, json (lines of JSON).
+      args: model (a file), inputs (of images files and folders, of texts see `kdjax.ship.lines.read`), top (classes to
+        name), batch_size, json (lines of JSON).
 
     Returns:
-      0, or 2 if an image could not be read: it is named on stderr, and the others are predicted.
+      0, or 2 if an example could not be read: it is named on stderr, and the others are predicted.
 
     Raises:
       ValueError: the model cannot be read, or an option is out of range.
@@ -32,24 +33,32 @@ def main(args) -> int:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may be any bytes
     model, failed = serve.load(args.model), 0
-    for path, answer in predict(model, files(args.images), args.batch_size):
+    for example, answer in _answers(model, args):
         if isinstance(answer, ValueError):
             failed += 1
             print(f"kdjax: {answer}", file=sys.stderr)
             continue
         top = np.argsort(-answer, kind="stable")[: args.top]
         named = [(model.classes[k], float(answer[k])) for k in top]
-        print(_json(path, named) if args.json else _line(path, named), flush=True)
+        print(_json(example, named) if args.json else _line(example, named), flush=True)
     return 2 if failed else 0
 
 
-def _line(path, named) -> str:
-    return f"{path}: " + ", ".join(f"{name} {100 * probability:.2f} %" for name, probability in named)
+def _answers(model: serve.Images | serve.Texts, args) -> Iterator[tuple]:
+    if isinstance(model, serve.Texts):
+        return lines.predict(model, lines.read(args.inputs, model.description["pairs"]), args.batch_size)
+    return predict(model, files(args.inputs), args.batch_size)
 
 
-def _json(path, named) -> str:
+def _line(example, named) -> str:
+    shown = example.shown if isinstance(example, lines.Line) else example
+    return f"{shown}: " + ", ".join(f"{name} {100 * probability:.2f} %" for name, probability in named)
+
+
+def _json(example, named) -> str:
     top = [{"class": name, "probability": probability} for name, probability in named]
-    return json.dumps({"image": str(path), "top": top})
+    said = example.said if isinstance(example, lines.Line) else {"image": str(example)}
+    return json.dumps({**said, "top": top})
 
 
 def files(arguments: Iterable[str]) -> Iterator[Path | ValueError]:
@@ -67,7 +76,7 @@ def files(arguments: Iterable[str]) -> Iterator[Path | ValueError]:
         yield from found or [ValueError(f"{argument}: no JPEG or PNG files in this folder")]
 
 
-def predict(model: serve.Served, paths: Iterable, batch_size: int = 32) -> Iterator[tuple]:
+def predict(model: serve.Images, paths: Iterable, batch_size: int = 32) -> Iterator[tuple]:
     """(path, probabilities [K], or a ValueError that says why there are none) for each path, in order.
 
     Images are decoded by several threads as those of the training were, resized and cropped by the decoder where
@@ -77,18 +86,13 @@ def predict(model: serve.Served, paths: Iterable, batch_size: int = 32) -> Itera
       paths: of JPEG and PNG files, or errors, which are passed on.
     """
     with ThreadPoolExecutor(cores()) as pool:
-        for chunk in _chunks(paths, batch_size):
+        for chunk in lines.chunks(paths, batch_size):
             images = list(pool.map(lambda path: _decode(path, model.image_shape), chunk))
             for shape, group in itertools.groupby(zip(chunk, images, strict=True), lambda pair: _shape(pair[1])):
                 group = list(group)
-                answers = _probabilities(model, [image for _, image in group]) if shape else [e for _, e in group]
+                images = [image for _, image in group]
+                answers = lines.probabilities(model.predict(np.stack(images))) if shape else images
                 yield from zip([path for path, _ in group], answers, strict=True)
-
-
-def _chunks(items, size: int):
-    items = iter(items)
-    while chunk := list(itertools.islice(items, size)):
-        yield chunk
 
 
 def _decode(path, image_shape):
@@ -103,10 +107,3 @@ def _decode(path, image_shape):
 
 def _shape(image) -> tuple:
     return () if isinstance(image, ValueError) else image.shape
-
-
-def _probabilities(model: serve.Served, images: list) -> np.ndarray:
-    """[B, K]: the softmax of the logits."""
-    logits = model.predict(np.stack(images)).astype(np.float64)
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -1,14 +1,16 @@
 """A model file as it runs, whatever its format: `load(path).predict(images)`; imports only what the format needs."""
 
+import functools
 import importlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from kdjax.data.text import tokenizers
 from kdjax.files import read_description, write_bytes, write_text
 
 
@@ -17,11 +19,17 @@ class Served:
     """A model ready to predict. `description` is what `kdjax.ship.export.export` says of it."""
 
     description: dict
-    run: Callable  # [B, H, W, C] uint8 -> logits [B, K]
+    run: Callable  # input as `kdjax.ship.inference.predictor` takes it -> logits [B, K]
 
     @property
     def classes(self) -> list[str]:
         return self.description["classes"]
+
+
+class Images(Served):
+    """A model of photographs."""
+
+    noun, needs = "images", ("image_shape",)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -40,6 +48,60 @@ class Served:
                 f"the model takes images uint8 [B, H, W, {channels}], got {images.dtype} {list(images.shape)}"
             )
         return np.asarray(self.run(images))
+
+    def drawn(self, examples: int, generator: np.random.Generator):
+        """So many random ones of the training size, as `run` takes them."""
+        return generator.integers(0, 256, (examples, *self.image_shape), np.uint8)
+
+
+class Texts(Served):
+    """A model of texts, or of pairs of texts, with the tokenizer that it was trained with."""
+
+    noun, needs = "texts", ("tokenizer", "length", "pairs", "vocabulary")
+
+    @functools.cached_property
+    def tokenizer(self) -> tokenizers.Learned | tokenizers.Folder:
+        return tokenizers.loaded(self.description["tokenizer"])
+
+    def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> np.ndarray:
+        """Logits [B, K] float32 of texts, with `seconds` of pairs; what is too long loses its end, as in the training.
+
+        Raises:
+          ValueError: as `encode`.
+        """
+        return np.asarray(self.run(self.encode(texts, seconds)))
+
+    def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """What `run` takes of them: as long as the longest, in steps, as each length may have a program of its own.
+
+        Raises:
+          ValueError: there are no texts, one is empty or no str, or pairs are given to a model of texts, or texts to
+            one of pairs.
+        """
+        if self.description["pairs"] != (seconds is not None):
+            raise ValueError(f"the model takes {'pairs of texts' if seconds is None else 'single texts, no pairs'}")
+        for column in (texts, *([] if seconds is None else [seconds])):
+            if isinstance(column, str) or not len(column) or len(column) != len(texts):
+                raise ValueError(f"the model takes lists of texts, of pairs two as long as each other; got {column!r}")
+            for text in column:
+                if not isinstance(text, str) or not text.strip():
+                    raise ValueError(f"the model takes texts, none of them empty, got {text!r}")
+        rows = self.tokenizer.encode(texts, seconds, self.description["length"])
+        longest = max(len(ids) for ids, _ in rows)
+        length = min(self.description["length"], tokenizers.MULTIPLE * -(-longest // tokenizers.MULTIPLE))
+        return tokenizers.padded(rows, length, self.tokenizer.padding, self.description["pairs"])
+
+    def drawn(self, examples: int, generator: np.random.Generator):
+        """So many of random tokens and of the whole length, as `run` takes them."""
+        shape = examples, self.description["length"]
+        tokens = generator.integers(0, self.description["vocabulary"], shape).astype(np.int32)
+        second = {"segments": np.zeros(shape, np.int32)} if self.description["pairs"] else {}
+        return {"tokens": tokens, "mask": np.ones(shape, bool), **second}
+
+
+def of(description: dict) -> type[Images] | type[Texts]:
+    """What is served by a model with this description."""
+    return Texts if "tokenizer" in description else Images
 
 
 def load(path, exact: bool = False) -> Served:
@@ -60,10 +122,11 @@ def load(path, exact: bool = False) -> Served:
     if exact and path.suffix != ".onnx":
         raise ValueError(f"{path}: only a .onnx file can hold int8 layers")
     description, run = _onnx(path, exact) if exact else LOADERS[path.suffix](path)
-    missing = [key for key in ("classes", "image_shape") if key not in description]
+    kind = of(description)
+    missing = [key for key in ("classes", *kind.needs) if key not in description]
     if missing:
         raise ValueError(f"{path} is no export of kdjax: its description lacks {' and '.join(missing)}")
-    return Served(description, run)
+    return kind(description, run)
 
 
 def _onnx(path: Path, exact: bool = False):
@@ -76,9 +139,13 @@ def _onnx(path: Path, exact: bool = False):
         session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors share no base class
         raise ValueError(f"{path}: not a readable ONNX model: {str(error).strip().splitlines()[0]}") from error
-    name = session.get_inputs()[0].name
+    names = [each.name for each in session.get_inputs()]
     description = _from_strings(path, session.get_modelmeta().custom_metadata_map)
-    return description, lambda images: session.run(None, {name: images})[0]
+
+    def run(inputs):
+        return session.run(None, inputs if isinstance(inputs, dict) else {names[0]: inputs})[0]
+
+    return description, run
 
 
 def _stablehlo(path: Path):
@@ -99,19 +166,18 @@ def _safetensors(path: Path):
 
     from kdjax.models import convolve, pytorch, weights
     from kdjax.ship import inference
-    from kdjax.types import image_spec
 
     description = weights.describe(path)
     try:
         model = inference.network(description)
-        variables = pytorch.load(path, model, image_spec(*description["image_shape"]))
+        variables = pytorch.load(path, model, inference.spec(description))
         return description, jax.jit(convolve.fast()(inference.predictor(description, variables)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error
 
 
 LOADERS = {".onnx": _onnx, ".stablehlo": _stablehlo, ".safetensors": _safetensors}
-"""Suffix -> fn(path) -> (description, fn(images) -> logits)."""
+"""Suffix -> fn(path) -> (description, fn(input) -> logits)."""
 
 
 def description_path(path: Path) -> Path | None:
@@ -146,18 +212,20 @@ def describe(path, description: dict) -> None:
 
 
 def latency(served: Served, seconds: float = 0.5) -> dict:
-    """Milliseconds of `predict` for one image of the training size, which no other process should disturb.
+    """Milliseconds for one image of the training size, or the tokens of one text of the whole length.
+
+    No other process should disturb it.
 
     Two calls go ahead, then 5 to 200 are timed for about `seconds`, with the threads that the runtime chooses.
 
     Returns:
       {"median_ms", "spread_ms" (interquartile range), "calls"}.
     """
-    image = np.random.default_rng(0).integers(0, 256, (1, *served.image_shape), np.uint8)
+    one = served.drawn(1, np.random.default_rng(0))
     times = []
     while len(times) < 7 or (len(times) < 202 and sum(times[2:]) < 1000 * seconds):
         start = time.perf_counter()
-        served.predict(image)
+        np.asarray(served.run(one))
         times.append(1000 * (time.perf_counter() - start))
     low, median, high = np.percentile(times[2:], (25, 50, 75))
     return {"median_ms": float(median), "spread_ms": float(high - low), "calls": len(times) - 2}

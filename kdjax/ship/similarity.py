@@ -12,7 +12,7 @@ from kdjax.config import rows
 from kdjax.data import kinds
 from kdjax.data.images.encoded import Encoded
 from kdjax.runs.directory import Run
-from kdjax.ship.export import dataset
+from kdjax.ship.export import batches, dataset
 from kdjax.training import checkpoint
 from kdjax.types import as_outputs
 
@@ -70,7 +70,7 @@ def _stages(path: Path, data, inputs) -> dict[str, np.ndarray]:
     config, result = run.finished()
     described = ConfigDict(configs.completed(config)["data"])
     outputs = tasks.named(config.get("task", "classification")).outputs(len(data.classes))
-    model = rows.stored_model(config, outputs, path)
+    model = rows.stored_model(config, outputs, path, data.known)
     variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
     transform = kinds.KINDS[data.kind].transform(described)
 
@@ -78,14 +78,8 @@ def _stages(path: Path, data, inputs) -> dict[str, np.ndarray]:
     def forward(inputs):
         return as_outputs(model.apply(variables, transform(inputs), train=False))
 
-    made = [jax.device_get(forward(part)) for part in _parts(inputs)]
+    made = [jax.device_get(forward(part)) for part in batches(inputs)]
     joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *made)
     named = {f"stage {i}": each for i, each in enumerate(joined.features, 1)}
     named |= {name: getattr(joined, name) for name in ("embedding", "logits") if getattr(joined, name) is not None}
     return {name: np.asarray(each, np.float32).reshape(len(each), -1) for name, each in named.items()}
-
-
-def _parts(inputs, size: int = 64):
-    examples = len(jax.tree.leaves(inputs)[0])
-    for start in range(0, examples, size):
-        yield jax.tree.map(lambda leaf, start=start: leaf[start : start + size], inputs)

@@ -37,11 +37,11 @@ NOTES = """\
 - **Top-1** of the whole test split, predicted by the file; mean ± sample standard deviation over {n} seeds.
 - **KB**: the file (ONNX, preprocessing and description included); deflated: the same under zlib at level 9, where zeros
   pay. **Zeros**: among the weights of convolutions and linear layers, the depthwise ones included, which are not
-  pruned. **MFLOPs**: two for each of their multiplications for one image (at every position, padding included), in all
+  pruned. **MFLOPs**: two for each of their multiplications for one {noun} (at every position, padding included), in all
   and those by a weight that is not 0, which runtimes for dense arrays do not skip.
-- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training images, or
-  all if there are fewer; a row in int8 alone was trained for it.
-- **ms**: one image at a time through the file, preprocessing included, median ± interquartile range; ONNX Runtime
+- **Int8**: ONNX Runtime's static quantization of weights and activations, calibrated on {images} training {noun}s, or
+  all if there are fewer{tables}; a row in int8 alone was trained for it.
+- **ms**: one {noun} at a time through the file, {included}, median ± interquartile range; ONNX Runtime
   {runtime}, CPU cores: {cpus}."""
 
 
@@ -52,7 +52,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
 
     Args:
       paths: directories of runs; those of one experiment and method and of several seeds share a row.
-      images: training images to calibrate int8 on.
+      images: training examples to calibrate int8 on.
       say: told of each file.
 
     Returns:
@@ -102,8 +102,8 @@ def _export(path: Path, config: dict, train, images: int) -> list[Path]:
     plain, small = path / "student.onnx", path / "student-int8.onnx"
     export.export(path, plain, "onnx")
     chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
-    image = train.input[chosen]
-    int8.quantize(plain, small, image.decode() if isinstance(image, Encoded) else image)
+    inputs = train.take(chosen).input
+    int8.quantize(plain, small, inputs.decode() if isinstance(inputs, Encoded) else inputs)
     if config["spec"].get("quantize"):
         plain.unlink()
         return [small]
@@ -119,13 +119,14 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
     """
     served = serve.load(path)
     top1 = _top1(served, test, batch_size)
-    dense, left = int8.operations(path, np.zeros((1, *served.image_shape), np.uint8))
+    dense, left = int8.operations(path, served.drawn(1, np.random.default_rng(0)))
     latency = serve.latency(served)
     kind = "int8" if "int8" in served.description else "float32"
     accuracy = {**served.description["accuracy"], "top1": top1, "computed_in": kind}
     serve.describe(path, {**served.description, "accuracy": accuracy, "latency_1": latency})
     content = path.read_bytes()
     return {
+        "noun": served.noun.removesuffix("s"),
         "file": kind,
         "top1": top1,
         "top1_exact": _top1(serve.load(path, exact=True), test, batch_size) if kind == "int8" else top1,
@@ -140,24 +141,21 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
 
 
 def _top1(served, test, batch_size: int) -> float:
-    hits = 0
-    for start in range(0, len(test), batch_size):
-        image = test.input[start : start + batch_size]
-        hits += int((served.predict(image).argmax(axis=1) == test.target[start : start + batch_size]).sum())
-    return hits / len(test)
+    parts = export.batches((test.input, test.target), batch_size)
+    return sum(int((np.asarray(served.run(part)).argmax(axis=1) == target).sum()) for part, target in parts) / len(test)
 
 
 def _summary(rows: list[dict]) -> dict:
     """The files of one method's seeds as one row: means, and the spread of the accuracy."""
     top1 = [row["top1"] for row in rows]
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name != "file"}
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0] if name not in ("file", "noun")}
     std = float(np.std(top1, ddof=1)) if len(rows) > 1 else None
-    return {"file": rows[0]["file"], "n": len(rows), **means, "top1_std": std}
+    return {"file": rows[0]["file"], "noun": rows[0]["noun"], "n": len(rows), **means, "top1_std": std}
 
 
 def markdown(rows: list[dict], images: int) -> str:
     """The table and what its columns mean."""
-    head = ["student", "file", "top-1", "KB", "KB deflated", "zeros", "MFLOPs", "not by 0", "ms, 1 image"]
+    head = ["student", "file", "top-1", "KB", "KB deflated", "zeros", "MFLOPs", "not by 0", f"ms, 1 {_noun(rows)}"]
     lines = [head]
     for row in rows:
         spread = f" ± {100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
@@ -176,10 +174,22 @@ def markdown(rows: list[dict], images: int) -> str:
     notes = NOTES.format(
         n=" or ".join(map(str, seeds)),
         images=images,
+        noun=_noun(rows),
+        included=_INCLUDED.get(_noun(rows), "what is done to it included"),
+        tables="; vectors of words too" if _noun(rows) != "image" else "",
         runtime=serve.needs("onnxruntime", "sizes").__version__,
         cpus=cores(),
     )
     return f"{tables.markdown(lines, texts=2, padded=False)}\n\n{notes}{_saturated(rows)}\n"
+
+
+_INCLUDED = {"image": "preprocessing included", "text": "of the whole length, without the tokenizer"}
+
+
+def _noun(rows: list[dict]) -> str:
+    """What one example is called, of all rows."""
+    nouns = {row["noun"] for row in rows}
+    return nouns.pop() if len(nouns) == 1 else "example"
 
 
 def _saturated(rows: list[dict]) -> str:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+NOTEBOOKS = {  # notebook -> what it is to say, the packages that it needs
+    "own_loss": ("The contract is kept.", ()),
+    "shop": ("% of the test split from the file", ("onnx", "onnxruntime")),
+}
 ROOT = Path(__file__).parent.parent.parent
 RUN = """
 import sys, nbformat
@@ -28,11 +32,16 @@ def test_a_notebook_has_no_outputs_that_may_be_old(path):
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 
+def test_every_notebook_is_known():
+    assert set(NOTEBOOKS) == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
-    for package in ("nbclient", "ipykernel", "pandas"):
-        pytest.importorskip(package, reason="notebooks are run with the extra notebook")
+    says, needs = NOTEBOOKS[path.stem]
+    for package in ("nbclient", "ipykernel", "pandas", *needs):
+        pytest.importorskip(package, reason="notebooks are run with the extras notebook and export")
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = tmp_path / "done.ipynb"
     command = [sys.executable, "-c", RUN, str(path), str(tmp_path), str(done)]
@@ -41,4 +50,4 @@ def test_a_notebook_runs(path, tmp_path):
     outputs = [output for cell in json.loads(done.read_text())["cells"] for output in cell.get("outputs", ())]
     shown = [kind for output in outputs for kind in output.get("data", ())]
     assert {"text/html", "image/svg+xml"} <= set(shown)
-    assert "The contract is kept." in json.dumps(outputs)
+    assert says in json.dumps(outputs)

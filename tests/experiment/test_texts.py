@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from kdjax import experiment
 from kdjax.config import default
 from kdjax.data.text import tokenizers
 from kdjax.experiment.progress import Display
+from kdjax.report import table
 from kdjax.runs.directory import Run
-from kdjax.ship import export
 from kdjax.types import Outputs
 from tests import tiny
 
@@ -116,9 +117,7 @@ def test_a_run_goes_on_with_its_vocabulary_alone(whole):
         run(config(min_count=3, methods=("student", "stateless", "noisy")), whole.parent)
 
 
-def test_what_is_of_images_says_so(whole, tmp_path):
-    with pytest.raises(ValueError, match="only classifiers of images are exported so far"):
-        export.export(whole / "student/seed0", tmp_path / "student.onnx")
+def test_what_is_of_images_says_so(tmp_path):
     with pytest.raises(ValueError, match="only images are read from disk"):
         run(config(), tmp_path, stream=True)
 
@@ -138,3 +137,45 @@ def test_batches_have_the_lengths_of_their_texts(whole):
     inputs, padded = lab.dataset.train.input, lab.kind.shapes(lab.dataset.train.input, lab.config.data)
     assert (inputs["mask"].sum(1) <= padded).all()
     assert np.array_equal(inputs["tokens"] == 0, ~inputs["mask"])
+
+
+def test_transfer_sets_augmentation_and_what_is_no_network(tmp_path):
+    """Texts without labels and cut ones reach those whose view says so alone; a reference stands below in the table."""
+    (tmp_path / "more.txt").write_text("".join(f"oak lamp table {number}\n" for number in range(70)))
+    given = config(transfer=str(tmp_path / "more.txt"))
+    given.epochs, given.steps_per_epoch, given.references = 1, 6, ("tfidf",)
+    given.methods.more = {
+        **{name: dict(term) for name, term in given.methods.stateless.items()},
+        "data": {"unlabelled": True, "augment": {"word_dropout": {}, "ngram": {"p": 0.5}}},
+    }
+    directory, _ = run(given, tmp_path)
+    results = {name: Run(directory / name / "seed0").result() for name in ("teacher", "student", "more")}
+    assert [result["train_examples"] for result in results.values()] == [280, 280, 350]
+    assert [sum(result["train_counts"]) for result in results.values()] == [280, 280, 280]
+    assert results["student"]["references"] == results["more"]["references"]
+    assert "references" not in results["teacher"]
+    found = results["student"]["references"]["tfidf"]["top1"]
+    assert 0.25 < found < 1
+    lines = table.gather(directory)
+    shown = table.markdown(lines)
+    assert re.search(rf"\| tfidf +\| +1 \| +{100 * found:.2f} \|", shown)
+    assert "tfidf: No network: it was learned from the labelled examples" in shown
+    assert "Texts without labels: those of more.txt." in shown
+    (row,) = (row for row in table.rows(lines) if row["method"] == "tfidf")
+    assert (row["top1"], row["n"], row["difference"]) == (found, 1, None)
+
+
+def test_references_that_cannot_be_are_told_before_any_training(tmp_path):
+    wrong = config()
+    wrong.references = ("tf-idf",)
+    with pytest.raises(ValueError, match=r"config.references must be a name or an import path"):
+        run(wrong, tmp_path)
+    wrong.references = ("tfidff",)
+    with pytest.raises(ValueError, match=r"unknown config.references 'tfidff'; did you mean 'tfidf'\?"):
+        run(wrong, tmp_path)
+    images = tiny.config()
+    images.references = ("tfidf",)
+    with pytest.raises(
+        ValueError, match=r"config.references: 'tfidf' classifies texts, and Digits 8x8 is no such data"
+    ):
+        run(images, tmp_path)

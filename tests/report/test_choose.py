@@ -37,6 +37,9 @@ def test_candidates_whose_bound_is_below_0_are_counted(tmp_path):
     made = choose.choose([runs(tmp_path, lines)], KEEP)
     assert min(each.lowest for each in made.candidates) < 0
     assert "None qualifies: of 2 the best" in choose.verdict(made)
+    bounds = [row[4] for row in choose.table(made)[1:]]
+    assert any(bound.startswith("\N{MINUS SIGN}") for bound in bounds)
+    assert not any("-" in bound for bound in bounds)
 
 
 def test_the_bound_is_that_of_a_one_sided_interval(tmp_path):

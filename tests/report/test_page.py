@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape
 from pathlib import Path
 
 import pytest
 
-from kdjax.report import page, table
+from kdjax.report import doctor, page, table
+from kdjax.runs import gather
 from tests.fabricated import fabricate, set_top1
 
 ROOT = Path(__file__).parent.parent.parent
@@ -50,6 +52,22 @@ def test_it_has_everything_and_loads_nothing(text):
     assert all(f">{cell}<" in text.replace("&lt;", "<") or cell in text for row in made.grids[0].rows for cell in row)
     assert "Protocol" in text
     assert "teacher.model" in text
+
+
+def test_it_says_what_the_doctor_says():
+    source = ROOT / "results/digits/runs.jsonl"
+    text = page.document(gather.read(source))
+    (case,) = doctor.read(source)
+    for name, verdict in doctor.examine(case).items():
+        assert escape(name) in text
+        assert escape(verdict.said) in text
+        assert escape(verdict.advice) in text
+    assert text.index("What kdjax doctor says") < text.index("In order, or not known")
+
+
+def test_where_nothing_is_finished_the_doctor_is_silent():
+    lines = [{**line, "result": None} for line in fabricate({"student": 0.9}, seeds=1, epochs=2)]
+    assert "What kdjax doctor says" not in page.document(lines)
 
 
 def test_names_are_text_and_no_markup():

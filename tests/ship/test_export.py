@@ -247,7 +247,7 @@ def test_a_file_that_predicts_otherwise_is_not_written(runs, tmp_path, monkeypat
 
 
 def test_check_forgives_ties_alone():
-    served = lambda logits: serve.Served({"classes": ["a", "b"], "image_shape": [1, 1, 1]}, lambda _: logits)  # noqa: E731
+    served = lambda logits: serve.Images({"classes": ["a", "b"], "image_shape": [1, 1, 1]}, lambda _: logits)  # noqa: E731
     image = [np.zeros((1, 1, 1, 1), np.uint8)]
     near, far = np.array([[0.0, 5e-5]], np.float32), np.array([[0.0, 2e-4]], np.float32)
     reference = lambda _: np.zeros((1, 2), np.float32)  # noqa: E731
@@ -351,7 +351,7 @@ def test_batchnorm_becomes_part_of_the_convolution(shipped):
 
 def test_what_onnx_cannot_express_is_named():
     with pytest.raises(ValueError, match="the network uses sort of JAX"):
-        convert(lambda x: jnp.sort(x.astype(jnp.float32)), ("batch", 4), np.uint8, "x", "y")
+        convert(lambda x: jnp.sort(x.astype(jnp.float32)), {"x": (("batch", 4), np.uint8)}, "y")
 
 
 def test_names_of_files_by_default(runs, tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def test_images_that_are_not_square(tmp_path):
     """What the decoder cannot crop, the model does, each image by itself where sizes differ."""
     seen = []
     run = lambda images: seen.append(images.shape) or np.zeros((len(images), 2), np.float32)  # noqa: E731
-    model = serve.Served({"classes": ["a", "b"], "image_shape": [8, 12, 3]}, run)
+    model = serve.Images({"classes": ["a", "b"], "image_shape": [8, 12, 3]}, run)
     for name, size in {"a": (20, 30), "b": (20, 30), "c": (9, 9)}.items():
         Image.new("RGB", size).save(tmp_path / f"{name}.png")
     answers = list(predict.predict(model, sorted(tmp_path.iterdir())))

@@ -124,7 +124,11 @@ def test_rates_multiply_the_first_step_of_what_they_name(optimizer):
 @pytest.mark.parametrize(
     ("rates", "message"),
     [
-        ({"student/conv9": 0.1}, r"config.optimizer.rates: no parameters at \['student/conv9'\]; the first are"),
+        (
+            {"student/conv9": 0.1},
+            r"config.optimizer.rates: no parameters at 'student/conv9'; did you mean 'student/conv1'",
+        ),
+        ({"head": 0.1}, r"no parameters at 'head'; valid are student, student/"),
         ({"student": -1.0}, r"they are at least 0; got \{'student': -1.0\}"),
         ({"student": "slow"}, r"config.optimizer.rates.student must be of type float"),
     ],

@@ -46,7 +46,7 @@ def _check_augment(spec) -> None:
             raise ValueError(f"config.data.augment.{name} has no arguments, got {', '.join(spec[name])}")
 
 
-def augment(config, classes, seen, second):
+def augment(config, dataset, seen, second):
     """fn(key, inputs, target) -> (the inputs for each of `seen`, target); see `next_item`."""
     if second:
         raise ValueError("a loss asks for a second view of the batch; there is one of images alone")

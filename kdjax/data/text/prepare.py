@@ -12,9 +12,6 @@ from kdjax.data.text.texts import Texts
 WHOLE = 0.99
 """The share of training texts that the length by itself holds whole."""
 
-MULTIPLE = 8
-"""Lengths are multiples of it."""
-
 ENOUGH = 0.1
 """The share of tokens that one more length must save."""
 
@@ -55,11 +52,6 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
 def _check(dataset: Dataset, config, in_memory: bool | None) -> None:
     if in_memory is False:
         raise ValueError(f"config.execution.stream: only images are read from disk, {dataset.name} is in memory")
-    if len(config.augment):
-        raise ValueError(
-            f"config.data.augment: {', '.join(config.augment)} changes images, and {dataset.name} has texts; there is "
-            "no augmentation of texts yet"
-        )
     if config.image_size:
         raise ValueError(
             f"config.data.image_size is of images, and {dataset.name} has texts; config.data.length is theirs"
@@ -70,8 +62,8 @@ def _check(dataset: Dataset, config, in_memory: bool | None) -> None:
                 f"{dataset.name}, {name}: a source with kind='text' returns kdjax.data.text.texts.Texts as input, got "
                 f"{type(split.input).__name__}"
             )
-    if config.length and config.length < MULTIPLE:
-        raise ValueError(f"config.data.length is at least {MULTIPLE} tokens, got {config.length}")
+    if config.length and config.length < tokenizers.MULTIPLE:
+        raise ValueError(f"config.data.length is at least {tokenizers.MULTIPLE} tokens, got {config.length}")
 
 
 def _tokenizer(train: Texts, config) -> tokenizers.Learned | tokenizers.Folder:
@@ -84,7 +76,7 @@ def _tokenizer(train: Texts, config) -> tokenizers.Learned | tokenizers.Folder:
 
 def _length(lengths: list[int]) -> int:
     whole = np.quantile(lengths, WHOLE, method="higher")
-    return min(MOST, MULTIPLE * math.ceil(whole / MULTIPLE))
+    return min(MOST, tokenizers.MULTIPLE * math.ceil(whole / tokenizers.MULTIPLE))
 
 
 def _cut(cut: int, texts: int, length: int) -> list[str]:
@@ -101,7 +93,7 @@ def shapes(inputs: dict[str, np.ndarray], most: int) -> np.ndarray:
     included. One more is taken where it saves a tenth of them (ENOUGH), as each has its programs compiled.
     """
     lengths, longest = inputs["mask"].sum(axis=1), inputs["mask"].shape[1]
-    steps = np.unique(np.minimum(longest, MULTIPLE * -(-np.arange(1, longest + 1) // MULTIPLE)))
+    steps = np.unique(np.minimum(longest, tokenizers.MULTIPLE * -(-np.arange(1, longest + 1) // tokenizers.MULTIPLE)))
     counts = np.bincount(np.searchsorted(steps, lengths), minlength=len(steps))
     chosen = _fewest_tokens(steps, counts, most)
     return steps[chosen][np.searchsorted(steps[chosen], lengths)].astype(np.int32)

@@ -193,7 +193,8 @@ def repeated(dataset: Dataset) -> list[str]:
             found.append(f"{len(both):,} groups of {name} are also groups of train, as {min(both)!r}")
     labels = {}
     for key, label in zip(_keys(train.input), train.target, strict=True):
-        labels.setdefault(key, set()).add(int(label))
+        if label >= 0:
+            labels.setdefault(key, set()).add(int(label))
     if odd := Counter(len(of) > 1 for of in labels.values())[True]:
         found.append(f"{odd:,} texts stand in train with more than one label")
     return found

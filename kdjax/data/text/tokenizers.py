@@ -2,18 +2,23 @@
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 """The first tokens of a vocabulary of one's own, as BERT names them: padding is 0."""
-PAD, UNKNOWN, BEGIN, END, _ = range(len(SPECIAL))
+PAD, UNKNOWN, BEGIN, END, MASK = range(len(SPECIAL))
+
+MULTIPLE = 8
+"""Lengths to which texts are padded are multiples of it."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 KINDS = {
@@ -21,6 +26,16 @@ KINDS = {
     "characters": lambda text: [character for character in text.lower() if not character.isspace()],
 }
 """What a vocabulary of one's own consists of -> text to tokens."""
+
+
+class Special(NamedTuple):
+    """Tokens of a tokenizer that are no words."""
+
+    padding: int
+    mask: int  # what stands for any word; -1: there is none
+    front: int  # how many stand before every text, as [CLS]
+    back: int  # and after it, as [SEP]; between the texts of a pair stand others
+    numbers: tuple[int, ...]  # of all of these
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,11 @@ class Learned:
         return len(self.tokens)
 
     padding = PAD
+    special = Special(PAD, MASK, 1, 1, (PAD, BEGIN, END, MASK))
+
+    @functools.cached_property
+    def _places(self) -> dict[str, int]:
+        return {token: number for number, token in enumerate(self.tokens)}
 
     def text(self) -> str:
         """What a file of it holds; `loaded` reads it."""
@@ -46,7 +66,7 @@ class Learned:
 
         What is too long loses its end, of a pair the longer of both texts. 0: nothing is cut.
         """
-        place, split = {token: number for number, token in enumerate(self.tokens)}, KINDS[self.kind]
+        place, split = self._places, KINDS[self.kind]
         numbers = lambda text: [place.get(token, UNKNOWN) for token in split(text)]  # noqa: E731
         rows = []
         for at, text in enumerate(first):
@@ -72,30 +92,44 @@ class Folder:
 
     serialized: str  # what tokenizer.json holds, without padding and truncation
 
-    @functools.cached_property  # as is padding: reading a large vocabulary anew takes a tenth of a second
+    @functools.cached_property
     def size(self) -> int:
-        return self._made().get_vocab_size()
+        return _made(self.serialized, 0).get_vocab_size()
 
     @functools.cached_property
     def padding(self) -> int:
         """The number of the padding token."""
-        made = self._made()
+        made = _made(self.serialized, 0)
         found = (made.token_to_id(name) for name in ("[PAD]", "<pad>", "<|endoftext|>"))
         return next((number for number in found if number is not None), 0)
+
+    @functools.cached_property
+    def special(self) -> Special:
+        made = _made(self.serialized, 0)
+        numbers = lambda names: [n for n in map(made.token_to_id, names) if n is not None]  # noqa: E731
+        around = made.encode("a").special_tokens_mask
+        front, back = (len(list(itertools.takewhile(bool, marks))) for marks in (around, around[::-1]))
+        mask = next(iter(numbers(("[MASK]", "<mask>"))), -1)
+        others = numbers(("[PAD]", "[CLS]", "[SEP]", "[MASK]", "<pad>", "<s>", "</s>", "<mask>", "<|endoftext|>"))
+        return Special(self.padding, mask, front, back, tuple(dict.fromkeys([self.padding, *others])))
 
     def text(self) -> str:
         return self.serialized
 
     def encode(self, first: Sequence[str], second: Sequence[str] | None, longest: int) -> list[tuple]:
         """As `Learned.encode`, with the special tokens that the folder says."""
-        made = self._made()
-        if longest:
-            made.enable_truncation(longest)
+        made = _made(self.serialized, longest)
         given = list(first) if second is None else list(zip(first, second, strict=True))
         return [(row.ids, row.type_ids) for row in made.encode_batch(given)]
 
-    def _made(self):
-        return library().Tokenizer.from_str(self.serialized)
+
+@functools.lru_cache(maxsize=4)  # reading a large vocabulary takes a tenth of a second
+def _made(serialized: str, longest: int):
+    """The tokenizer of a `Folder`, which cuts texts at so many tokens; 0: it cuts none."""
+    made = library().Tokenizer.from_str(serialized)
+    if longest:
+        made.enable_truncation(longest)
+    return made
 
 
 def learn(kind: str, texts: Iterable[str], at_least: int, at_most: int) -> Learned:
@@ -176,6 +210,21 @@ def loaded(text: str) -> Learned | Folder:
         return Learned(said["kdjax"], tuple(said["tokens"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"tokenizer.json holds no tokenizer: {error}") from error
+
+
+def of_run(path: Path) -> Learned | Folder | None:
+    """The tokenizer that a run keeps; None: its examples are no texts.
+
+    Raises:
+      ValueError: the file cannot be read, or holds none.
+    """
+    file = path / "tokenizer.json"
+    try:
+        return loaded(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def digest(tokenizer: Learned | Folder) -> str:

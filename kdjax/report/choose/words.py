@@ -2,7 +2,7 @@
 
 from kdjax import tables
 from kdjax.report.choose.case import COSTS, Candidate, Choice, fits, known
-from kdjax.report.wording import DASH, clean, counted, listed
+from kdjax.report.wording import DASH, MINUS, clean, counted, listed
 
 SAME = 1.01
 """Files that differ by no more than this factor are of one size: of these the one that surely keeps most is chosen."""
@@ -16,6 +16,11 @@ def command(candidate: Candidate) -> str:
     return f"kdjax export {run} student.onnx"
 
 
+def _percent(fraction: float | None) -> str:
+    """With the minus that tables have; a bound may be below 0."""
+    return DASH if fraction is None else f"{100 * fraction:.1f}".replace("-", MINUS)
+
+
 def verdict(choice: Choice) -> str:
     wanted, score = choice.wanted, choice.score
     limits = [f"at most {limit / COSTS[name][1]:g} {COSTS[name][0]}" for name, limit in wanted.limits.items()]
@@ -26,7 +31,7 @@ def verdict(choice: Choice) -> str:
         return (
             f"{one.name}: the smallest of {len(choice.candidates)} that keeps {of} with 95 % confidence"
             f"{', ' * bool(limits)}{listed(limits) if limits else ''}: {score.spread(one.mean, one.std)}, "
-            f"{100 * one.kept:.1f} % kept, at least {100 * one.lowest:.1f} % over {counted(one.n, 'seed')}."
+            f"{_percent(one.kept)} % kept, at least {_percent(one.lowest)} % over {counted(one.n, 'seed')}."
         )
     known = [each for each in choice.candidates if each.lowest is not None]
     if not known:
@@ -38,7 +43,7 @@ def verdict(choice: Choice) -> str:
     best = max(fitting, key=lambda each: each.lowest)
     return (
         f"None qualifies: of {len(fitting)} {'within the limits ' * bool(limits)}the best, {best.name}, keeps at least "
-        f"{100 * best.lowest:.1f} % with 95 % confidence, and {of} was asked for."
+        f"{_percent(best.lowest)} % with 95 % confidence, and {of} was asked for."
     )
 
 
@@ -47,16 +52,14 @@ def table(choice: Choice) -> list[list[str]]:
     units = [unit for unit, _ in COSTS.values()]
     lines = [["student", "n", choice.score.header, "kept, %", "at least", *units, "front"]]
     for each in sorted(choice.candidates, key=lambda one: known(one.bytes)):
-        share = lambda value: DASH if value is None else f"{100 * value:.1f}"  # noqa: E731
         costs = [
             DASH if (c := getattr(each, name)) is None else f"{c / unit:,.3g}" for name, (_, unit) in COSTS.items()
         ]
         mark = "chosen" if choice.chosen == each else "yes" if each.front else ""
         name = each.row if len({one.experiment for one in choice.candidates}) == 1 else f"{each.experiment}: {each.row}"
         score = choice.score.spread(each.mean, each.std)
-        lines.append(
-            [clean(f"{name}, {each.form}"), str(each.n), score, share(each.kept), share(each.lowest), *costs, mark]
-        )
+        kept = (_percent(each.kept), _percent(each.lowest))
+        lines.append([clean(f"{name}, {each.form}"), str(each.n), score, *kept, *costs, mark])
     return lines
 
 

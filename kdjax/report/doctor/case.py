@@ -97,9 +97,10 @@ def _soft(experiment: records.Experiment, source: Path | None) -> np.ndarray | N
     Those of an ensemble are not known: its members' are not averaged here as networks are.
     """
     spec = shared_config(experiment.lines).get("teacher") or {}
-    if source is None or not (spec.get("model") or spec.get("run")) or spec.get("weights") or "+" in spec["run"]:
+    run = spec.get("run") or ""
+    if source is None or not (spec.get("model") or run) or spec.get("weights") or "+" in run:
         return None
-    path = Path(spec["run"].strip()) if spec["run"] else Path(source) / TEACHER / f"seed{spec.get('seed', 0)}"
+    path = Path(run.strip()) if run else Path(source) / TEACHER / f"seed{spec.get('seed', 0)}"
     if not (path / predictions.NAME).is_file():
         return None
     return predictions.read(path)["logits"].astype(np.float64)

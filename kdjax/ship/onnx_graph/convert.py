@@ -12,50 +12,53 @@ version on ResNets too, and that version needs an older Orbax.
 from collections.abc import Callable
 
 import jax
-import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from kdjax.ship.onnx_graph.fold import fold
-from kdjax.ship.onnx_graph.graph import Graph, Value
+from kdjax.ship.onnx_graph.graph import Graph, Value, described
 from kdjax.ship.onnx_graph.rules import RULES
 
 OPSET = 18
 """Of 2022: the runtimes of phones know it."""
 
 
-def convert(function: Callable, shape: tuple[str | int, ...], dtype, input_name: str, output_name: str):
-    """The ONNX model that computes function(array [shape]) -> array.
+def convert(function: Callable, inputs: dict[str, tuple], output_name: str, limits: tuple[str, ...] = ()):
+    """The ONNX model that computes function(*arrays) -> array.
 
     Args:
-      shape: of the argument; a string is the name of a dimension of any size.
+      inputs: name -> (shape, dtype) of each argument, in order; a string in a shape is the name of a dimension of any
+        size, which is read off the first input.
+      limits: what is known of such dimensions, "length <= 64".
 
     Raises:
       ValueError: the function does what cannot be converted; the message names it.
     """
-    symbols = dict(zip(_names(shape), jax.export.symbolic_shape(",".join(_names(shape))), strict=True))
-    argument = jax.ShapeDtypeStruct(tuple(symbols.get(size, size) for size in shape), dtype)
-    closed = jax.make_jaxpr(function)(argument)
-    graph = Graph({name: shape.index(name) for name in symbols}, input_name, RULES)
-    image = Value(input_name, argument.shape, tuple(range(len(shape))))
-    (result,) = graph.run(closed.jaxpr, [graph.constant(c) for c in closed.consts], [image])
+    shapes = {name: shape for name, (shape, _) in inputs.items()}
+    first = next(iter(inputs))
+    names = [size for size in shapes[first] if isinstance(size, str)]
+    symbols = dict(zip(names, jax.export.symbolic_shape(",".join(names), constraints=limits), strict=True))
+    arguments = [
+        jax.ShapeDtypeStruct(tuple(symbols.get(size, size) for size in shape), dtype)
+        for shape, dtype in inputs.values()
+    ]
+    closed = jax.make_jaxpr(function)(*arguments)
+    graph = Graph({name: shapes[first].index(name) for name in symbols}, first, RULES)
+    given = [
+        Value(name, argument.shape, tuple(range(len(argument.shape))))
+        for name, argument in zip(inputs, arguments, strict=True)
+    ]
+    (result,) = graph.run(closed.jaxpr, [graph.constant(c) for c in closed.consts], given)
     (out,) = closed.out_avals
     graph.nodes.append(helper.make_node("Identity", [graph.plain(result, out.shape)], [output_name]))
-    info = lambda name, shape, dtype: helper.make_tensor_value_info(  # noqa: E731
-        name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [s if isinstance(s, int) else str(s) for s in shape]
-    )
     nodes, tensors = fold(graph.nodes, graph.tensors)
     made = helper.make_graph(
         nodes,
         "kdjax",
-        [info(input_name, argument.shape, dtype)],
-        [info(output_name, out.shape, out.dtype)],
+        [described(name, argument) for name, argument in zip(inputs, arguments, strict=True)],
+        [described(output_name, out)],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="kdjax")
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _names(shape) -> list[str]:
-    return [size for size in shape if isinstance(size, str)]

@@ -5,11 +5,13 @@ from collections import Counter
 import numpy as np
 from onnx import helper
 
+from kdjax.ship.onnx_graph.loops import captured
+
 
 def fold(nodes: list, tensors: dict) -> tuple[list, dict]:
     """The nodes and tensors in use, constants per channel after a convolution folded into its weights and bias."""
     nodes = _used(_with_relus(nodes, tensors))
-    readers = Counter(name for node in nodes for name in node.input)
+    readers = Counter(name for node in nodes for name in captured(node))
     makers, kept, tensors = {}, [], dict(tensors)
     for node in nodes:
         source = next((makers[name] for name in node.input if name in makers), None)
@@ -29,7 +31,7 @@ def fold(nodes: list, tensors: dict) -> tuple[list, dict]:
         kept.append(node)
         if node.op_type == "Conv" and node.input[1] in tensors:
             makers[node.output[0]] = node
-    used = {name for node in kept for name in node.input}
+    used = {name for node in kept for name in captured(node)}
     return kept, {name: array for name, array in tensors.items() if name in used}
 
 
@@ -53,16 +55,16 @@ def _used(nodes: list) -> list:
     needed, kept = set(nodes[-1].output), []
     for node in reversed(nodes):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(captured(node))
             kept.append(node)
     return kept[::-1]
 
 
 def _per_channel(constant: np.ndarray, channels: int) -> np.ndarray | None:
-    """[channels] of a constant that has one value a channel of [B, C, H, W], or one for all; else None."""
+    """[channels] of a constant that has one value a channel of [B, C, ...], or one for all; else None."""
     if constant.size == 1:
         return np.full(channels, constant.reshape(()), constant.dtype)
-    fits = constant.ndim == 4 and constant.shape == (1, channels, 1, 1)
+    fits = constant.ndim > 2 and constant.shape == (1, channels, *(1,) * (constant.ndim - 2))
     return constant.reshape(channels) if fits else None
 
 
@@ -71,7 +73,7 @@ def _absorb(convolution, op: str, values: np.ndarray, tensors: dict) -> None:
     weight = tensors[convolution.input[1]]
     bias = tensors[convolution.input[2]] if len(convolution.input) > 2 else np.zeros(len(values), weight.dtype)
     if op == "Mul":
-        weight, bias = weight * values[:, None, None, None], bias * values
+        weight, bias = weight * values.reshape(-1, *(1,) * (weight.ndim - 1)), bias * values
     else:
         bias = bias + values
     names = f"{convolution.name}_weight", f"{convolution.name}_bias"

@@ -27,7 +27,7 @@ class Graph:
     """Nodes and constant tensors of a graph that is being made."""
 
     def __init__(self, symbols: dict[str, int], input_name: str, rules: dict[str, Callable]):
-        """`symbols`: name of a dimension of any size -> the axis of the input that has it; `rules`: as `RULES`."""
+        """`symbols`: name of a dimension of any size -> the axis of `input_name` that has it; `rules`: as `RULES`."""
         self.rules = rules
         self.nodes, self.tensors, self.count = [], {}, 0
         self.symbols, self.input_name, self.made = symbols, input_name, {}
@@ -84,10 +84,15 @@ class Graph:
 
     def node(self, op: str, *inputs: str, outputs: int = 0, **attributes):
         """Appends a node; the name of its output, or, where `outputs` is given, the names of so many."""
+        name = self.name(op)
+        names = [f"{name}_{i}" for i in range(outputs)] if outputs else [name]
+        self.nodes.append(helper.make_node(op, inputs, names, name=name, **attributes))
+        return names if outputs else name
+
+    def name(self, of: str) -> str:
+        """A name that nothing has yet."""
         self.count += 1
-        names = [f"{op}_{self.count}" + (f"_{i}" if outputs else "") for i in range(outputs or 1)]
-        self.nodes.append(helper.make_node(op, inputs, names, name=f"{op}_{self.count}", **attributes))
-        return names if outputs else names[0]
+        return f"{of}_{self.count}"
 
     def stored(self, value: Value, axes: tuple[int, ...]) -> str:
         """The name of the tensor with its axes in that order, not yet broadcast."""
@@ -165,6 +170,12 @@ class Graph:
         else:
             name = emit(self, *names) if callable(emit) else self.node(emit, *names)
         return Value(name, shape, axes)
+
+
+def described(name: str, array):
+    """ONNX's description of an input or output: its name, and the type and shape of what has a dtype and a shape."""
+    sizes = [size if isinstance(size, int) else str(size) for size in array.shape]
+    return helper.make_tensor_value_info(name, onnx_type(array), sizes)
 
 
 def onnx_type(array) -> int:

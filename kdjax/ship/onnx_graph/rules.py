@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kdjax.ship.onnx_graph.graph import Value, onnx_type
+from kdjax.ship.onnx_graph.loops import scan
 
 
 def _shape(equation):
@@ -91,12 +92,21 @@ def _slice(graph, equation, values):
 
 
 def _gather(graph, equation, values):
-    """A window at a place that is known: what JAX makes of x[:, 2:] and x[:, 0] while the batch size has no value."""
+    """Rows of a table, x[tokens], or a window at a place that is known.
+
+    The latter is what JAX makes of x[:, 2:] and x[:, 0] while the batch size has no value.
+    """
     value, place = values
     numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
     before, out = equation.invars[0].aval.shape, _shape(equation)
+    if _is_lookup(equation):
+        places = graph.plain(place, equation.invars[1].aval.shape)
+        name = graph.node("Gather", graph.plain(value, before), graph.node("Squeeze", places, graph.integers(-1)))
+        return [Value(name, out, tuple(range(len(out))))]
     if not place.constant or len(place.shape) != 1 or numbers.operand_batching_dims:
-        raise ValueError("ONNX export: of gather, only slices at places that are known are supported")
+        raise ValueError(
+            "ONNX export: of gather, only slices at places that are known and rows of a table are supported"
+        )
     starts = [0] * len(before)
     for axis, start in zip(numbers.start_index_map, place.data, strict=True):
         starts[axis] = int(start)
@@ -104,6 +114,15 @@ def _gather(graph, equation, values):
     plain = Value(graph.plain(value, before), before, tuple(range(len(before))))
     name = graph.cut(plain, before, starts, ends, (1,) * len(before))
     return [Value(graph.reshaped(name, out), out, tuple(range(len(out))))]
+
+
+def _is_lookup(equation) -> bool:
+    """Whether a gather takes whole rows along the first axis, as vectors of words; their numbers are within range."""
+    table, places = (atom.aval.shape for atom in equation.invars)
+    numbers, out = equation.params["dimension_numbers"], _shape(equation)
+    rows = tuple(range(len(places) - 1, len(out)))
+    whole = equation.params["slice_sizes"] == (1, *table[1:]) and numbers.offset_dims == rows
+    return whole and numbers.start_index_map == numbers.collapsed_slice_dims == (0,)
 
 
 def _split(graph, equation, values):
@@ -251,5 +270,6 @@ RULES = {
     "reduce_window_max": _pool("MaxPool"),
     "reduce_window_sum": _pool("AveragePool"),
     "integer_pow": _power,
+    "scan": scan,
 }
 """Primitive -> rule(graph, equation, values) -> the values of its results."""

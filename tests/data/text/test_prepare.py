@@ -79,7 +79,6 @@ def test_networks_are_told_the_size_of_the_vocabulary():
 
 
 REFUSED = {
-    "augment": (dict(augment={"flip": {}}), "config.data.augment: flip changes images, and mine has texts"),
     "size": (dict(image_size=32), "config.data.image_size is of images"),
     "length": (dict(length=4), "config.data.length is at least 8 tokens, got 4"),
     "tokenizer": (dict(tokenizer="wrods"), "words, characters|pip install 'kdjax"),
