@@ -63,7 +63,7 @@ def lambdarank(student, teacher, grades):
 def approx_ndcg(student, teacher, grades, *, temperature=0.1):
     """1 - nDCG of ranks that a sigmoid makes smooth: 1 + sum over others j of sigmoid((s_j - s_i) / temperature).
 
-    Qin, Liu & Li 2010 (doi:10.1007/s10791-009-9124-x), mean over the lists that have a relevant item. Gains are
+    Qin et al. 2010 (doi:10.1007/s10791-009-9124-x), mean over the lists that have a relevant item. Gains are
     2^grade - 1; the temperature is TF-Ranking's (rax has 1). Needs no teacher.
     """
     s, valid = _student("approx_ndcg", student, grades)

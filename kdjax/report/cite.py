@@ -13,7 +13,16 @@ from kdjax.config import recipes
 from kdjax.find import nearest
 from kdjax.runs import gather
 
-NO_PAPER = ("cross_entropy", "second_cross_entropy", "squared_error", "binary_kd", "attention_kl", "attention_mse")
+NO_PAPER = (
+    "cross_entropy",
+    "second_cross_entropy",
+    "squared_error",
+    "binary_kd",
+    "attention_kl",
+    "attention_mse",
+    "list_kl",
+    "score_mse",
+)
 """Losses that are from no paper in particular."""
 OTHERS = (
     "first_stage",
