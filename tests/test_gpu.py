@@ -154,5 +154,5 @@ def test_whole_in_tiny_form(tmp_path):
     assert "Not finished" not in (tmp_path / "out" / "gpu.md").read_text()
     assert all(row["equal"] for row in found["resume"]["rows"])
     assert {row["devices"] for row in found["devices"]["rows"]} == {1, 2}
-    assert all(row["parameters"] < 1e-5 for row in found["devices"]["rows"])
+    assert all(row["last_parameters"] < 1e-5 for row in found["devices"]["rows"])
     assert [row["run"] for row in found["result"]["finished"]] == ["teacher/seed0", "student/seed0", "kd/seed0"]
