@@ -131,7 +131,7 @@ def on_one(tmp_path_factory):
 
 
 def test_seeds_on_devices_of_their_own_are_what_they_are_alone(on_one, tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:2])
+    monkeypatch.setattr(jax, "local_devices", lambda **_: jax.devices()[:2])
     assert_same(on_one, run(tmp_path, "seeds"))
 
 
