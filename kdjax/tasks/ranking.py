@@ -98,7 +98,6 @@ TASK = Task(
     report=report,
     agreement=agreement,
     check_data=check_data,
-    strata=lambda target: np.zeros(len(target), np.int64),
     lists=True,
     protocol=(
         "nDCG@10 has an item's grade as its gain (as trec_eval); what ties counts as the mean of its orders; a query "

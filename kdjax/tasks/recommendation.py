@@ -132,7 +132,6 @@ TASK = Task(
     report=report,
     agreement=agreement,
     check_data=check_data,
-    strata=lambda target: np.zeros(len(target), np.int64),
     keep=keep,
     protocol=(
         "All items that a user has not had are ranked, and none of those that the user had; what ties counts as the "

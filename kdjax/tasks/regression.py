@@ -68,5 +68,4 @@ TASK = Task(
     report=report,
     agreement=agreement,
     check_data=check_data,
-    strata=lambda target: np.zeros(len(target), np.int64),
 )

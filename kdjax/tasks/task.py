@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Task:
@@ -24,7 +26,8 @@ class Task:
     report: Callable  # (logits [N, K], target, teacher's logits or None), on the host -> {name: value} for JSON
     agreement: Callable  # (student's logits [N, K], teacher's, target), on the host -> [N]
     check_data: Callable  # (dataset) -> None; a ValueError where its targets are not of this task
-    strata: Callable  # (target) -> [N] integers: what parts of a split are to have equal shares of
+    strata: Callable = lambda target: np.zeros(len(target), np.int64)  # (target) -> [N] integers: what parts of a split
+    # are to have equal shares of; by itself nothing, where targets are no classes
     lists: bool = False  # logits and targets are [B, L], of the items of lists, whatever number of outputs a model has
     reads: str = "logits"  # the field of Outputs that is scored, [B, K] or [B, D]: called logits wherever it is kept
     whole: bool = False  # scores are made of a whole split at once, on the host, as each depends on all examples
