@@ -256,7 +256,7 @@ def classes(loss: str, labels, num_classes: int) -> tuple[jax.Array, jax.Array]:
 
 
 def labelled_mean(values, labelled) -> jax.Array:
-    """Mean of values [B] over the labelled examples; 0 where there is none."""
+    """Mean of values [B] over the labelled examples, or of values of any shape where `labelled`; 0 where nothing is."""
     count = jnp.sum(labelled, dtype=values.dtype)
     return jnp.sum(jnp.where(labelled, values, 0.0)) / jnp.maximum(count, 1.0)
 

@@ -65,7 +65,7 @@ def bpr(student, teacher, target, *, key, negatives=1):
     drawn = jax.random.randint(key, (*positive.shape, negatives), 0, scores.shape[-1])  # [B, L, n]
     margin = at(scores, positive)[..., None] - at(scores, drawn)
     weight = jnp.where(at(known, drawn), 0.0, counts[..., None])
-    return (jax.nn.softplus(-margin) * weight).sum() / jnp.maximum(weight.sum(), 1.0)
+    return mean(jax.nn.softplus(-margin), weight)
 
 
 def item_softmax(student, teacher, target, *, key, negatives=0):

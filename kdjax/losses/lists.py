@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.losses import masks
-from kdjax.losses.common import logits, logits_of
+from kdjax.losses.common import labelled_mean, logits, logits_of
 
 FAR = -1e30
 """In place of a padded item's score, where a softmax is to leave it out."""
@@ -41,7 +41,7 @@ def ranknet(student, teacher, grades, *, order="grades"):
     else:
         s, by, valid = _both("ranknet", student, teacher, grades)
     pairs = _above(by, valid)
-    return _mean(jax.nn.softplus(-_differences(s)), pairs)
+    return labelled_mean(jax.nn.softplus(-_differences(s)), pairs)
 
 
 def lambdarank(student, teacher, grades):
@@ -71,7 +71,7 @@ def approx_ndcg(student, teacher, grades, *, temperature=0.1):
     others = valid[:, None, :] & ~jnp.eye(s.shape[1], dtype=bool)[None]
     ranks = 1 + jnp.sum(jnp.where(others, jax.nn.sigmoid(-_differences(s) / temperature), 0.0), axis=-1)
     found = jnp.sum(gains / jnp.log2(1 + ranks), axis=-1)
-    return _mean(1 - found / jnp.where(ideal > 0, ideal, 1.0), ideal > 0)
+    return labelled_mean(1 - found / jnp.where(ideal > 0, ideal, 1.0), ideal > 0)
 
 
 def score_mse(student, teacher, grades):
@@ -87,7 +87,7 @@ def margin_mse(student, teacher, grades):
     which these are where grades are 0 and 1.
     """
     s, t, valid = _both("margin_mse", student, teacher, grades)
-    return _mean(jnp.square(_differences(s - t)), _above(grades, valid))
+    return labelled_mean(jnp.square(_differences(s - t)), _above(grades, valid))
 
 
 def list_kl(student, teacher, grades, *, temperature=1.0):
@@ -162,11 +162,6 @@ def _differences(x):
 def _above(x, valid):
     """[B, L, L], whether x_i > x_j, both no padding."""
     return (x[:, :, None] > x[:, None, :]) & valid[:, :, None] & valid[:, None, :]
-
-
-def _mean(x, counts):
-    """Mean of x where `counts`; 0 where nothing does."""
-    return jnp.sum(jnp.where(counts, x, 0.0)) / jnp.maximum(jnp.sum(counts, dtype=x.dtype), 1.0)
 
 
 def _gains(grades, valid, dtype):
