@@ -56,7 +56,7 @@ def _show(file: Path, tuned: dict) -> None:
     from rich.console import Console
 
     from kdjax import tables
-    from kdjax.report.plots import best_of, searched
+    from kdjax.report.plots import best_of, pictures, searched
 
     score, rows = best_of.score(tuned), []
     for name, method in tuned["methods"].items():
@@ -68,6 +68,7 @@ def _show(file: Path, tuned: dict) -> None:
     for name, method in tuned["methods"].items():
         values = ", ".join(f"{path}={value:g}" for path, value in method["chosen"].items())
         console.print(f"{name}: {values}", soft_wrap=True, markup=False)
-    for path in [file, *best_of.write(tuned, file.parent), *searched.write(tuned, file.parent)]:
+    drawn = [("best_of", best_of.best_of, tuned), ("searched", searched.searched, tuned)]
+    for path in [file, *pictures.save(drawn, file.parent, [name for name, *_ in drawn])]:
         console.print(str(path), soft_wrap=True)
     console.print("on other seeds, and the test split: kdjax run --tuned, with the same --config", soft_wrap=True)

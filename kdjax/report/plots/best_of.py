@@ -1,13 +1,9 @@
 """The best of k trials of each method that kdjax tune has tried, on the validation split."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from kdjax.report.plots import canvas, style
-from kdjax.report.plots.pictures import save
 from kdjax.report.tuning import expected_best
 from kdjax.runs.task import TOP1, Score
 
@@ -16,11 +12,6 @@ def score(tuned: dict) -> Score:
     """What a tuned.json has chosen by."""
     told = tuned["score"]
     return TOP1 if told["key"] == TOP1.key else Score(told["key"], told["key"], told["unit"])
-
-
-def write(tuned: dict, out: Path, complain: Callable[[str], None] | None = None) -> list[Path]:
-    """Draws best_of.png, .svg and .pdf of a tuned.json; see kdjax.report.plots.pictures.write."""
-    return save([("best_of", best_of, tuned)], out, ["best_of"], complain)
 
 
 def best_of(tuned: dict) -> Figure:

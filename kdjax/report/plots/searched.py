@@ -1,21 +1,12 @@
 """What each hyperparameter did among the trials of kdjax tune: every method in a row, every dimension of its space."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from kdjax.report.plots import best_of, canvas, style
-from kdjax.report.plots.pictures import save
 
 MOST = 24
 """Rows in one picture: of more methods the first."""
-
-
-def write(tuned: dict, out: Path, complain: Callable[[str], None] | None = None) -> list[Path]:
-    """Draws searched.png, .svg and .pdf of a tuned.json; see kdjax.report.plots.pictures.write."""
-    return save([("searched", searched, tuned)], out, ["searched"], complain)
 
 
 def searched(tuned: dict) -> Figure:
