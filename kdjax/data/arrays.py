@@ -72,4 +72,5 @@ class Kind:
     transform: Callable  # config.data -> fn(input [B, ...] as stored) -> what networks take
     augment: Callable  # (config.data, dataset, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
     # target); `seen`: name of those who see it -> config.data as they have it; `second`: whether of a second view too
+    views: bool = False  # whether there is one; `augment` of others is asked for none
     shapes: Callable = lambda inputs, config: None  # -> [N] the length that each example needs; None: all are alike

@@ -1,5 +1,7 @@
 """The kinds of input that there are, by the name that a Dataset says: images, texts, lists, numbers, interactions."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 
@@ -28,9 +30,20 @@ def _checked_numbers(dataset: Dataset, config, in_memory) -> Dataset:
 
 
 def _unchanged(config, dataset, seen, second):
-    if second:
-        raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
     return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
+
+
+def _as_stored(config):
+    return lambda inputs: inputs
+
+
+NUMBERS = Kind(
+    noun="examples",
+    prepare=_checked_numbers,
+    remarks=lambda dataset: [],
+    transform=_as_stored,
+    augment=_unchanged,
+)
 
 
 KINDS = {
@@ -42,34 +55,23 @@ KINDS = {
         augment=lambda config, dataset, seen, second: compose(
             config.augment, seen, len(dataset.classes), config.second_augment if second else None
         ),
+        views=True,
     ),
     "text": Kind(
         noun="texts",
         prepare=text.prepare,
         remarks=lambda dataset: [],  # said while there still are texts
-        transform=lambda config: lambda tokens: tokens,
-        augment=lambda config, dataset, seen, second: text_augment.compose(config.augment, dataset, seen, second),
+        transform=_as_stored,
+        augment=lambda config, dataset, seen, second: text_augment.compose(config.augment, dataset, seen),
         shapes=lambda inputs, config: text.shapes(inputs, config.buckets),
     ),
-    "lists": Kind(
-        noun="queries",
-        prepare=_checked_numbers,
-        remarks=lambda dataset: [],
-        transform=lambda config: lambda lists: lists,
-        augment=_unchanged,
-    ),
-    "numbers": Kind(
-        noun="examples",
-        prepare=_checked_numbers,
-        remarks=lambda dataset: [],
-        transform=lambda config: lambda numbers: numbers,
-        augment=_unchanged,
-    ),
+    "lists": replace(NUMBERS, noun="queries"),
+    "numbers": NUMBERS,
     "interactions": Kind(
         noun="users",
         prepare=interactions.prepare,
         remarks=interactions.remarks,
-        transform=lambda config: lambda inputs: inputs,
+        transform=_as_stored,
         augment=interactions.augment,
     ),
 }

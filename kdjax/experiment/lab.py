@@ -146,6 +146,8 @@ class Lab:
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
         """What is done to a batch of a method's own view of the data, for those who see it."""
+        if second and not self.kind.views:
+            raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
         return self.kind.augment(config.data, self.dataset, seen, second)
 
     # ---- rows and networks

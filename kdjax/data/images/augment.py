@@ -1,15 +1,13 @@
 """From stored pixels to what a network sees: augmentations one after the other, then normalisation. On the device."""
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from kdjax.data.entries import entry
 from kdjax.data.images import augmentations
-from kdjax.find import find
-from kdjax.typed import check_dictionary, check_keywords, typed
 
 
 def normalise(image, mean, std):
@@ -108,14 +106,13 @@ def augmented(spec: Mapping[str, Mapping], classes: int = 0, field: str = "confi
 
 def _step(name: str, hyper: Mapping, field: str):
     """(function, hyperparameters, whether it changes labels) of an entry, checked."""
-    values = check_dictionary(hyper, field)
-    path = typed(values.pop("fn", name), "", f"{field}.fn")
-    fn = find(path, augmentations, "augmentation")
-    parameters = inspect.signature(fn).parameters.values()
-    positional = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    fn, values, positional = entry(name, hyper, field, augmentations, "augmentation", _check_arguments)
+    return fn, values, len(positional) == 3
+
+
+def _check_arguments(path: str, positional: list[str]) -> None:
     if positional not in (["key", "image"], ["key", "image", "label"]):
         raise ValueError(
             f"augmentation {path!r} must be fn(key, image, *, hyperparameters) or "
             f"fn(key, image, label, *, hyperparameters), but its arguments are {', '.join(positional)}"
         )
-    return fn, check_keywords(fn, values, field), len(positional) == 3

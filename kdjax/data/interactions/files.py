@@ -5,14 +5,13 @@ ratings.dat, RecBole's .inter (whose header names and types its columns), lists 
 those of SASRec and BERT4Rec, and csv files with a header.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from kdjax.data.text.files import text_of
-from kdjax.data.text.texts import class_order, refuse
+from kdjax.data.text.texts import class_order, finite, refuse
 
 COLUMNS = ("user", "item", "rating", "time")
 """What the columns of a file without a header are, as many as it has."""
@@ -150,16 +149,8 @@ def _row(found: Lines, line: int, cells: list[str | None]) -> None:
             return found.problem(line, f"the {name} is empty")
     numbers = []
     for name, value in zip(("rating", "time"), others, strict=True):
-        number = None if value is None else _number(value)
+        number = None if value is None else finite(value)
         if value is not None and number is None:
             return found.problem(line, f"the {name} {value!r} is no finite number")
         numbers.append(number)
     found.rows.append((user, item, *numbers, line))
-
-
-def _number(value: str) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -48,8 +48,6 @@ def _check_augment(spec) -> None:
 
 def augment(config, dataset, seen, second):
     """fn(key, inputs, target) -> (the inputs for each of `seen`, target); see `next_item`."""
-    if second:
-        raise ValueError("a loss asks for a second view of the batch; there is one of images alone")
     changed = next_item if "next_item" in config.augment else lambda key, inputs, target: (inputs, target)
 
     def prepared(key, inputs, target):

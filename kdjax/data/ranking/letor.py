@@ -4,7 +4,6 @@ Where lines have no qid, the sizes of queries stand in a file beside, `<file>.qu
 has it. A feature that a line leaves out is 0; features are counted from 1.
 """
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from kdjax.data.arrays import Dataset
 from kdjax.data.ranking.lists import padded
-from kdjax.data.text.texts import refuse
+from kdjax.data.text.texts import finite, refuse
 
 NAMES = {
     "train": ("train.txt", "train.libsvm", "rank.train"),
@@ -93,7 +92,7 @@ def _items(path: Path) -> Items:
 
 def _line(items: Items, seen: dict[str, int], number: int, fields: list[str]) -> str:
     """Adds a line to the items; what is wrong with it, "" if nothing. `seen`: qid -> the line it was last on."""
-    grade, (query, rest) = _number(fields[0]), _query(fields[1:])
+    grade, (query, rest) = finite(fields[0]), _query(fields[1:])
     if grade is None or grade < 0:
         return f"the grade must be a number of 0 or more, got {fields[0]!r}"
     if (query == "") != (not items.queries) and items.grades:
@@ -107,7 +106,7 @@ def _line(items: Items, seen: dict[str, int], number: int, fields: list[str]) ->
     places, values = [], []
     for pair in rest:
         place, _, value = pair.partition(":")
-        found = _number(value)
+        found = finite(value)
         if not place.isdecimal() or int(place) < 1 or found is None:
             return f"expected feature:value with a feature from 1 and a finite value, got {pair!r}"
         places.append(int(place))
@@ -129,14 +128,6 @@ def _query(fields: list[str]) -> tuple[str, list[str]]:
     if fields and fields[0].startswith("qid:"):
         return fields[0].removeprefix("qid:"), fields[1:]
     return "", fields
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _starts(items: Items) -> np.ndarray:

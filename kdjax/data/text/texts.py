@@ -47,6 +47,15 @@ def refuse(problems: list[str], what: str = "rows") -> None:
         raise ValueError(f"{len(problems):,} {what} cannot be used:" + "".join(f"\n  {line}" for line in shown))
 
 
+def finite(text: str) -> float | None:
+    """The number that a text says; None: it says none, or none that is finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def wrong_text(value, column: str) -> str:
     """What is wrong with a cell that should be a text, "" if nothing."""
     if not isinstance(value, str):
