@@ -68,7 +68,7 @@ def decided(text: str, config, root, only, asked) -> tuple:
 
     config = resolve(config)
     plan = design(text, tasks.named(config.task).unit)
-    directory = first.run(config, plan.seeds, root, only, asked)
+    directory = first.run(config, plan.seeds, chosen(config.seeds, plan.most), root, only, asked)
     number = pilot.needed(table.gather(directory), plan.difference, plan.most)
     config.pilot = {"difference": plan.difference, "most": plan.most, "needed": number, "seeds": plan.pilot}
     seeds = chosen(config.seeds, number)

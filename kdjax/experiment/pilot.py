@@ -9,21 +9,23 @@ from kdjax import config as configs
 from kdjax.experiment import runner, tune
 
 
-def run(config: ConfigDict, seeds, root="runs", only=(), stop_signal: Callable = lambda: 0, display=None) -> Path:
+def run(
+    config: ConfigDict, seeds, compared, root="runs", only=(), stop_signal: Callable = lambda: 0, display=None
+) -> Path:
     """Runs what is missing of the pilot; returns its directory.
 
     Args:
-      seeds: the pilot's, none of them one of config.seeds.
+      seeds: the pilot's; compared: all that the comparison may have, none of which is one of these.
       only: names of methods, () for all; the baseline runs in any case. The rest is as in `kdjax.experiment.run`.
 
     Raises:
       ValueError: one of the seeds is the comparison's too; and what `kdjax.experiment.run` raises, as Stopped, Held and
         OSError are.
     """
-    config = configs.resolve(config)
-    if both := sorted({*seeds} & {*config.seeds}):
+    if both := sorted({*seeds} & {*compared}):
         raise ValueError(
-            f"config.seeds and the pilot's both have {', '.join(map(str, both))}: a pilot compares nothing"
+            f"the comparison's seeds and the pilot's both have {', '.join(map(str, both))}: a pilot compares nothing; "
+            "give config.seeds others"
         )
     made = configs.resolve(config)
     made.experiment, made.seeds = f"{config.experiment}-pilot", tuple(seeds)

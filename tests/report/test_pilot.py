@@ -8,6 +8,7 @@ from kdjax.cli import until
 from kdjax.cli.until import Design
 from kdjax.report import pilot, power, table
 from kdjax.runs.task import CLASSIFICATION
+from tests import tiny
 from tests.report.test_table import line
 
 
@@ -62,6 +63,16 @@ def test_as_many_seeds_as_the_spread_takes():
 def test_seeds_are_the_configs_own_then_those_that_follow():
     assert until.chosen((5, 6, 7), 2) == (5, 6)
     assert until.chosen((5, 6, 7), 5) == (5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("seeds", [(2001,), (1998, 1999)])
+def test_no_seed_of_the_pilot_is_compared(seeds, tmp_path):
+    """Nor one that the config's own are continued with."""
+    config = tiny.config(epochs=1)
+    config.seeds = seeds
+    with pytest.raises(ValueError, match=r"both have 200\d.*: a pilot compares nothing"):
+        until.decided("until:1,max=4", config, tmp_path, (), lambda: 0)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_test_keeps_its_error_rate_and_its_power():
