@@ -19,7 +19,7 @@ from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
 from kdjax.experiment.callbacks import Callbacks
-from kdjax.experiment.plan import rows_of
+from kdjax.experiment.plan import rows_of, run_path
 from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import Sight, sights, taught_data
 from kdjax.models import compose, compress, cost, pytorch
@@ -171,8 +171,17 @@ class Lab:
         return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
-        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
-        model = self.model(config["student"], f"{path}/config.json")
+        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches.
+
+        Of the run that is the experiment's teacher those layers are captured that the experiment asks for.
+        """
+        student, own = config["student"], self.config.teacher
+        if own.capture and Path(path) in (
+            run_path(self.directory, TEACHER, own.seed),
+            *(Path(each.strip()) for each in own.run.split("+")),
+        ):
+            student = {**student, "capture": own.capture}
+        model = self.model(student, f"{path}/config.json")
         return rows.as_trained(model, config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:

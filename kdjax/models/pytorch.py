@@ -31,6 +31,7 @@ import flax.traverse_util
 import numpy as np
 
 from kdjax.models import weights
+from kdjax.models.capture import bare
 from kdjax.models.text import huggingface
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
@@ -53,6 +54,7 @@ def load(path, model: nn.Module, spec) -> dict:
       ValueError: the file is a pickle (with the command that converts it) or is damaged; tensors are missing, left
         over, of another shape or not finite (with their names); a folder's config.json has other sizes than the model.
     """
+    model = bare(model)
     if Path(path).is_dir():
         huggingface.check(path, model)
     tensors, format_ = weights.read(path)
@@ -84,7 +86,7 @@ def load_body(path, model: nn.Module, spec) -> dict:
     if "classifier.bias" not in names and any(name.startswith("classifier.") for name in names):
         raise ValueError(f"{path}: the classifier has no bias, so its number of classes is not known")
     classes = len(tensors[names["classifier.bias"]]) if "classifier.bias" in names else 0
-    variables = load(path, model.clone(num_classes=classes), spec)
+    variables = load(path, bare(model).clone(num_classes=classes), spec)
     return {**variables, "params": {name: tree for name, tree in variables["params"].items() if name != "classifier"}}
 
 

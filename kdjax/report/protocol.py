@@ -5,7 +5,7 @@ from kdjax.report import paired, pilot, power, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, counted, last_parts, listed, optimizer, setting, span
+from kdjax.report.wording import DASH, captured, counted, last_parts, listed, optimizer, setting, span
 from kdjax.runs import identity
 from kdjax.runs.gather import done
 from kdjax.runs.schema import TEACHER
@@ -103,7 +103,8 @@ def _training(shared: dict, students: list[dict]) -> str:
         whom = "Every method:"
     epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
     number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
-    how = optimizer(shared.get("optimizer") or {}) + _start(shared.get("student") or {})
+    student = shared.get("student") or {}
+    how = optimizer(shared.get("optimizer") or {}) + _start(student) + captured(student)
     return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
 
 
@@ -161,7 +162,7 @@ def _teacher(shared: dict, experiment: Experiment) -> str:
         origin = _trained_teacher(shared, experiment)
     others = ", of all rows whose notes name no other" if chained else ""
     measured = f"its {_goodness(experiment.task)} is measured here.{_sight(shared.get('data') or {}, spec)}"
-    return f"Teacher{others}: {name}, {origin}; {measured}"
+    return f"Teacher{others}: {name}, {origin}{captured(spec)}; {measured}"
 
 
 def _sight(data: dict, spec: dict) -> str:
@@ -212,6 +213,8 @@ def _as_configured(shared: dict, spec: dict) -> dict:
         changed["kwargs"] = changes.get("kwargs", {})
         if changed["name"] == "sgd":
             changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
+    if changes.get("schedule", base.get("schedule")) != base.get("schedule"):
+        changed["schedule_kwargs"] = changes.get("schedule_kwargs", {})
     sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
     return {**sizes, "optimizer": changed}
 
