@@ -179,6 +179,7 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
             assert numbers == others
             jax.tree.map(np.testing.assert_array_equal, batch, read)
     jax.tree.map(np.testing.assert_array_equal, *(feed.example() for feed in feeds))
+    jax.tree.map(np.testing.assert_array_equal, *(list(feed.whole(0, 20)) for feed in feeds))
     begun = [
         step for step, _, _ in feeds[0].calls(0, 0, joins={1})
     ]  # a learner that resumes at step 1 is not passed over
