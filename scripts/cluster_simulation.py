@@ -94,7 +94,7 @@ def measure(root: Path, experiments: int) -> dict:
         submitted = [slurm.submit(submitit, root / name, jobs[name], [], dict(chosen)) for name in names]
     with timed(took, "runs"):
         for name in names:
-            for job in jobs[name]:
+            for job in jobs.pop(name):
                 run(job, root / name)
     with timed(took, "plan again"):
         left = [plan(config(name), root, (), (), given["methods_per_job"]) for name in names]
