@@ -14,7 +14,7 @@ from kdjax import streams
 from kdjax.config import rows as configured
 from kdjax.data import fingerprint
 from kdjax.data.batches import Lengths
-from kdjax.data.stream import Batches, Reader
+from kdjax.data.reader import Batches, Reader
 from kdjax.experiment import taught
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches

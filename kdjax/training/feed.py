@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.data.batches import BLOCK, Lengths, batch_indices, by_length
-from kdjax.data.stream import Reader
+from kdjax.data.reader import Reader
 from kdjax.streams import stream
 from kdjax.training.parallel import Place
 
