@@ -160,7 +160,7 @@ def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     return Terminal(selected(runs, shown, rope))
 
 
-SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
+SPARE = ("trials", "precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 
