@@ -92,6 +92,7 @@ def _data() -> ConfigDict:
     data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     data.std = (0.5,)
     data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    data.views = 0  # different augmented views of each example, that epochs take in turn; 0: every epoch has its own
     data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
     _text(data)
@@ -163,6 +164,7 @@ def _execution() -> ConfigDict:
     execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     execution.eval_batch_size = 500
     execution.keep_predictions = True  # predictions.npz beside each result: logits and scores of every test example
+    execution.teach_once = False  # keep what the teacher says of each training example, or of each of its data.views
     execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
     return execution
 
@@ -247,6 +249,7 @@ def _check_values(config: ConfigDict) -> None:
         "data.shots": 0,
         "data.imbalance": 0,
         "data.split_seed": 0,
+        "data.views": 0,
         "data.min_count": 1,
         "data.vocabulary": 0,
         "data.length": 0,

@@ -139,9 +139,9 @@ class Lab:
 
         def make():
             augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
-            return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
+            return parallel.compile_prepare(augment, place, config.execution.stream, views=config.data.views > 0)
 
-        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second, config.data.views > 0
         return self.once(make, "prepare", what, place.compiled_for)
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
@@ -252,7 +252,7 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.batch_size = config.teacher.batch_size or config.batch_size
     config.steps_per_epoch = 0
     config.data = taught_data(config)
-    config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
+    config.data.update(shots=0, imbalance=0.0, unlabelled=False, views=0)  # these restrict what students see
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config

@@ -27,6 +27,11 @@ def of_code(config: dict) -> dict[str, str]:
     names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
+    return of_modules(names)
+
+
+def of_modules(names: list) -> dict[str, str]:
+    """The same of import paths: of those that are neither kdjax's nor without a file."""
     modules = {name.rpartition(".")[0] for name in names if isinstance(name, str) and "." in name}
     found = {}
     for module in sorted(modules - {""}):

@@ -193,7 +193,7 @@ CONFIG = {
         "milestones": [NUMBER],
         "kwargs": {},
     },
-    "tuned": {"trials": int, "seeds": [int]},
+    "tuned": {"trials": int, "seeds": [int], "halve": [int], "kept": [int]},
     "pilot": {"difference": float, "most": int, "needed": int, "seeds": int},
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
     "identity": IDENTITY,
