@@ -171,17 +171,8 @@ class Lab:
         return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
-        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches.
-
-        Of the run that is the experiment's teacher those layers are captured that the experiment asks for.
-        """
-        student, own = config["student"], self.config.teacher
-        if own.capture and Path(path) in (
-            run_path(self.directory, TEACHER, own.seed),
-            *(Path(each.strip()) for each in own.run.split("+")),
-        ):
-            student = {**student, "capture": own.capture}
-        model = self.model(student, f"{path}/config.json")
+        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
+        model = self.model(_captured(config["student"], path, self), f"{path}/config.json")
         return rows.as_trained(model, config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:
@@ -242,6 +233,13 @@ class Lab:
         """Raises kdjax.training.cohort.Stopped after a signal."""
         if stop := processes.asked(self.stop_signal()):
             raise Stopped(stop)
+
+
+def _captured(student: dict, path, lab: Lab) -> dict:
+    """What a run's config.json says of its student; of the experiment's teacher with the layers that are asked for."""
+    own = lab.config.teacher
+    runs = [run_path(lab.directory, TEACHER, own.seed), *(Path(each.strip()) for each in own.run.split("+"))]
+    return {**student, "capture": own.capture} if own.capture and Path(path) in runs else student
 
 
 def teacher_config(config: ConfigDict) -> ConfigDict:
