@@ -69,7 +69,8 @@ def _check_arguments(factory: Callable, name: str, classes: int, kwargs: dict, f
     if not open_ended and "num_classes" not in [p.name for p in parameters]:
         raise ValueError(f"{field}.model: {name} has no field num_classes, the number of classes that it is made for")
     for key, value in kwargs.items():
-        if key == "num_classes" or not _takes(factory, classes, key, value):
+        others = {name: other for name, other in kwargs.items() if name != key}
+        if key == "num_classes" or not _takes(factory, classes, key, value, others):
             raise ValueError(f"{field}.kwargs: {name} takes no {key!r}{nearest(key, _arguments(factory, classes))}")
     defaults = _defaults(factory, classes)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]

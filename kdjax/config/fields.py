@@ -47,7 +47,7 @@ def default() -> ConfigDict:
     config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
     config.eval_every_epochs = 1  # the last epoch is always evaluated
     config.baseline = "student"  # the row that the others are compared with
-    config.task = "classification"  # or regression, ranking, retrieval, recommendation, an import path
+    config.task = "classification"  # or regression, ranking, search, retrieval, recommendation, an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
     config.references = ()  # beside the networks: ("tfidf",) of texts, or paths of fn(train, inputs, dataset) -> logits
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
@@ -111,8 +111,8 @@ def _text(data: ConfigDict) -> None:
     data.transfer = ""  # a file of texts without labels, which students see where `unlabelled` says so: their teacher's
     data.test = 0.2  # fraction of the rows that is the test split, where neither files nor a column say it
     data.split_seed = 0  # of that draw
-    data.tokenizer = "words"  # words or characters (of the training split), or a Hugging Face folder
-    data.min_count = 2  # times that a word or character stands in the training split, to be in the vocabulary
+    data.tokenizer = "words"  # words, characters or trigrams (of the training split), or a Hugging Face folder
+    data.min_count = 2  # times that a word, character or trigram stands in the training split, to be in the vocabulary
     data.vocabulary = 30_000  # tokens in it, at most; 0: all
     data.length = 0  # tokens at which a text is cut; 0: what holds 99 % of the training texts whole, at most 512
     data.buckets = 4  # lengths that batches are padded to, at most: each is compiled; texts of like length meet

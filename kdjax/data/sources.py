@@ -226,6 +226,70 @@ def letor(config, *, train="", validation="", test="") -> Dataset:
     return read(config.path, {"train": train, "validation": validation, "test": test})
 
 
+# ---- searches: texts of queries and of documents, for config.task='search' or 'ranking'
+
+
+def query_documents(config, *, relevant=4, negatives=0, least=1) -> Dataset:
+    """Queries and documents as texts, a judgment a row of a csv, tsv, jsonl or parquet file, config.data.path.
+
+    For config.task='search' (a query finds its documents in the whole catalogue) or 'ranking' (their order).
+    config.data.columns: `text` is the query, `second` the document, `label` the relevance ("": every row is relevant),
+    `group` tells queries of one text apart, `split` says the split, which is drawn of the queries otherwise, of those
+    with at least `least` relevant documents. A training list has at most `relevant` documents with a relevance above 0
+    and `negatives` others; see `kdjax.data.search.judged`.
+    """
+    from kdjax.data.search import judged, table
+
+    return table.read(config, judged.Draw(relevant, negatives, least))
+
+
+def trec(
+    config,
+    *,
+    queries="queries.tsv",
+    documents="documents.tsv",
+    train="qrels.txt",
+    validation="",
+    test="",
+    run="",
+    relevant=4,
+    negatives=0,
+    least=1,
+) -> Dataset:
+    """The same of TREC's files in a folder: judgments (qrels) a split, texts as `id <tab> text`, perhaps a run.
+
+    With one file of judgments its queries are split as those of `query_documents`. The documents that a `run` found
+    for a query stand in its list, too, with grade 0 where they were not judged.
+    """
+    from kdjax.data.search import judged
+    from kdjax.data.search import trec as files
+
+    named = {"train": train, "validation": validation, "test": test}
+    return files.read(config, named, queries, documents, run, judged.Draw(relevant, negatives, least))
+
+
+def wands(config, *, fields="product_name", relevant=4, negatives=4, least=1) -> Dataset:
+    """Wayfair's searches, query.csv, product.csv and label.csv in a folder: Exact is grade 2, Partial 1, Irrelevant 0.
+
+    `fields` are the columns of product.csv whose texts are a document: several, joined by +, stand one after the other.
+    Queries are split as those of `query_documents`.
+    """
+    from kdjax.data.search import judged, shops
+
+    return shops.wands(config, tuple(fields.split("+")), judged.Draw(relevant, negatives, least))
+
+
+def esci(config, *, fields="product_title", locale="us", small=True, relevant=4, negatives=4, least=1) -> Dataset:
+    """Amazon's searches in the two parquet files of ESCI: grades 1, 0.1, 0.01 and 0 for E, S, C and I, its gains.
+
+    The catalogue is the products of a `locale` that were judged; `small` is the version with the harder queries.
+    `fields` as those of `wands`. Of the training queries config.data.validation is drawn.
+    """
+    from kdjax.data.search import judged, shops
+
+    return shops.esci(config, tuple(fields.split("+")), locale, small, judged.Draw(relevant, negatives, least))
+
+
 # ---- interactions of users and items, for config.task='recommendation'
 
 
