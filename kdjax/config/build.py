@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import kdjax.models
 from kdjax import config as configs
 from kdjax.find import find, nearest
+from kdjax.models.capture import Captured, parsed
+from kdjax.typed import typed
 
 KINDS = ((bool, int, float), (str,), (tuple,))
 """Numbers, texts and tuples may not stand for each other; all else is the model's own affair."""
@@ -19,7 +21,7 @@ KINDS = ((bool, int, float), (str,), (tuple,))
 def build_model(
     spec, classes: int, dtype: str, field: str, known: Mapping[str, int] = MappingProxyType({})
 ) -> nn.Module:
-    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
+    """The Linen module of {"model": name or import path, "kwargs": {...}, "capture": paths} for so many classes.
 
     `dtype`, and what else is `known` from the data ({"vocabulary": tokens}), is passed to models that have a field of
     that name.
@@ -47,7 +49,10 @@ def build_model(
         raise ValueError(f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module")
-    return model
+    paths = tuple(typed(path, "layer", f"{field}.capture") for path in spec.get("capture", ()))
+    for path in paths:
+        parsed(path)
+    return Captured(model, paths) if paths else model
 
 
 def tuples(value):

@@ -15,6 +15,7 @@ FREE = (
     "teacher.optimizer",
     "optimizer.kwargs",
     "optimizer.rates",
+    "optimizer.schedule_kwargs",
     "data.augment",
     "data.second_augment",
     "data.kwargs",
@@ -23,6 +24,16 @@ FREE = (
     "pilot",
 )
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
+
+
+SCHEDULES = ("constant", "cosine", "step")
+OPTAX_SCHEDULES = (
+    *("constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay"),
+    *("join_schedules", "linear_onecycle_schedule", "linear_schedule", "piecewise_constant_schedule"),
+    *("piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule", "warmup_constant_schedule"),
+    *("warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule"),
+)
+"""Those of optax.schedules, named here because tables are made without JAX."""
 
 
 def default() -> ConfigDict:
@@ -45,6 +56,7 @@ def default() -> ConfigDict:
     config.student = ConfigDict()
     config.student.model = ""  # a name in kdjax.models or the import path of a Linen module
     config.student.kwargs = ConfigDict()
+    config.student.capture = ()  # layers that are its features, "layer2/block_0"; kdjax.models.capture.parsed
     config.student.start = ""  # a .safetensors file that students begin from, all but the classifier; "": afresh
 
     config.teacher = _teacher()
@@ -80,6 +92,7 @@ def _data() -> ConfigDict:
     data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     data.std = (0.5,)
     data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    data.views = 0  # different augmented views of each example, that epochs take in turn; 0: every epoch has its own
     data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
     _text(data)
@@ -110,6 +123,7 @@ def _teacher() -> ConfigDict:
     teacher = ConfigDict()
     teacher.model = ""  # "": no teacher, for methods that need none
     teacher.kwargs = ConfigDict()
+    teacher.capture = ()  # as config.student.capture, of whatever teaches
     teacher.weights = ""  # a .safetensors file or a Hugging Face folder; "": it is trained here
     teacher.start = ""  # such a file or folder that its training begins from, all but the classifier; "": afresh
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
@@ -126,11 +140,12 @@ def _teacher() -> ConfigDict:
 def _optimizer() -> ConfigDict:
     """config.optimizer: that of the students, and of the teacher but for config.teacher.optimizer."""
     optimizer = ConfigDict()
-    optimizer.name = "sgd"  # a function of optax
+    optimizer.name = "sgd"  # a function of optax, or the import path of fn(learning_rate, **kwargs)
     optimizer.kwargs = ConfigDict()  # its arguments; sgd's momentum is 0.9 unless set
     optimizer.learning_rate = 0.05
     optimizer.weight_decay = 5e-4  # of every parameter: L2 as torch's SGD; adamw and others use their own way
-    optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step) or step
+    optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step), step, one of optax or an import path
+    optimizer.schedule_kwargs = ConfigDict(sort_keys=False)  # of the last two, whose values multiply the learning rate
     optimizer.milestones = (150, 180, 210)  # step: epochs after which the rate is multiplied by `factor`
     optimizer.factor = 0.1
     optimizer.warmup_epochs = 0.0  # linear from 0
@@ -149,6 +164,7 @@ def _execution() -> ConfigDict:
     execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     execution.eval_batch_size = 500
     execution.keep_predictions = True  # predictions.npz beside each result: logits and scores of every test example
+    execution.teach_once = False  # keep what the teacher says of each training example, or of each of its data.views
     execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
     return execution
 
@@ -233,6 +249,7 @@ def _check_values(config: ConfigDict) -> None:
         "data.shots": 0,
         "data.imbalance": 0,
         "data.split_seed": 0,
+        "data.views": 0,
         "data.min_count": 1,
         "data.vocabulary": 0,
         "data.length": 0,
@@ -254,7 +271,8 @@ def _check_values(config: ConfigDict) -> None:
     if not _is_seed(config.teacher.seed):
         raise ValueError(f"config.teacher.seed must be an integer >= 0, got {config.teacher.seed!r}")
     _one_of(config, "dtype", ("float32", "bfloat16"))
-    _one_of(config, "optimizer.schedule", ("constant", "cosine", "step"))
+    if "." not in config.optimizer.schedule:
+        _one_of(config, "optimizer.schedule", (*SCHEDULES, *OPTAX_SCHEDULES))
     _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")

@@ -76,6 +76,54 @@ def folder(config) -> Dataset:
     return Dataset(splits["train"], splits.get("val"), splits["test"], classes, name, warnings)
 
 
+def manifest(config, *, image="path", root="", train="", validation="", test="") -> Dataset:
+    """Images that the rows of a CSV, TSV, JSONL or Parquet file list: columns path and label, and perhaps split.
+
+    config.data.path is one file, of which a column `split` (or config.data.columns.split) says the splits, or
+    config.data.test is drawn; or a folder with train.csv, test.csv and perhaps validation.csv. Paths are those of
+    JPEG or PNG files, relative to the list or to `root`; `image` names their column, config.data.columns.label that
+    of classes, and config.data.columns.group one whose images are drawn to one side of a split.
+    """
+    from kdjax.data.images.manifest import read
+
+    return read(config, image, root, {"train": train, "validation": validation, "test": test})
+
+
+def webdataset(config, *, label="label") -> Dataset:
+    """Images in WebDataset's tar files: samples `key.jpg` with `key.cls`, or `key.json` with a field `label`.
+
+    config.data.path is a folder of train-*.tar, test-*.tar and perhaps val-*.tar (also .tar.gz), or one tar file, of
+    which config.data.test is drawn.
+    """
+    from kdjax.data.images.webdataset import read
+
+    return read(config, label)
+
+
+def npz(config) -> Dataset:
+    """Images and labels as NumPy arrays in one .npz file, named as in MedMNIST or Keras.
+
+    train_images [N, H, W] or [N, H, W, C] uint8, train_labels [N], the same of val and test (or x_train, y_train,
+    ...), and perhaps classes, the names [K]. Without a test split config.data.test is drawn.
+    """
+    from kdjax.data.images.npz import read
+
+    return read(config)
+
+
+def huggingface(config, *, image="", train="", validation="", test="") -> Dataset:
+    """A data set of Hugging Face on disk: of Dataset.save_to_disk, or a folder of its Parquet files.
+
+    Read with pyarrow. `image` is the column of images, the only one that there is when left out; where there is none
+    config.data.columns names those of texts. config.data.columns.label is a ClassLabel, or any column of classes. The
+    splits are those that it has under usual names, or as the arguments name them; without test, config.data.test is
+    drawn.
+    """
+    from kdjax.data.huggingface import read
+
+    return read(config, image, {"train": train, "validation": validation, "test": test})
+
+
 def tfds(config, *, train="train", validation="", test="") -> Dataset:
     """A data set that TensorFlow Datasets has prepared as array_record; read without TensorFlow.
 

@@ -9,7 +9,7 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
-from kdjax.experiment import references
+from kdjax.experiment import references, taught
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
 from kdjax.runs import identity
@@ -109,6 +109,7 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
     """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
     lab.prepare(config, place, lab.sight)
+    taught.check_views(lab, config)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
         raise ValueError(
@@ -124,7 +125,8 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
     _check_reads(lab, where, row.model, lab.seen_by(row).spec)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
-    if any(asks(stage.objective.terms, "second") for stage in stages):
+    second = any(asks(stage.objective.terms, "second") for stage in stages)
+    if second:
         with named(where):
             lab.augmentation(rows.with_view(config, row), {}, second=True)
     for stage in stages:
@@ -132,6 +134,10 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
         for term, pairs in _layers(lab, row, stage, teacher):
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
+    if teacher and config.execution.teach_once:
+        own = rows.with_view(config, row)
+        fields = taught.fields(lab, own, row, stages, arrays, teacher)
+        taught.check(lab, own, fields, len(arrays), teacher[0], teacher[2], second, where)
     _check_classified(lab, row, stages, teacher)
 
 

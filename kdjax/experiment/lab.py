@@ -19,7 +19,7 @@ from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
 from kdjax.experiment.callbacks import Callbacks
-from kdjax.experiment.plan import rows_of
+from kdjax.experiment.plan import rows_of, run_path
 from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import Sight, sights, taught_data
 from kdjax.models import compose, compress, cost, pytorch
@@ -139,9 +139,9 @@ class Lab:
 
         def make():
             augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
-            return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
+            return parallel.compile_prepare(augment, place, config.execution.stream, views=config.data.views > 0)
 
-        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second, config.data.views > 0
         return self.once(make, "prepare", what, place.compiled_for)
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
@@ -171,8 +171,17 @@ class Lab:
         return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
-        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
-        model = self.model(config["student"], f"{path}/config.json")
+        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches.
+
+        Of the run that is the experiment's teacher those layers are captured that the experiment asks for.
+        """
+        student, own = config["student"], self.config.teacher
+        if own.capture and Path(path) in (
+            run_path(self.directory, TEACHER, own.seed),
+            *(Path(each.strip()) for each in own.run.split("+")),
+        ):
+            student = {**student, "capture": own.capture}
+        model = self.model(student, f"{path}/config.json")
         return rows.as_trained(model, config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:
@@ -243,7 +252,7 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.batch_size = config.teacher.batch_size or config.batch_size
     config.steps_per_epoch = 0
     config.data = taught_data(config)
-    config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
+    config.data.update(shots=0, imbalance=0.0, unlabelled=False, views=0)  # these restrict what students see
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config

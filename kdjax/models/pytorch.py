@@ -31,6 +31,7 @@ import flax.traverse_util
 import numpy as np
 
 from kdjax.models import weights
+from kdjax.models.capture import bare
 from kdjax.models.ranking.encoders import BiEncoder, CrossEncoder
 from kdjax.models.text import huggingface
 
@@ -54,6 +55,7 @@ def load(path, model: nn.Module, spec) -> dict:
       ValueError: the file is a pickle (with the command that converts it) or is damaged; tensors are missing, left
         over, of another shape or not finite (with their names); a folder's config.json has other sizes than the model.
     """
+    model = bare(model)
     if isinstance(model, BiEncoder) and weights.stated_format(path) != weights.FORMAT:  # it is encoders, no more
         return load_body(path, model, spec)
     if Path(path).is_dir():
@@ -83,6 +85,7 @@ def load_body(path, model: nn.Module, spec) -> dict:
     Raises:
       ValueError: as `load`, or the file has a classifier without a bias.
     """
+    model = bare(model)
     if isinstance(model, BiEncoder | CrossEncoder):
         body = load_body(path, model.encoder, spec["query"])["params"]
         return {"params": dict.fromkeys(model.towers, body)}

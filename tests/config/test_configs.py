@@ -54,6 +54,7 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
     "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
+    "reviews.py:path=reviews.tsv,transfer=others.txt": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
