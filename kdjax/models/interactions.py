@@ -115,7 +115,8 @@ class SASRec(nn.Module):
             hidden = kept(nn.relu(nn.Dense(self.width, dtype=self.dtype, name=f"dense_{number}_0")(y)))
             x = y + kept(nn.Dense(self.width, dtype=self.dtype, name=f"dense_{number}_1")(hidden))
             features.append(x)
-        user = norm("norm")(x)[:, -1]
+        features[-1] = norm("norm")(x)
+        user = features[-1][:, -1]
         return Outputs(items.scores(user), tuple(features), embedding=user.astype(jnp.float32), mask=there)
 
 
@@ -135,7 +136,8 @@ def popularity(num_classes: int, **fields) -> Popularity:
 def sasrec(num_classes: int, **fields) -> SASRec:
     """A causal transformer over the user's last items. Kang and McAuley 2018, arXiv:1808.09781.
 
-    The item vectors are those of its input, and each has a bias besides. It is trained with
-    config.data.augment.next_item; the paper predicts at every position of a history at once, here at one a step.
+    The item vectors are those of its input, and each has a bias besides; the last features are what each position is
+    scored by. It is trained with config.data.augment.next_item, by `sequence_softmax` at every position of a history as
+    in the paper, by losses on logits at the last one.
     """
     return SASRec(num_classes, **fields)

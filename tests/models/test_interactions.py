@@ -49,6 +49,16 @@ def test_sasrec_sees_the_order_and_the_last_items_alone():
     np.testing.assert_allclose(first[:2], other[:2], rtol=1e-6, err_msg="an item is seen by those before it")
 
 
+def test_sasrecs_last_features_are_what_positions_are_scored_by():
+    """Each of a history's positions as the end of a history of its own, but for where these stand."""
+    model = kdjax.models.sasrec(num_classes=ITEMS, width=4, dropout=0.0)
+    variables = model.init(jax.random.key(0), BATCH)
+    variables["params"]["positions"] = jnp.zeros_like(variables["params"]["positions"])
+    whole, shorter = (model.apply(variables, inputs([history])) for history in ([4, 5, 6], [-1, 4, 5]))
+    np.testing.assert_array_equal(whole.features[-1][:, -1], whole.embedding)
+    np.testing.assert_allclose(whole.features[-1][:, 1], shorter.embedding, rtol=1e-5, atol=1e-6)
+
+
 def test_no_position_before_the_history_is_seen():
     model = kdjax.models.sasrec(num_classes=ITEMS, width=4)
     variables = model.init(jax.random.key(0), BATCH)
