@@ -84,6 +84,7 @@ HERE = {  # command -> what makes it quick
     "kdjax list interactions": PLAIN,
     "kdjax list letor": PLAIN,
     "kdjax run --config=configs/searches.py": ["--dry-run"],
+    "kdjax run --config=configs/searches.py --config.execution.teach_once=True": ["--dry-run"],
     "kdjax run --config=configs/photographs.py": ["--dry-run"],
     "kdjax run --config=configs/digits_small.py": ["--dry-run"],
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
