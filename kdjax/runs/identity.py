@@ -25,6 +25,7 @@ def of_code(config: dict) -> dict[str, str]:
     names = [*_functions(config.get("spec", {})), *_functions(data.get("augment", {})), data.get("source", "")]
     names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
+    names += [config.get(TEACHER, {}).get("function", "")]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
     return of_modules(names)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+from kdjax.config.fields import ORIGINS
 from kdjax.runs import task
 from kdjax.runs.task import Score
 
@@ -181,7 +182,7 @@ CONFIG = {
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },
-    "teacher": {**dict.fromkeys(("model", "weights", "run"), str), **dict.fromkeys(("seed", "epochs"), int)},
+    "teacher": {**dict.fromkeys(("model", *ORIGINS), str), **dict.fromkeys(("seed", "epochs"), int)},
     "student": {"model": str},
     "optimizer": {
         **dict.fromkeys(("name", "schedule"), str),
