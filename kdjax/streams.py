@@ -37,6 +37,7 @@ ROLES = {
     "train_examples": ("class",),  # the same for all seeds: seed 0
     "validation": ("class",),  # likewise
     "test": ("class",),  # texts that are held out for testing, by config.data.split_seed
+    "lists": (),  # training lists of searches, by config.data.split_seed
     "lengths": ("epoch",),  # how batches of texts of like lengths follow each other
 }
 """Role -> its numbers."""

@@ -13,7 +13,6 @@ faster than the number of runs.
 import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ import submitit
 from rich.console import Console
 
 from kdjax import config as configs
+from kdjax import cores
 from kdjax.config import recipes
 from kdjax.config.rows import expand
 from kdjax.experiment import status
@@ -118,7 +118,7 @@ def measure(root: Path, experiments: int) -> dict:
         "students": len(students),
         "jobs": sum(map(len, submitted)),
         "files": sum(len(files) for _, _, files in os.walk(root)),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": cores.peak() // 2**20,
         "seconds": {name: round(seconds, 3) for name, seconds in took.items()},
     }
 

@@ -16,7 +16,7 @@ from kdjax.losses.tokens import layers_of
 from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
-from kdjax.training import parallel
+from kdjax.training import catalogue, parallel
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
@@ -145,6 +145,9 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
 
 def _check_reads(lab: Lab, where: str, model: nn.Module, spec) -> None:
     """Raises a ValueError if a network does not give, as one vector an example, what the task scores."""
+    if lab.task.catalogue:
+        with named(where):
+            catalogue.check(model)
     if lab.task.reads == "logits":
         return
     found = getattr(trace.trace(where, outputs_of, model, batch_of(spec, 2)), lab.task.reads)

@@ -38,12 +38,13 @@ class Cohorts:
         self.lab = lab
 
     def train(
-        self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet: bool = False
+        self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet=False, until=0
     ) -> dict:
         """Trains some methods of one seed, with the given training examples, their students at `places`.
 
         Args:
           teacher: a `kdjax.experiment.teachers.Teacher`, or None.
+          until: the epoch at whose end they are left unfinished; 0: none.
 
         Returns:
           {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
@@ -67,7 +68,7 @@ class Cohorts:
             for path, holder in held.items() if not quiet else ():
                 lab.display.message(f"{path} is held by {holder}: left to it")
             if learners:
-                self._train(config, learners, seed, arrays, teacher, places[0])
+                self._train(config, learners, seed, arrays, teacher, places[0], until)
         return held
 
     def _identity(self, config: dict, row: Method, seed: int, teacher) -> dict:
@@ -102,10 +103,10 @@ class Cohorts:
         run.begin(config, run.checkpoints / str(number) if number is not None else None, say)
         return True
 
-    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
-        with self._cohort(config, learners, seed, arrays, teacher, place) as cohort:
+    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place, until: int) -> None:
+        with self._cohort(config, learners, seed, arrays, teacher, place, until) as cohort:
             what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
-            self.lab.display.start(what, _steps(learners, cohort.feed, config))
+            self.lab.display.start(what, _steps(learners, cohort.feed, until or config.epochs))
             cohort.train(learners)
 
     @contextlib.contextmanager
@@ -120,7 +121,7 @@ class Cohorts:
                 yield cohort, learner
 
     @contextlib.contextmanager
-    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place):
+    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place, until: int = 0):
         """The cohort of some learners, whose images are read until it is left."""
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
@@ -147,6 +148,7 @@ class Cohorts:
             on_step=results.on_step,
             on_main=results.on_main,
             stop_signal=lab.stop_signal,
+            until=until,
         )
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
             yield cohort
@@ -227,10 +229,10 @@ def _nothing(variables, inputs) -> None:
     """What teaches where there is no teacher."""
 
 
-def _steps(learners: list[Learner], feed: Feed, config) -> int:
-    """Steps that this cohort has still to take, for the display."""
+def _steps(learners: list[Learner], feed: Feed, epochs: int) -> int:
+    """Steps that this cohort has still to take to the end of so many epochs, for the display."""
     done = [max(checkpoint.numbers(learner.run.checkpoints), default=0) for learner in learners]
     return sum(
-        (config.epochs - learner.program.first_epoch) * feed.steps - n
+        max((epochs - learner.program.first_epoch) * feed.steps - n, 0)
         for learner, n in zip(learners, done, strict=True)
     )

@@ -62,6 +62,7 @@ def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
     header = [
         "method",
         "n",
+        "trials",
         score.header,
         clean(against),
         "p",
@@ -94,6 +95,7 @@ def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
     count = str(row["n"]) if row["n"] == row["expected"] else f"{row['n']} of {row['expected']}"
     return [
         count,
+        str(row.get("trials") or DASH),
         score.spread(row[score.key], row[f"{score.key}_std"]),
         _difference(row, score),
         _p(row["p"]),

@@ -18,7 +18,13 @@ BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype",
 REFERENCE = (
     "No network: it was learned from the labelled examples that students see, of each seed, and compared with nothing."
 )
-"""Of the rows below the methods (config.references)."""
+SEARCHED = "No network: it compares texts by what it has counted in the catalogue, and is compared with nothing."
+"""Of the rows below the methods (config.references); of searches."""
+
+
+def reference(task: Task) -> str:
+    """The footnote of the rows below the methods."""
+    return SEARCHED if task.name == "search" else REFERENCE
 
 
 def students_of(lines: list[dict]) -> list[dict]:

@@ -4,7 +4,7 @@ from kdjax.report import paired, pilot, power, teacher, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, counted, last_parts, listed, optimizer, span
+from kdjax.report.wording import DASH, captured, counted, last_parts, listed, optimizer, span
 from kdjax.runs import identity
 from kdjax.runs.gather import done
 from kdjax.runs.task import CLASSIFICATION, Task
@@ -101,7 +101,8 @@ def _training(shared: dict, students: list[dict]) -> str:
         whom = "Every method:"
     epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
     number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
-    how = optimizer(shared.get("optimizer") or {}) + _start(shared.get("student") or {})
+    student = shared.get("student") or {}
+    how = optimizer(shared.get("optimizer") or {}) + _start(student) + captured(student)
     return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
 
 
@@ -285,9 +286,10 @@ def _papers(shared: dict, records: list[dict]) -> list[tuple[str, str]]:
     best = ""
     if any(record["published_epoch"] == "best" for record in found):
         best = "; a number marked best is that of the best epoch on the test split and stands against the same of ours"
+    other = next((record["published_score"] for record in found if "published_score" in record), None)
     text = (
-        f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
-        f"ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
+        f"{pair}, {other or 'top-1 in percent'} ± standard deviation and number of runs where the source prints them. "
+        f"Δ published: ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
         f"Sources: {_sources(found, 'source')}."
     )
     return [("Published", text)]

@@ -54,7 +54,7 @@ def rows(runs: list[dict], shown: list[dict] | None = None, rope: float | None =
     marks, _ = cells.notes_of(found)
     records_ = [sized(record) for experiment in found for record in experiment.records]
     made = [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
-    return made + [{**row, "notes": footnotes.REFERENCE} for part in found for row in part.references]
+    return made + [{**row, "notes": footnotes.reference(part.task)} for part in found for row in part.references]
 
 
 def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
@@ -109,8 +109,9 @@ def _footnotes(found: list[Experiment]) -> list[str]:
     """Those of rows with their marks, then those of the whole."""
     _, notes = cells.notes_of(found)
     whole = [note for part in found for note in footnotes.remarks(part.lines, part.records)]
-    for names in filter(None, ([row["row"] for row in part.references] for part in found)):
-        whole.append(f"{listed(names)}: {footnotes.REFERENCE}")
+    for part in (part for part in found if part.references):
+        names = [row["row"] for row in part.references]
+        whole.append(f"{listed(names)}: {footnotes.reference(part.task)}")
     marked = [f"{cells.superscript([number])} {note}" for number, note in enumerate(notes, 1)]
     lines = [line for part in found for line in part.lines]
     return [clean(note) for note in (*marked, *dict.fromkeys(whole), *identity.across(lines))]
@@ -160,7 +161,7 @@ def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     return Terminal(selected(runs, shown, rope))
 
 
-SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
+SPARE = ("trials", "precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 

@@ -3,7 +3,7 @@
 from kdjax.config.fields import completed, origin
 from kdjax.report.footnotes import example, spec_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import counted, last_parts, listed, optimizer, setting
+from kdjax.report.wording import captured, counted, last_parts, listed, optimizer, setting
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import TOP1, Task
 
@@ -19,7 +19,7 @@ def sentences(shared: dict, experiment: Experiment) -> str:
     known = "is measured here" if records[0].get(primary) is not None or not origin(spec) else "is not known"
     measured = f"its {goodness(experiment.task)} {known}.{_sight(shared.get('data') or {}, spec)}"
     whence = _origin(spec) or _trained_teacher(shared, experiment)
-    return f"Teacher{others}: {name}, {whence}; {measured}{_once(shared, experiment.lines)}"
+    return f"Teacher{others}: {name}, {whence}{captured(spec)}; {measured}{_once(shared, experiment.lines)}"
 
 
 def _origin(spec: dict) -> str:
@@ -94,5 +94,7 @@ def _as_configured(shared: dict, spec: dict) -> dict:
         changed["kwargs"] = changes.get("kwargs", {})
         if changed["name"] == "sgd":
             changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
+    if changes.get("schedule", base.get("schedule")) != base.get("schedule"):
+        changed["schedule_kwargs"] = changes.get("schedule_kwargs", {})
     sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
     return {**sizes, "optimizer": changed}

@@ -34,6 +34,8 @@ def load(config, sight: Sight, logits: int) -> Elsewhere | None:
     spec, origin, dataset = config.teacher, configs.origin(config.teacher), sight.dataset
     if origin not in ("onnx", "function", "outputs"):
         return None
+    if spec.capture:
+        raise ValueError(f"config.teacher.capture names layers of a Linen module, and config.teacher.{origin} is none")
     where, tried = f"config.teacher.{origin}", min(TRIED, len(dataset.test))
     if origin == "outputs":
         sizes = {name: len(split) for name, split in dataset.splits.items()}
