@@ -213,7 +213,10 @@ def _doubtful(own: list[dict], record: dict, task: Task) -> list[str]:
     if teachers:
         found.append(caution.larger({"parameters": record["parameters"]}, teachers[0]))
         key = task.primary.key
-        taught = summary([teacher[key] for teacher in teachers])["mean"]
+        scores = [
+            teacher[key] for teacher in teachers if teacher.get(key) is not None
+        ]  # one of elsewhere may have none
+        taught = summary(scores)["mean"]
         found.append(caution.better(record[key], taught, task))
     return [text for text in found if text]
 
