@@ -13,13 +13,13 @@ COLUMNS = ("offer", "title", "merchant", "product", "name", "category", "categor
 
 
 def get_config(arg=""):
-    args = parse_arg(arg, path="", teacher=256, student=32, epochs=10)
+    args = parse_arg(arg, path="", teacher=256, student=32, epochs=6)
     config = default()
     config.experiment = "products_search"
     config.task = "search"
     config.seeds = (0, 1, 2)
     config.epochs = args.epochs
-    config.eval_every_epochs = max(1, args.epochs // 2)
+    config.eval_every_epochs = 5
     config.batch_size = 128  # products
     config.data.source = "query_documents"
     config.data.path = args.path

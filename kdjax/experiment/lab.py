@@ -172,8 +172,8 @@ class Lab:
 
     def stored_model(self, config: dict, path) -> nn.Module:
         """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
-        model = self.model(_captured(config["student"], path, self), f"{path}/config.json")
-        return rows.as_trained(model, config["spec"])
+        student = _captured(config["student"], self.config.teacher, self.directory, Path(path))
+        return rows.as_trained(self.model(student, f"{path}/config.json"), config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:
         """(the file of weights that a row's network begins from, "" if there is none; the field that names it)."""
@@ -235,13 +235,6 @@ class Lab:
             raise Stopped(stop)
 
 
-def _captured(student: dict, path, lab: Lab) -> dict:
-    """What a run's config.json says of its student; of the experiment's teacher with the layers that are asked for."""
-    own = lab.config.teacher
-    runs = [run_path(lab.directory, TEACHER, own.seed), *(Path(each.strip()) for each in own.run.split("+"))]
-    return {**student, "capture": own.capture} if own.capture and Path(path) in runs else student
-
-
 def teacher_config(config: ConfigDict) -> ConfigDict:
     """The experiment's config as the teacher's own run has it."""
     config = configs.resolve(config)  # a copy that keeps the order of augmentations
@@ -254,6 +247,12 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config
+
+
+def _captured(student: dict, teacher: ConfigDict, directory: Path, path: Path) -> dict:
+    """Of a run that is the experiment's teacher those layers are captured that the experiment asks for."""
+    own = (run_path(directory, TEACHER, teacher.seed), *(Path(each.strip()) for each in teacher.run.split("+")))
+    return {**student, "capture": teacher.capture} if teacher.capture and path in own else student
 
 
 def keeps_last(config, arrays) -> bool:

@@ -32,6 +32,7 @@ import numpy as np
 
 from kdjax.models import weights
 from kdjax.models.capture import bare
+from kdjax.models.ranking.encoders import BiEncoder, CrossEncoder
 from kdjax.models.text import huggingface
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
@@ -55,6 +56,8 @@ def load(path, model: nn.Module, spec) -> dict:
         over, of another shape or not finite (with their names); a folder's config.json has other sizes than the model.
     """
     model = bare(model)
+    if isinstance(model, BiEncoder) and weights.stated_format(path) != weights.FORMAT:  # it is encoders, no more
+        return load_body(path, model, spec)
     if Path(path).is_dir():
         huggingface.check(path, model)
     tensors, format_ = weights.read(path)
@@ -77,16 +80,22 @@ def load(path, model: nn.Module, spec) -> dict:
 def load_body(path, model: nn.Module, spec) -> dict:
     """Variables as of `load`, without the classifier's: for a model that tells other classes apart than the file's.
 
+    Those of a network made of encoders of texts (kdjax.models.ranking.encoders) are the file's encoder in each of them.
+
     Raises:
       ValueError: as `load`, or the file has a classifier without a bias.
     """
+    model = bare(model)
+    if isinstance(model, BiEncoder | CrossEncoder):
+        body = load_body(path, model.encoder, spec["query"])["params"]
+        return {"params": dict.fromkeys(model.towers, body)}
     tensors, format_ = weights.read(path)
     names = {name.removeprefix("params."): name for name in tensors}
     names = names if format_ == weights.FORMAT else _canonical_names(path, tensors)
     if "classifier.bias" not in names and any(name.startswith("classifier.") for name in names):
         raise ValueError(f"{path}: the classifier has no bias, so its number of classes is not known")
     classes = len(tensors[names["classifier.bias"]]) if "classifier.bias" in names else 0
-    variables = load(path, bare(model).clone(num_classes=classes), spec)
+    variables = load(path, model.clone(num_classes=classes), spec)
     return {**variables, "params": {name: tree for name, tree in variables["params"].items() if name != "classifier"}}
 
 

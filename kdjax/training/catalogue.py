@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from kdjax.models import convolve
+from kdjax.models.capture import bare
 from kdjax.tasks import search
 from kdjax.tasks.task import Task
 from kdjax.training.evaluate import Evaluation
@@ -45,6 +46,7 @@ class Catalogue:
 
 def check(model) -> None:
     """Raises a ValueError for a network without towers."""
+    model = bare(model)
     if missing := [name for name in TOWERS if not hasattr(model, name)]:
         raise ValueError(
             f"config.task='search' needs a network that embeds queries and documents apart, as bi_encoder; "
@@ -55,6 +57,7 @@ def check(model) -> None:
 def encoders(model) -> dict:
     """Name of TOWERS -> fn(variables, texts) -> [B, D] float32, compiled; raises as `check`."""
     check(model)
+    model = bare(model)
 
     def compiled(name):
         @jax.jit

@@ -7,8 +7,11 @@ import pytest
 
 from kdjax import models
 from kdjax.data.text import tokenizers
+from kdjax.models import pytorch
 from kdjax.models.ranking.encoders import joined
+from kdjax.models.text import huggingface
 from kdjax.types import text_spec
+from tests.models.test_text import folder, texts
 
 V, B, L = 40, 3, 4
 BERT = {"encoder": "bert", "layers": 1, "width": 16, "heads": 2, "dropout": 0.0}
@@ -115,6 +118,22 @@ def test_both_read_together_is_the_encoder_on_pairs():
     classifier = variables["params"]["classifier"]
     scores = (inner @ classifier["kernel"])[..., 0] + classifier["bias"][0]
     np.testing.assert_allclose(out.logits, jnp.where(given["mask"], scores, 0), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_folder_of_hugging_face_is_the_encoder(tmp_path, shared):
+    path = folder(tmp_path)
+    fields = {"encoder": "bert", "vocabulary": 50, **huggingface.sizes(path)}
+    model, spec = models.bi_encoder(1, shared=shared, similarity="dot", **fields), {"query": text_spec(7)}
+    variables = pytorch.load(path, model, spec)
+    assert set(variables["params"]) == set(model.towers)
+    body = pytorch.load_body(path, model.encoder, text_spec(7))
+    for method in ("encode_query", "encode_documents"):
+        np.testing.assert_array_equal(
+            model.apply(variables, texts(), method=method), model.encoder.apply(body, texts()).embedding
+        )
+    both = models.cross_encoder(1, **fields)
+    assert set(pytorch.load_body(path, both, spec)["params"]) == {"encoder"}
 
 
 @every_network

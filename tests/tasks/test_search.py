@@ -13,6 +13,7 @@ from kdjax.experiment.progress import Display
 from kdjax.report import table
 from kdjax.runs import predictions
 from kdjax.runs.gather import gather
+from kdjax.ship import export, similarity
 from kdjax.tasks import ranked, search
 from kdjax.training import catalogue
 
@@ -148,6 +149,22 @@ def test_a_search_from_a_table_to_the_table(searched):
     assert kept["score/mrr@10"].mean() == pytest.approx(result["last"]["mrr@10"], rel=1e-5)
     again = search.scores(kept["kept"], kept["target"], 120)
     assert again["mrr@10"].mean() == pytest.approx(result["last"]["mrr@10"], rel=1e-5)
+
+
+def test_what_does_not_work_on_searches_yet_is_said(searched):
+    directory, _ = searched
+    with pytest.raises(ValueError, match=r"only classifiers of images and of texts are exported; this is search"):
+        export.export(directory / "kl/seed0", str(directory / "kl.onnx"))
+    with pytest.raises(ValueError, match="its examples are queries with their documents; of these nothing is"):
+        export.text_shape(directory / "kl/seed0", json.loads((directory / "kl/seed0/result.json").read_text()))
+
+
+def test_stages_of_searches_are_compared(searched):
+    """By `kdjax explain`, which loads the data that a run names."""
+    directory, _ = searched
+    found = similarity.similar(*(directory / name / "seed0" for name in ("teacher", "student", "kl")))
+    assert np.isfinite(found["after"]).all()
+    assert found["stages"]["after"] == ["stage 1", "embedding", "logits"]
 
 
 def test_lists_are_ordered_by_both_kinds_of_networks(offers, tmp_path):

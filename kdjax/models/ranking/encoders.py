@@ -27,6 +27,11 @@ class BiEncoder(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None  # no BatchNorm here: nothing crosses devices
 
+    @property
+    def towers(self) -> tuple[str, ...]:
+        """Names of the encoders among the parameters."""
+        return ("encoder",) if self.document_encoder is None else ("encoder", "document_encoder")
+
     def __call__(self, search, train: bool = False) -> Outputs:
         query, documents, mask = taken("bi_encoder", search, self.num_classes)
         q = self.encode_query(query, train)
@@ -63,6 +68,7 @@ class CrossEncoder(nn.Module):
     dropout: float = 0.0  # of the classifier's input
     dtype: Any = jnp.float32
     axis_name: str | None = None  # no BatchNorm here: nothing crosses devices
+    towers = ("encoder",)  # names of the encoders among the parameters
 
     @nn.compact
     def __call__(self, search, train: bool = False) -> Outputs:
