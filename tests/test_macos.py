@@ -28,7 +28,7 @@ GNU = {
     "grep -P": r"\bgrep\s+(-\w+\s+)*-\w*P",
     "timeout": r"(^|[\s;&|(])timeout\s",
     "date -d, date -I, date +%N": r"\bdate\s+(-\w+\s+)*(-d|-I|--)|\bdate\s.*%N",
-    "mktemp without a template": r"\bmktemp(\s+-d)?\s*($|[)\"';|&])|\bmktemp\s+(-\w+\s+)*--",
+    "mktemp without a template": r"\bmktemp(\s+-d)?\s*($|[);|&])|\bmktemp\s+(-\w+\s+)*--",
     "cp --reflink and other long options": r"\b(cp|mv|ln|ls|rm|mkdir|du|df|stat|head|tail|sort|xargs)\s+(\S+\s+)*--\w",
     "cp -r --preserve, cp -d": r"\bcp\s+-\w*d",
     "stat -c": r"\bstat\s+-c\b",

@@ -90,6 +90,10 @@ HERE = {  # command -> what makes it quick
     "kdjax list letor": PLAIN,
     "kdjax list query_documents": PLAIN,
     "kdjax run --config=configs/searches.py": ["--dry-run"],
+    "kdjax run --config=configs/searches.py --config.execution.teach_once=True": ["--dry-run"],
+    "kdjax run --config=configs/digits.py --only=student,kd --config.experiment=nearest --config.data.views=2 "
+    "--config.teacher.function=my_teacher.nearest --config.teacher.mean=0.0 "
+    "--config.teacher.std=0.00392156862745098": QUICK,
     "kdjax run --config=configs/photographs.py": ["--dry-run"],
     "kdjax run --config=configs/digits_small.py": ["--dry-run"],
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
@@ -167,7 +171,14 @@ def test_every_block_is_commands_or_a_file_that_is_used():
     languages = {found for page in PAGES.values() for found in re.findall(r"^```(\S+)", page, re.MULTILINE)}
     assert languages == {"sh", "python"}
     assert len(BLOCKS) == len(fenced("python"))  # a file stands in one place
-    assert set(BLOCKS) == {"my_losses.py", "my_config.py", "my_models.py", "my_metrics.py", "compare.py"}
+    assert set(BLOCKS) == {
+        "my_losses.py",
+        "my_config.py",
+        "my_models.py",
+        "my_teacher.py",
+        "my_metrics.py",
+        "compare.py",
+    }
 
 
 def test_the_readme_is_short():
@@ -254,6 +265,11 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights
     own = [command for command in HERE if "my_models.Small" in command]
     assert "my_models.Small" in kdjax(*own)
+
+
+def test_a_teacher_of_ones_own(kdjax):
+    (command,) = [command for command in HERE if "my_teacher" in command]
+    assert "teacher my_teacher.nearest: " in kdjax(command)
 
 
 def test_what_it_does_from_python(folder, monkeypatch, capsys):

@@ -46,13 +46,27 @@ def build_model(
     try:
         model = factory(num_classes=classes, **kwargs)
     except TypeError as error:
-        raise ValueError(f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}") from error
+        how = NNX if _is_nnx(factory) else ""
+        raise ValueError(
+            f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}{how}"
+        ) from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module")
+        how = NNX if _is_nnx(type(model)) else ""
+        raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module{how}")
     paths = tuple(typed(path, "layer", f"{field}.capture") for path in spec.get("capture", ()))
     for path in paths:
         parsed(path)
     return Captured(model, paths) if paths else model
+
+
+NNX = (
+    "; one of flax.nnx is given by a function of yours, "
+    "`def net(num_classes): return flax.nnx.bridge.to_linen(Net, num_classes)`"
+)
+
+
+def _is_nnx(kind) -> bool:
+    return any(f"{each.__module__}.".startswith("flax.nnx.") for each in getattr(kind, "__mro__", ()))
 
 
 def tuples(value):

@@ -126,6 +126,9 @@ def _teacher() -> ConfigDict:
     teacher.capture = ()  # as config.student.capture, of whatever teaches
     teacher.weights = ""  # a .safetensors file or a Hugging Face folder; "": it is trained here
     teacher.start = ""  # such a file or folder that its training begins from, all but the classifier; "": afresh
+    teacher.onnx = ""  # a network in an .onnx file, which onnxruntime runs on the host (the extra `export`)
+    teacher.function = ""  # the import path of fn(inputs) -> logits or Outputs, in any library
+    teacher.outputs = ""  # a file of what it said of the examples, .npz or .parquet: kdjax.experiment.elsewhere.outputs
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
     teacher.image_size = 0  # pixels a side that it sees; 0: as config.data. The view is one, at the larger of the two
     teacher.mean = ()  # normalisation of what it sees; (): as config.data
@@ -283,9 +286,18 @@ def _check_values(config: ConfigDict) -> None:
     for name in ("weights", "start"):
         if config.teacher[name] and not config.teacher.model:
             raise ValueError(f"config.teacher.{name} is set, but config.teacher.model does not say whose it is")
-    given = [f"config.teacher.{name}" for name in ("weights", "start", "run") if config.teacher[name]]
+    given = [f"config.teacher.{name}" for name in ("start", *ORIGINS) if config.teacher[name]]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are both set; give one of them")
+
+
+ORIGINS = ("run", "weights", "onnx", "function", "outputs")
+"""Fields of config.teacher that name a teacher which is not trained here."""
+
+
+def origin(teacher: Mapping) -> str:
+    """The one of ORIGINS that a config.teacher, of any version, has; "": its model, if it has one, is trained here."""
+    return next((name for name in ORIGINS if teacher.get(name)), "")
 
 
 def check_seeds(seeds, field: str) -> None:

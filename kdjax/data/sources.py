@@ -309,17 +309,17 @@ def shoppers(
     return arrays.dataset(parts, length, "Shoppers (generated)")
 
 
-def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0) -> Dataset:
+def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0, core=0) -> Dataset:
     """Who took what: `user item [rating] [time]` a line, .inter, or csv; config.data.path is a file, or a folder.
 
     A folder holds a file for each split (train, valid, test). Of one file `split` says how it is split: leave_one_out
     (each user's last item is the test; with config.data.validation above 0 the one before it is the validation split),
     time (what comes after one moment is the test, config.data.test of all), ratio (of each user's items that fraction,
     drawn). Ties in time are ordered by a hash of config.data.split_seed. Interactions rated below `least_rating` are
-    left out; `length` is the number of items of a history.
+    left out, then users and items with fewer than `core` of each other; `length` is the number of items of a history.
     """
-    if length < 1:
-        raise ValueError(f"config.data.kwargs.length is at least 1, got {length}")
+    if length < 1 or core < 0:
+        raise ValueError(f"config.data.kwargs: length is at least 1, core at least 0, got {length} and {core}")
     from kdjax.data.interactions import source
 
-    return source.read(config, split, length, least_rating)
+    return source.read(config, split, length, least_rating, core)

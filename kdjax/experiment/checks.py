@@ -10,8 +10,10 @@ import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
 from kdjax.experiment import references, taught
+from kdjax.experiment.elsewhere import load
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
+from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.training import catalogue, parallel
@@ -48,7 +50,7 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
     taught = _teacher_shapes(lab)
     place = lab.layout[0][0]
     _check_divides(lab.config, arrays, place, "config.batch_size")
-    if not (lab.config.teacher.run or lab.config.teacher.weights) and lab.config.teacher.model:
+    if lab.config.teacher.model and not configs.origin(lab.config.teacher):
         _check_teacher(lab, taught[0], place)
     for row in _with_sources(lab, missing):
         lab.stop_if_asked()
@@ -134,7 +136,7 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
         for term, pairs in _layers(lab, row, stage, teacher):
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
-    if teacher and config.execution.teach_once:
+    if teacher and taught.once(config, teacher[0]):
         own = rows.with_view(config, row)
         fields = taught.fields(lab, own, row, stages, arrays, teacher)
         taught.check(lab, own, fields, len(arrays), teacher[0], teacher[2], second, where)
@@ -194,6 +196,8 @@ def _layers(lab: Lab, row: Method, stage, teacher):
 def _teacher_shapes(lab: Lab):
     """(model, shapes of its variables), or None without a teacher."""
     spec, models = lab.config.teacher, []
+    if elsewhere := load.of(lab):
+        return elsewhere.model, VARIABLES, lab.taught.spec
     for path in filter(None, (path.strip() for path in spec.run.split("+"))):
         stored = Run(Path(path)).config()
         if stored is None:

@@ -130,7 +130,7 @@ class Cohorts:
         seen = own, teacher.sight if teacher else None, second
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         fields = self._fields(config, learners, arrays, teacher)
-        if teacher and config.execution.teach_once:
+        if teacher and taught.once(config, teacher.model):
             teach = self._teach(teacher, place.whole, fields)
             kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second)
             feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))

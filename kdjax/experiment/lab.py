@@ -171,18 +171,9 @@ class Lab:
         return build_model(spec, self.outputs, self.config.dtype, where, self.dataset.known)
 
     def stored_model(self, config: dict, path) -> nn.Module:
-        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches.
-
-        Of the run that is the experiment's teacher those layers are captured that the experiment asks for.
-        """
-        student, own = config["student"], self.config.teacher
-        if own.capture and Path(path) in (
-            run_path(self.directory, TEACHER, own.seed),
-            *(Path(each.strip()) for each in own.run.split("+")),
-        ):
-            student = {**student, "capture": own.capture}
-        model = self.model(student, f"{path}/config.json")
-        return rows.as_trained(model, config["spec"])
+        """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
+        student = _captured(config["student"], self.config.teacher, self.directory, Path(path))
+        return rows.as_trained(self.model(student, f"{path}/config.json"), config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:
         """(the file of weights that a row's network begins from, "" if there is none; the field that names it)."""
@@ -256,6 +247,12 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config
+
+
+def _captured(student: dict, teacher: ConfigDict, directory: Path, path: Path) -> dict:
+    """Of a run that is the experiment's teacher those layers are captured that the experiment asks for."""
+    own = (run_path(directory, TEACHER, teacher.seed), *(Path(each.strip()) for each in teacher.run.split("+")))
+    return {**student, "capture": teacher.capture} if teacher.capture and path in own else student
 
 
 def keeps_last(config, arrays) -> bool:

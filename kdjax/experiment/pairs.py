@@ -97,7 +97,7 @@ def _stored(config: ConfigDict, root, key: str) -> Path | None:
 def identity(config: ConfigDict) -> str:
     """All that determines the teacher that an experiment trains; "" where it trains none."""
     spec = config.teacher
-    if not spec.model or spec.run or spec.weights:
+    if not spec.model or configs.origin(spec):
         return ""
     made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
     row = Method(TEACHER, TEACHER, {tasks.named(config.task).loss: {"weight": 1.0}}, None, made)

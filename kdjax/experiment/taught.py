@@ -19,10 +19,11 @@ import jax
 import numpy as np
 
 from kdjax import config as configs
-from kdjax.data import fingerprint
+from kdjax.data import Arrays, fingerprint, subset
 from kdjax.data.batches import Lengths
 from kdjax.experiment.lab import Lab, keeps_last
 from kdjax.experiment.provenance import version
+from kdjax.models.given import Given
 from kdjax.runs import identity
 from kdjax.training import kept, processes
 from kdjax.training.feed import Feed
@@ -65,6 +66,11 @@ def fields(lab: Lab, config, row: Method, stages: list[Stage], arrays, teacher) 
     return lab.once(make, "reads", row.name, model, examples)
 
 
+def once(config, model: nn.Module) -> bool:
+    """Whether what a teacher says is kept: if asked for, and of one that is no network of JAX."""
+    return config.execution.teach_once or isinstance(model, Given)
+
+
 def views(config, second: bool) -> int:
     """How many views of an example a teacher sees: 1 where nothing is drawn; 0: another one in every epoch."""
     return config.data.views if drawn(config, second) else 1
@@ -89,13 +95,18 @@ def check(lab: Lab, config, fields: frozenset, examples: int, model: nn.Module, 
     if not fields:
         return
     found = views(config, second)
+    if isinstance(model, Given) and not model.moves and drawn(config, second):
+        raise ValueError(
+            f"{where}: config.teacher.outputs has what a teacher said of the examples as they are; config.data.augment "
+            f"({', '.join(config.data.augment)}) shows others: augment nothing, or give what says it, teacher.function"
+        )
     if not found:
         names = ", ".join([*config.data.augment, *(config.data.second_augment if second else ())])
         mixed = lab.target(config).ndim > lab.dataset.train.target.ndim
         fewer = "leave out what mixes labels" if mixed else "set config.data.views=4, of which epochs take one in turn"
         raise ValueError(
-            f"{where}, with config.execution.teach_once: config.data.augment ({names}) makes each example anew in each "
-            f"epoch, and the teacher has to look at it; {fewer}, or augment nothing, or leave teach_once out"
+            f"{where}, with {_why(model)}: config.data.augment ({names}) makes each example anew in each epoch, and a "
+            f"teacher has to look at it; {fewer}, or augment nothing{_otherwise(model)}"
         )
     dtype = kept.record(outputs_of(model, batch_of(spec, 2)), fields, second)
     total, room = examples * found * dtype.itemsize, SHARE * memory()
@@ -103,9 +114,17 @@ def check(lab: Lab, config, fields: frozenset, examples: int, model: nn.Module, 
         parts = ", ".join(f"{name} {list(of[0].shape)}" for name, of in dtype["first"].fields.items())
         times = f"{examples:,} examples x {found} view{'s' * (found > 1)} x {dtype.itemsize:,} bytes ({parts})"
         raise ValueError(
-            f"{where}, with config.execution.teach_once: {times} are {total / 1e9:,.1f} GB, more than {SHARE:.0%} of "
-            f"this machine's memory, {room / 1e9:,.1f} GB; run rows that read so much without it, or take fewer views"
+            f"{where}, with {_why(model)}: {times} are {total / 1e9:,.1f} GB, more than {SHARE:.0%} of this machine's "
+            f"memory, {room / 1e9:,.1f} GB; run rows that read so much by themselves, or take fewer views"
         )
+
+
+def _why(model: nn.Module) -> str:
+    return "a teacher of elsewhere" if isinstance(model, Given) else "config.execution.teach_once"
+
+
+def _otherwise(model: nn.Module) -> str:
+    return "" if isinstance(model, Given) else ", or leave teach_once out"
 
 
 def memory() -> int:
@@ -124,6 +143,13 @@ def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset
     described = _described(lab, config, feed.seed, arrays, teacher, second) | {"fields": sorted(fields)}
     number, variables, opened = views(config, second), feed.place.put(teacher.variables), []
 
+    def answers(batches: Iterable) -> Iterable:
+        if not teacher.elsewhere:
+            return kept.answers(teach, variables, batches)
+        target = lab.dataset.train.target
+        positions = subset(Arrays(np.arange(len(target)), target), config.data, feed.seed).input
+        return teacher.elsewhere.answers(batches, positions)
+
     def path(view: int) -> Path:
         told = json.dumps({**described, "view": view}, sort_keys=True)
         return lab.directory / FOLDER / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npy"
@@ -134,7 +160,8 @@ def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset
         of = f", view {view + 1} of {number}" if number > 1 else ""
         lab.display.message(f"the teacher looks once at {len(arrays):,} training {lab.kind.noun}{of}: {path(view)}")
         batches = feed.whole(view, min(config.execution.eval_batch_size, len(arrays)))
-        kept.write(path(view), dtype, len(arrays), kept.answers(teach, variables, _until_stopped(lab, batches)))
+        found = answers(_until_stopped(lab, batches))
+        kept.write(path(view), dtype, len(arrays), found)
 
     def records(view: int) -> np.ndarray:
         with _making:

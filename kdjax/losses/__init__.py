@@ -6,14 +6,14 @@ bare, `kd(Outputs(s), Outputs(t), labels)`; one with layers or memory through `k
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
-from kdjax.losses.catalogue import cd, rd, rrd
+from kdjax.losses.catalogue import cd, rd, rrd, unkd
 from kdjax.losses.channels import ickd, mgd
 from kdjax.losses.contrast import crd
 from kdjax.losses.experts import de, ftd, htd
 from kdjax.losses.factor import factor_transfer, paraphraser
 from kdjax.losses.feature import attention, fitnet, fsp, nst, simkd, srrl, vid
 from kdjax.losses.hard import cross_entropy, hard_target, squared_error
-from kdjax.losses.items import bpr, item_softmax
+from kdjax.losses.items import bpr, item_softmax, sampled_softmax, sequence_softmax
 from kdjax.losses.lists import approx_ndcg, lambdarank, list_kl, listnet, margin_mse, rankdistil, ranknet, score_mse
 from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
 from kdjax.losses.regions import cat_kd, sdd
@@ -54,7 +54,7 @@ FAMILIES = {
     "regression": (squared_error,),
     "ranking": (listnet, ranknet, lambdarank, approx_ndcg, score_mse, margin_mse, list_kl, rankdistil),
     "search": (in_batch_documents, in_batch_documents_kl),
-    "recommendation": (bpr, item_softmax, rd, rrd, cd, de, ftd, htd),
+    "recommendation": (bpr, item_softmax, sampled_softmax, sequence_softmax, rd, rrd, cd, unkd, de, ftd, htd),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
 
@@ -63,9 +63,10 @@ NEEDS = (
     | dict.fromkeys(FAMILIES["feature"], ("features",))
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
     | dict.fromkeys((*FAMILIES["regression"], *FAMILIES["ranking"], *FAMILIES["recommendation"]), ("logits",))
-    | dict.fromkeys((de, ftd, htd), ("embedding",))
+    | dict.fromkeys((sampled_softmax, de, ftd, htd), ("embedding",))
     | dict.fromkeys(FAMILIES["search"], ("embedding", "features"))
     | {
+        sequence_softmax: ("features",),
         activation_boundary: ("preacts",),
         overhaul: ("preacts",),
         reviewkd: ("features", "preacts", "embedding"),

@@ -286,9 +286,10 @@ def _papers(shared: dict, records: list[dict]) -> list[tuple[str, str]]:
     best = ""
     if any(record["published_epoch"] == "best" for record in found):
         best = "; a number marked best is that of the best epoch on the test split and stands against the same of ours"
+    other = next((record["published_score"] for record in found if "published_score" in record), None)
     text = (
-        f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
-        f"ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
+        f"{pair}, {other or 'top-1 in percent'} ± standard deviation and number of runs where the source prints them. "
+        f"Δ published: ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
         f"Sources: {_sources(found, 'source')}."
     )
     return [("Published", text)]

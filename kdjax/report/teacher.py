@@ -1,6 +1,6 @@
 """What a protocol says of the teacher: what it is, where it comes from, how it sees."""
 
-from kdjax.config.fields import completed
+from kdjax.config.fields import completed, origin
 from kdjax.report.footnotes import example, spec_of
 from kdjax.report.records import Experiment
 from kdjax.report.wording import captured, counted, last_parts, listed, optimizer, setting
@@ -14,22 +14,32 @@ def sentences(shared: dict, experiment: Experiment) -> str:
     chained = any(spec_of(line).get("teacher") for line in experiment.lines)
     if not records or records[0]["method"] != TEACHER:
         return "No teacher but those that notes name." if chained else "No teacher."
-    name = records[0]["model"] or spec.get("model", "")
-    if spec.get("weights"):
-        origin = f"with weights of {last_parts(spec['weights'], 1)}"
-    elif spec.get("run"):
-        paths = [last_parts(path, 3) for path in spec["run"].split("+")]
-        origin = f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
-    else:
-        origin = _trained_teacher(shared, experiment)
+    name, primary = records[0]["model"] or spec.get("model", ""), experiment.task.primary.key
     others = ", of all rows whose notes name no other" if chained else ""
-    measured = f"its {goodness(experiment.task)} is measured here.{_sight(shared.get('data') or {}, spec)}"
-    return f"Teacher{others}: {name}, {origin}{captured(spec)}; {measured}{_once(shared, experiment.lines)}"
+    known = "is measured here" if records[0].get(primary) is not None or not origin(spec) else "is not known"
+    measured = f"its {goodness(experiment.task)} {known}.{_sight(shared.get('data') or {}, spec)}"
+    whence = _origin(spec) or _trained_teacher(shared, experiment)
+    return f"Teacher{others}: {name}, {whence}{captured(spec)}; {measured}{_once(shared, experiment.lines)}"
+
+
+def _origin(spec: dict) -> str:
+    """Where a teacher comes from that was not trained here; "" where it was."""
+    if spec.get("run"):
+        paths = [last_parts(path, 3) for path in spec["run"].split("+")]
+        return f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
+    told = {
+        "weights": f"with weights of {last_parts(spec.get('weights', ''), 1)}",
+        "onnx": "an ONNX file that onnxruntime runs",
+        "function": "a function of any library",
+        "outputs": "a file of what it said of the examples",
+    }
+    return told.get(origin(spec), "")
 
 
 def _once(shared: dict, lines: list[dict]) -> str:
     """That the teacher was not run on each batch, where it was not."""
-    if not (shared.get("execution") or {}).get("teach_once"):
+    away = origin(shared.get("teacher") or {}) in ("onnx", "function", "outputs")
+    if not (away or (shared.get("execution") or {}).get("teach_once")):
         return ""
     of = f"view of a training {example(lines)}" if (shared.get("data") or {}).get("views") else example(lines)
     return f" What it says of each {of} was computed once and looked up."

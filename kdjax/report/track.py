@@ -153,6 +153,7 @@ def _trackio(place: str, line: dict) -> Iterator[Callable[[dict], None]]:
     quiet = {"auto_log_gpu": False, "auto_log_cpu": False}
     # in a context of its own: Trackio ends the run that it finds open where another begins
     run = contextvars.copy_context().run(lambda: trackio.init(place, **made, **quiet))
+    importlib.import_module("trackio.context_vars").current_project.set(place)  # it says once where it writes
     try:
         yield lambda row: run.log({TAKEN.get(key, key): value for key, value in row.items()}, step=row["epoch"])
     finally:

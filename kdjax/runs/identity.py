@@ -26,6 +26,7 @@ def of_code(config: dict) -> dict[str, str]:
     names += [optimizer.get(key, "") for optimizer in _optimizers(config) for key in ("name", "schedule")]
     names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
+    names += [config.get(TEACHER, {}).get("function", "")]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
     return of_modules(names)
 

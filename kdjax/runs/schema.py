@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+from kdjax.config.fields import ORIGINS
 from kdjax.runs import task
 from kdjax.runs.task import Score
 
@@ -182,7 +183,7 @@ CONFIG = {
         "augment": {},
     },
     "teacher": {
-        **dict.fromkeys(("model", "weights", "run"), str),
+        **dict.fromkeys(("model", *ORIGINS), str),
         **dict.fromkeys(("seed", "epochs"), int),
         "capture": [str],
     },

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Callable, Mapping
 
 from kdjax.find import find, nearest
-from kdjax.tasks import classification, ranking, recommendation, regression, retrieval, search
+from kdjax.tasks import classification, drawn, ranking, recommendation, regression, retrieval, search
 from kdjax.tasks.task import Task
 
-_MODULES = (classification, regression, ranking, search, retrieval, recommendation)
+_MODULES = (classification, regression, ranking, search, retrieval, recommendation, drawn)
 TASKS = {module.TASK.name: module.TASK for module in _MODULES}
 
 

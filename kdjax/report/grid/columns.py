@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdjax.config.fields import completed
+from kdjax.config.fields import ORIGINS, completed
 from kdjax.report import records
 from kdjax.report.footnotes import shared_config
 from kdjax.report.wording import clean, listed, setting
@@ -23,8 +23,7 @@ ELSEWHERE = (
     "data.path",
     "teacher.model",
     "student.model",
-    "teacher.run",
-    "teacher.weights",
+    *(f"teacher.{name}" for name in ORIGINS),
 )
 """Those of them that NAMES has in its words, and paths."""
 TRAINING = ("shots", "imbalance", "validation", "train_examples", "unlabelled", "augment")
