@@ -11,6 +11,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from kdjax.ship.serve import CONVERTER
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONSTRAINTS = {path.name: path.read_text() for path in ROOT.glob("constraints-*.txt")}
@@ -71,3 +73,5 @@ def test_what_is_required_is_pinned_as_asked_for(name):
         required = Requirement(text)
         assert pins[canonicalize_name(required.name)] in required.specifier, text
     assert pins["jax"] == pins["jaxlib"]
+    assert f"litert-converter=={pins['litert-converter']}" == CONVERTER
+    assert f"pip install --no-deps {CONVERTER}" in (ROOT / "docs/how-to/export.md").read_text()
