@@ -20,6 +20,7 @@ from kdjax.config import default
 from kdjax.data.text.queries import generate
 from kdjax.runs.directory import Run
 from kdjax.ship import export, inference, int8, lines, serve
+from tests.ship import formats
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    made = {format_: folder / f"out.{format_}" for format_ in export.FORMATS}
+    made = {format_: folder / f"out.{format_}" for format_ in formats.HERE}
     for file in made.values():
         export.export(run, file)
     return made
@@ -53,7 +54,7 @@ def split():
     return generate(400, 60, 0.03, 0).test
 
 
-@pytest.mark.parametrize("format_", export.FORMATS)
+@pytest.mark.parametrize("format_", formats.EACH)
 def test_every_format_predicts_from_the_text_what_was_measured(run, files, split, format_):
     served = serve.load(files[format_])
     logits = served.predict(list(split.input.first))
