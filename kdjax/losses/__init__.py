@@ -19,6 +19,7 @@ from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
 from kdjax.losses.regions import cat_kd, sdd
 from kdjax.losses.relation import correlation, in_batch, in_batch_kl, itrd, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd
+from kdjax.losses.search import in_batch_documents, in_batch_documents_kl
 from kdjax.losses.soft import (
     binary_kd,
     ctkd,
@@ -52,6 +53,7 @@ FAMILIES = {
     "without a teacher": (mutual, self_distillation, virtual_teacher),
     "regression": (squared_error,),
     "ranking": (listnet, ranknet, lambdarank, approx_ndcg, score_mse, margin_mse, list_kl, rankdistil),
+    "search": (in_batch_documents, in_batch_documents_kl),
     "recommendation": (bpr, item_softmax, sampled_softmax, sequence_softmax, rd, rrd, cd, unkd, de, ftd, htd),
 }
 """What a loss looks at -> losses, in the order in which `kdjax list losses` shows them."""
@@ -62,6 +64,7 @@ NEEDS = (
     | dict.fromkeys(FAMILIES["relation"], ("embedding",))
     | dict.fromkeys((*FAMILIES["regression"], *FAMILIES["ranking"], *FAMILIES["recommendation"]), ("logits",))
     | dict.fromkeys((sampled_softmax, de, ftd, htd), ("embedding",))
+    | dict.fromkeys(FAMILIES["search"], ("embedding", "features"))
     | {
         sequence_softmax: ("features",),
         activation_boundary: ("preacts",),

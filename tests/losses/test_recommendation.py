@@ -94,7 +94,15 @@ def test_finite_with_a_gradient(fn, hyper):
         assert of_items.any()
 
 
-@pytest.mark.parametrize(("fn", "hyper"), [CASES[1], CASES[4], CASES[6]], ids=["item_softmax", "rd", "rrd"])
+@pytest.mark.parametrize(
+    ("fn", "hyper"),
+    [
+        (losses.item_softmax, {}),
+        (losses.rd, {"top": 5, "samples": 0}),
+        (losses.rrd, {"top": 6, "others": 10, "sample": True, "pool": 12}),
+    ],
+    ids=["item_softmax", "rd", "rrd"],
+)
 def test_neither_padding_nor_the_order_of_a_target_counts(fn, hyper):
     """Of losses that draw nothing for its places."""
     student, teacher, target, held = batch()
