@@ -4,6 +4,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,7 +14,8 @@ from kdjax import streams
 from kdjax.config import rows as configured
 from kdjax.data import fingerprint
 from kdjax.data.batches import Lengths
-from kdjax.data.stream import Batches, Reader
+from kdjax.data.reader import Batches, Reader
+from kdjax.experiment import taught
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
@@ -22,13 +24,11 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
-from kdjax.training.cohort import Cohort, Learner, Program, compile_program
+from kdjax.training.cohort import Cohort, Learner, compile_program
 from kdjax.training.feed import Feed
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
-from kdjax.training.reads import outputs_of, params_of, read
-from kdjax.types import batch_of
 
 
 class Cohorts:
@@ -126,14 +126,20 @@ class Cohorts:
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
         second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
-        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None, second
+        own = lab.seen_by(learners[0].program.method)
+        seen = own, teacher.sight if teacher else None, second
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
+        fields = self._fields(config, learners, arrays, teacher)
+        if teacher and taught.once(config, teacher.model):
+            teach = self._teach(teacher, place.whole, fields)
+            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second)
+            feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
         cohort = Cohort(
             feed=feed,
-            teach=self._teach(config, learners, arrays, teacher, place),
-            teach_whole=self._teach(config, learners, arrays, teacher, place.whole),
+            teach=self._teach(teacher, place, fields),
+            teach_whole=self._teach(teacher, place.whole, fields),
             teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
@@ -147,31 +153,18 @@ class Cohorts:
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
             yield cohort
 
-    def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
-        """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""
+    def _fields(self, config, learners: list[Learner], arrays, teacher) -> frozenset:
+        """The paths of what the learners' losses read of the teacher's Outputs, in any stage."""
         if not teacher:
-            return _nothing
-        found = [self._reads(config, learner.program, arrays, teacher) for learner in learners]
-        return self.lab.teach(teacher.model, place, frozenset().union(*found))
+            return frozenset()
+        known = teacher.model, teacher.variables, teacher.sight.spec
+        programs = [learner.program for learner in learners]
+        found = [taught.fields(self.lab, config, each.method, each.stages, arrays, known) for each in programs]
+        return frozenset().union(*found)
 
-    def _reads(self, config, program: Program, arrays, teacher) -> frozenset:
-        """The paths of what a method's losses read of its teacher's Outputs, in every batch of an epoch."""
-        lab, examples = self.lab, len(arrays)
-        sizes = [config.batch_size, *([examples % config.batch_size] if keeps_last(config, arrays) else [])]
-        two, stored = lab.target(config), arrays.target.dtype
-        constants = teacher.variables, jax.ShapeDtypeStruct((examples,), stored)
-
-        def of(stage, size):
-            targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
-            model, seen = program.method.model, batch_of(lab.sight.spec, size)
-            student, own = outputs_of(model, seen, train=True), params_of(model, seen)
-            taught = outputs_of(teacher.model, batch_of(teacher.sight.spec, size))
-            return read(stage.objective.terms, student, taught, targets, *constants, own)
-
-        def make():
-            return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))
-
-        return lab.once(make, "reads", program.method.name, teacher.model, examples)
+    def _teach(self, teacher, place: Place, fields: frozenset) -> Callable:
+        """The teacher's pass, which returns `fields` of its Outputs."""
+        return self.lab.teach(teacher.model, place, fields) if teacher else _nothing
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
         lab = self.lab
@@ -227,6 +220,7 @@ class Cohorts:
             prepare=self.lab.prepare(config, place, *seen),
             prepare_whole=self.lab.prepare(config, place.whole, *seen),
             keep_last_batch=keeps_last(config, arrays),
+            views=config.data.views,
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
         )
 

@@ -218,14 +218,20 @@ def _cost(models: list[dict | None]) -> dict:
 
 
 def _with_published(config: dict, task: Task, record: dict) -> dict:
-    """`record` and the paper's number, which is a top-1, if the config names a benchmark; fractions, as ours."""
+    """`record` and the paper's number, if the config names a benchmark; fractions, as ours.
+
+    It is of the primary score, or of another that `published_score` names.
+    """
     spec = config.get("published", {})
     names = [spec.get(name, "") for name in ("benchmark", "teacher", "student")]
-    comparable = names[0] and task.primary.key == tasks.TOP1.key and not config.get("ablation")
+    score = published.score(names[0])
+    comparable = names[0] and score in (task.primary.key, *task.keys) and not config.get("ablation")
     found = published.lookup(*names, config["method"]) if comparable else None
     value, std = ((found or {}).get(name) for name in ("value", "std"))
     epoch = (found or {}).get("epoch")
-    ours = record["peak" if epoch == "best" else task.primary.key]
+    ours = record.get("peak" if epoch == "best" else score)
+    if comparable and score != task.primary.key:
+        record = record | {"published_score": score}
     return record | {
         "published": None if value is None else value / 100,
         "published_std": None if std is None else std / 100,

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+from kdjax.config.fields import ORIGINS
 from kdjax.runs import task
 from kdjax.runs.task import Score
 
@@ -181,8 +182,12 @@ CONFIG = {
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },
-    "teacher": {**dict.fromkeys(("model", "weights", "run"), str), **dict.fromkeys(("seed", "epochs"), int)},
-    "student": {"model": str},
+    "teacher": {
+        **dict.fromkeys(("model", *ORIGINS), str),
+        **dict.fromkeys(("seed", "epochs"), int),
+        "capture": [str],
+    },
+    "student": {"model": str, "capture": [str]},
     "optimizer": {
         **dict.fromkeys(("name", "schedule"), str),
         **dict.fromkeys(("learning_rate", "weight_decay", "factor", "warmup_epochs", "clip_norm"), NUMBER),

@@ -15,6 +15,7 @@ import numpy as np
 from kdjax.streams import stream
 from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.feed import Feed
+from kdjax.training.kept import taught
 from kdjax.training.method import Method, Stage
 from kdjax.training.parallel import Place
 from kdjax.training.step import student_variables
@@ -295,17 +296,6 @@ class Cohort:
 
 
 _first = jax.jit(parallel.first)
-
-
-def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
-    """(what students take of a batch, the teacher's Outputs on it); those on a second view stand with that view."""
-    batch = dict(batch)
-    outputs = teach(variables, batch.pop("teacher", batch["input"]))
-    if "second" in batch:
-        second = dict(batch["second"])
-        seen = second.pop("teacher", second["input"])
-        batch["second"] = {**second, "taught": teach(variables, seen)}
-    return batch, outputs
 
 
 def _threads(places: set[Place]) -> int:

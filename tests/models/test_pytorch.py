@@ -308,9 +308,8 @@ def test_the_conversion_command_works(tmp_path):
 @pytest.mark.parametrize(
     ("name", "accuracy", "first"),
     [
-        pytest.param("resnet20", 0.8103, 10_000, marks=pytest.mark.slow),
-        pytest.param("resnet56", 0.8320, 10_000, marks=pytest.mark.slow),
-        ("resnet20", 0.828, 500),
+        ("resnet20", 0.828, 500),  # the whole split: tests/ship/test_export.py
+        pytest.param("resnet56", 0.827, 1000, marks=pytest.mark.slow),  # 83.20 % of the whole split, as with PyTorch
     ],
 )
 @pytest.mark.filterwarnings("ignore")  # of tensorflow-datasets

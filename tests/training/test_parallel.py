@@ -50,7 +50,7 @@ def place(devices: int) -> Place:
 
 
 def groups() -> list[tuple]:
-    """The cases of test_losses, some at a time: compiling each alone on 1, 2, 4 and 8 devices takes minutes."""
+    """The cases of test_losses, some at a time: compiling each alone on one device and several takes minutes."""
     of = lambda text, alike: [c for c in test_losses.CASES if (c.text, c.alike) == (text, alike)]  # noqa: E731
     rest = of(False, False)
     return [
@@ -105,8 +105,9 @@ def trained(group: int, devices: int):
     return jax.device_get((state.params, state.stats, reported))
 
 
-@pytest.mark.parametrize("devices", [2, pytest.param(4, marks=pytest.mark.slow), 8])
-@pytest.mark.parametrize("group", range(len(groups())))
+@pytest.mark.parametrize(
+    ("group", "devices"), [*((group, 2) for group in range(len(groups()))), pytest.param(1, 8, marks=pytest.mark.slow)]
+)
 def test_every_loss_on_several_devices_as_on_one(group, devices):
     """Parameters, BatchNorm's statistics, memory banks, and the value of each loss at each step."""
     one, several = trained(group, 1), trained(group, devices)

@@ -157,7 +157,8 @@ def costs(found: list[Experiment]) -> Grid:
     """Teacher beside student: a row for each model of different size."""
     sizes = {}
     for record in (record for experiment in found for record in experiment.records):
-        if record["parameters"] is not None:
+        unknown = record["method"] == TEACHER and record["model"]  # of a teacher of elsewhere
+        if record["parameters"] is not None or unknown:
             role = TEACHER if record["method"] == TEACHER else "student"
             key = (record["experiment"], role, *(record[name] for name in ("model", *COSTS[:3])))
             sizes.setdefault(key, []).append(record)
