@@ -31,11 +31,13 @@ TEACHER = "teacher/"
 ROLES = {
     "order": ("epoch",),  # batches; first stages have negative epochs
     "augment": ("epoch",),  # the key is divided by step, then augmentation
+    "views": ("view",),  # instead, where examples have few views: divided by example, then augmentation
     "training": ("generation", "stage"),  # the key of a State, divided by WITHIN
     "shots": ("class",),  # which images of a class the students of a seed see
     "train_examples": ("class",),  # the same for all seeds: seed 0
     "validation": ("class",),  # likewise
     "test": ("class",),  # texts that are held out for testing, by config.data.split_seed
+    "lists": (),  # training lists of searches, by config.data.split_seed
     "lengths": ("epoch",),  # how batches of texts of like lengths follow each other
 }
 """Role -> its numbers."""

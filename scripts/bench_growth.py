@@ -7,7 +7,6 @@ after the first one, which compiles. Devices are virtual ones on the CPU.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import time
 import jax
 from bench_kdjax import make, where, write
 
+from kdjax import cores
 from kdjax.training import parallel
 
 METHODS = (
@@ -78,12 +78,11 @@ def measure(args, methods: int, seeds: int, batch: int, devices: int) -> dict:
         for cohort in cohorts:  # as a run does: one seed after the other
             cohort.epoch(number)
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     statistics = jax.local_devices()[0].memory_stats() or {}
     return {
         **dict(methods=methods, seeds=seeds, batch=batch, devices=devices),
         "seconds": sorted(seconds[1:])[1],
-        "megabytes": statistics.get("peak_bytes_in_use", peak * 2**20) / 2**20,
+        "megabytes": statistics.get("peak_bytes_in_use", cores.peak()) / 2**20,
     }
 
 

@@ -13,15 +13,16 @@ faster than the number of runs.
 import argparse
 import json
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import submitit
+from rich.console import Console
 
 from kdjax import config as configs
+from kdjax import cores
 from kdjax.config import recipes
 from kdjax.config.rows import expand
 from kdjax.experiment import status
@@ -93,29 +94,31 @@ def measure(root: Path, experiments: int) -> dict:
         submitted = [slurm.submit(submitit, root / name, jobs[name], [], dict(chosen)) for name in names]
     with timed(took, "runs"):
         for name in names:
-            for job in jobs[name]:
+            for job in jobs.pop(name):
                 run(job, root / name)
     with timed(took, "plan again"):
         left = [plan(config(name), root, (), (), given["methods_per_job"]) for name in names]
     with timed(took, "status"):
         for name in names:
             status.lines(root / name)
-    with timed(took, "gather"):
-        lines = [line for name in names for line in gather.gather(root / name)]
-    with timed(took, "table"):
-        table.terminal(lines)
+    students = []
+    for name in names:
+        with timed(took, "gather"):
+            lines = gather.gather(root / name)
+        with timed(took, "table"):
+            Console(quiet=True).print(table.terminal(lines))
+        students += [line["result"] is not None for line in lines if line["config"]["method"] != TEACHER]
+        del lines
     with timed(took, "grid"):
         grid.write(grid.compare(grid.read(root / name for name in names)), root / "grid")
-    students = [line for line in lines if line["config"]["method"] != TEACHER]
-    finished = sum(line["result"] is not None for line in students)
-    if finished != len(students) or any(left):
-        raise RuntimeError(f"{finished} of {len(students)} runs have a result, {sum(map(len, left))} jobs are left")
+    if not all(students) or any(left):
+        raise RuntimeError(f"{sum(students)} of {len(students)} have a result, {sum(map(len, left))} jobs are left")
     return {
         "experiments": experiments,
         "students": len(students),
         "jobs": sum(map(len, submitted)),
         "files": sum(len(files) for _, _, files in os.walk(root)),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": cores.peak() // 2**20,
         "seconds": {name: round(seconds, 3) for name, seconds in took.items()},
     }
 
@@ -130,7 +133,7 @@ class timed:
         self.began = time.process_time()
 
     def __exit__(self, *_):
-        self.took[self.name] = time.process_time() - self.began
+        self.took[self.name] = self.took.get(self.name, 0.0) + time.process_time() - self.began
 
 
 def config(name: str):

@@ -14,14 +14,13 @@ import faulthandler
 import gc
 import os
 import resource
-import sys
 import tempfile
 from pathlib import Path
 
 import jax
 import pytest
 
-from kdjax import cli
+from kdjax import cli, cores
 from kdjax.training import parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
@@ -93,8 +92,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        session.config.workeroutput["peak_bytes"] = peak * (1 if sys.platform == "darwin" else 1024)
+        session.config.workeroutput["peak_bytes"] = cores.peak()
 
 
 def pytest_testnodedown(node):

@@ -1,6 +1,8 @@
 """The structure of the package: which folder may know which, and how long files, classes and functions may be."""
 
 import ast
+import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +90,20 @@ def test_a_table_needs_no_slow_import():
         "bad = {'scipy.stats', 'scipy.optimize', 'sklearn', 'matplotlib'} & set(sys.modules); assert not bad, bad"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_what_how_it_works_names_exists():
+    """The paths that it has a reader follow, and the files of its map."""
+    text = (ROOT / "docs" / "how-it-works.md").read_text()
+    paths = text.partition("## Follow one thing")[2].partition("## Directories")[0]
+    names = re.findall(r"`([a-z_]+\.[\w.]+)`", paths)
+    assert len(names) > 20
+    for name in names:
+        if not name.endswith((".json", ".jsonl")) and not name.startswith("execution."):  # a field of the config
+            pkgutil.resolve_name(f"kdjax.{name}")
+    (tree,) = re.findall(r"^```\nkdjax/\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    heads = [line.split("    ")[0] for line in tree.splitlines() if re.match(r"  \w", line)]
+    shown = {
+        part.rstrip("/").removesuffix(".py") for head in heads for part in head.split() if part.endswith(("/", ".py"))
+    }
+    assert shown == {*ORDER, "report"}

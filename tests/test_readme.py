@@ -1,15 +1,20 @@
 """What README and docs/ say is done as they say, and their tables are those of results/."""
 
+import io
+import json
 import os
 import re
 import shlex
 import shutil
+import tarfile
 from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from kdjax import cli
 from kdjax.cli.run import given_config
@@ -83,16 +88,26 @@ HERE = {  # command -> what makes it quick
     "kdjax run --config=configs/interactions.py": ["--dry-run"],
     "kdjax list interactions": PLAIN,
     "kdjax list letor": PLAIN,
+    "kdjax list query_documents": PLAIN,
     "kdjax run --config=configs/searches.py": ["--dry-run"],
+    "kdjax run --config=configs/searches.py --config.execution.teach_once=True": ["--dry-run"],
+    "kdjax run --config=configs/digits.py --only=student,kd --config.experiment=nearest --config.data.views=2 "
+    "--config.teacher.function=my_teacher.nearest --config.teacher.mean=0.0 "
+    "--config.teacher.std=0.00392156862745098": QUICK,
     "kdjax run --config=configs/photographs.py": ["--dry-run"],
     "kdjax run --config=configs/digits_small.py": ["--dry-run"],
     "kdjax run --config=configs/folder.py:path=/data/products,size=64,teacher=resnet56,student=resnet8": PLAN,
+    "kdjax run --config=configs/folder.py:path=/data/products.csv,source=manifest,size=64": PLAN,
+    "kdjax run --config=configs/folder.py:path=/data/products_shards,source=webdataset,size=64": PLAN,
+    "kdjax run --config=configs/folder.py:path=/data/products.npz,source=npz,size=0": PLAN,
+    "kdjax run --config=configs/folder.py:path=/data/products_hub,source=huggingface,size=64": PLAN,
     "kdjax run --config=configs/products.py:path=/data/products,size=64,teacher=resnet18,student=mobilenetv2": PLAN,
     "for shots in 1 2 5 10 0; do kdjax run --config=configs/products_fewshot.py:path=/data/products,shots=$shots; "
     "done": [*PLAN, "--config.teacher.run=", "--config.teacher.model=resnet8"],  # its teacher is one that ran before
 }
 PARSED = {  # command -> which one like it is run; its arguments and its config are read here
     "kdjax run --config=my_config.py --seeds=0-9": "with other seeds",
+    "kdjax run --config=configs/digits.py --track=tensorboard:logs": "tests/api/test_tracking.py",
     "kdjax run --config=configs/digits.py --seeds=until:0.5,max=20": "tests/report/test_pilot.py",
     "kdjax run --config=my_config.py --tuned": "tests/experiment/test_tune.py",
     "kdjax tune --config=my_config.py --trials=8": "tests/experiment/test_tune.py",
@@ -121,6 +136,7 @@ ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax tune --config=configs/digits_fewshot.py --trials=16": "tests/experiment/test_tune.py",
     "kdjax run --config=configs/digits_fewshot.py --tuned": "tests/experiment/test_tune.py",
     "kdjax run --config=configs/searches.py:path=/data/MSLR-WEB10K/Fold1": "tests/data/ranking/test_letor.py",
+    "kdjax run --config=configs/products_search.py:path=pricerunner_aggregate.csv": "tests/tasks/test_search.py",
     "scripts/demo": "installs",
     "kdjax track runs/digits --to=tensorboard:logs": "tests/report/test_track.py",
     "scripts/test": "installs",
@@ -160,7 +176,14 @@ def test_every_block_is_commands_or_a_file_that_is_used():
     languages = {found for page in PAGES.values() for found in re.findall(r"^```(\S+)", page, re.MULTILINE)}
     assert languages == {"sh", "python"}
     assert len(BLOCKS) == len(fenced("python"))  # a file stands in one place
-    assert set(BLOCKS) == {"my_losses.py", "my_config.py", "my_models.py", "my_metrics.py", "compare.py"}
+    assert set(BLOCKS) == {
+        "my_losses.py",
+        "my_config.py",
+        "my_models.py",
+        "my_teacher.py",
+        "my_metrics.py",
+        "compare.py",
+    }
 
 
 def test_the_readme_is_short():
@@ -179,9 +202,38 @@ def folder(tmp_path_factory):
         path = folder / "products" / split / name / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(path)
+    list_products(folder)
     shutil.copytree(folder / "products/test/a", folder / "folder")
     Image.new("RGB", (40, 30), "red").save(folder / "photo.jpg")
     return folder
+
+
+def list_products(folder: Path) -> None:
+    """The photographs of products/ as a table, as shards, as arrays and as a data set of the hub."""
+    found = [(*path.relative_to(folder / "products").parts[:2], path) for path in sorted(folder.rglob("*.png"))]
+    table = [{"path": str(path), "label": label, "split": split} for split, label, path in found]
+    (folder / "products.csv").write_text(
+        "\n".join(",".join(row.values()) for row in [{k: k for k in table[0]}, *table])
+    )
+    for name in ("products_shards", "products_hub"):
+        (folder / name).mkdir()
+    arrays = {}
+    for split in ("train", "test"):
+        own = [(label, path) for of, label, path in found if of == split]
+        with tarfile.open(folder / f"products_shards/{split}-000000.tar", "w") as tar:
+            for number, (label, path) in enumerate(own):
+                tar.add(path, f"{number:06}.png")
+                cls = tarfile.TarInfo(f"{number:06}.cls")
+                cls.size = len(label)
+                tar.addfile(cls, io.BytesIO(label.encode()))
+        arrays[f"{split}_images"] = np.stack([np.asarray(Image.open(path)) for _, path in own])
+        arrays[f"{split}_labels"] = np.array(["abcd".index(label) for label, _ in own])
+        rows = [{"image": {"bytes": path.read_bytes()}, "label": "abcd".index(label)} for label, path in own]
+        features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": [*"abcd"]}}
+        notes = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+        made = pyarrow.Table.from_pylist(rows).replace_schema_metadata(notes)
+        parquet.write_table(made, folder / f"products_hub/{split}-00000-of-00001.parquet")
+    np.savez(folder / "products.npz", **arrays)
 
 
 def argument_lists(command: str, folder: Path):
@@ -218,6 +270,11 @@ def test_a_loss_and_a_model_of_ones_own(kdjax):
     assert len([row for row in rows if "seed" not in row]) >= 3  # itself and two ablated weights
     own = [command for command in HERE if "my_models.Small" in command]
     assert "my_models.Small" in kdjax(*own)
+
+
+def test_a_teacher_of_ones_own(kdjax):
+    (command,) = [command for command in HERE if "my_teacher" in command]
+    assert "teacher my_teacher.nearest: " in kdjax(command)
 
 
 def test_what_it_does_from_python(folder, monkeypatch, capsys):

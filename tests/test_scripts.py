@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from kdjax.report.track import TRACKERS
 from kdjax.ship.serve import CONVERTER
 
 ROOT = Path(__file__).parent.parent
@@ -69,7 +70,8 @@ def test_what_is_required_is_pinned_as_asked_for(name):
         if not line.startswith("#"):
             package, _, version = line.partition("==")
             pins[canonicalize_name(package)] = version
-    for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+    extras = [text for extra in ("test", *TRACKERS) for text in PROJECT["optional-dependencies"][extra]]
+    for text in PROJECT["dependencies"] + extras:
         required = Requirement(text)
         assert pins[canonicalize_name(required.name)] in required.specifier, text
     assert pins["jax"] == pins["jaxlib"]

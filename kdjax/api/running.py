@@ -5,13 +5,14 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from kdjax import experiment
 from kdjax.api.results import Experiment
+from kdjax.api.tracking import Live
 from kdjax.arguments import names
 from kdjax.config import overrides
 from kdjax.experiment.callbacks import Callbacks
@@ -66,6 +67,7 @@ def run(
     on_step: Callable | None = None,
     on_epoch: Callable | None = None,
     on_finish: Callable | None = None,
+    track: str | Sequence[str] = (),
     quiet: bool = False,
 ) -> Experiment:
     """Trains what is missing of an experiment, as `kdjax run` does, and returns it; again: continues, or finds it done.
@@ -77,6 +79,7 @@ def run(
       seeds: those to run; () for those of the config.
       on_step, on_epoch, on_finish: called with a `kdjax.experiment.callbacks.Event` of a run after each call of its
         train step, each epoch, and when it is finished; they change no bit.
+      track: trackers that have each epoch's row as it is written, "tensorboard:logs" or several.
       quiet: whether nothing is printed.
 
     Raises:
@@ -89,9 +92,10 @@ def run(
     callbacks = Callbacks(on_step, on_epoch, on_finish)
     display = Display(Console(quiet=True)) if quiet else None
     try:
-        with _signals() as received:
+        with Live((track,) if isinstance(track, str) else track) as live, _signals() as received:
             asked = lambda: received[0] if received else 0  # noqa: E731
-            directory = experiment.run(config, out, only, tuple(seeds), display, asked, callbacks=callbacks)
+            given = (config, out, only, tuple(seeds), display, asked)
+            directory = experiment.run(*given, callbacks=live.callbacks(callbacks))
     except Stopped as stopped:
         if stopped.signum != signal.SIGINT:
             raise

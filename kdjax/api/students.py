@@ -103,7 +103,7 @@ class Student:
         config, result = self._finished()
         model = self.model
         kind = "images" if result.get("image_shape") else "numbers" if self._texts is None else "text"
-        transform = kinds.KINDS[kind].transform(ConfigDict(config["data"]))
+        transform = kinds.KINDS[kind].transform(ConfigDict(config["data"]), None)
 
         @jax.jit
         @convolve.fast()

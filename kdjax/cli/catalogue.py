@@ -6,7 +6,7 @@ def add(command) -> None:
     sub.add_argument("what", nargs="?", help="methods, losses, models, datasets, or the name of one; all when left out")
     sub = command("check", _check, "tell whether a loss keeps the contract")
     sub.add_argument("loss", help="a loss of kdjax or an import path, my_file.my_loss")
-    sub.add_argument("--task", choices=("classification", "regression", "ranking"), default="classification")
+    sub.add_argument("--task", choices=("classification", "regression", "ranking", "search"), default="classification")
     sub = command("cost", _cost, "parameters, FLOPs, bytes and latency of models")
     sub.add_argument("models", nargs="+", help="names in kdjax.models or import paths")
     sub.add_argument("--teacher", help="the model that compression ratios refer to")

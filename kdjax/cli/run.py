@@ -42,6 +42,13 @@ def add(command) -> None:
     sub.add_argument("--dry-run", action="store_true", help="check all, print what would be trained, train nothing")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
     sub.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="TRACKER[:PLACE]",
+        help="show each epoch as it ends: tensorboard:logs, wandb, mlflow or trackio; may be given several times",
+    )
+    sub.add_argument(
         "--launcher",
         choices=("slurm", "local"),
         help="submit jobs to a cluster, or run them as processes here; --launcher.name=value sets their options",
@@ -57,17 +64,14 @@ def _run(args, rest) -> int:
 
     parallel.setup()
     from kdjax.config.fields import resolve
-    from kdjax.report import table
+    from kdjax.report import table, track
 
     config, given = given_config(args, rest)
+    _check_launcher(args, given)
+    for each in args.track:
+        track.tracker(each)
     piloted = args.seeds.startswith(until.PREFIX)
     chosen = (config, args.out, names(args.only), () if piloted else integers(args.seeds, "--seeds"))
-    if (given or args.wait) and not args.launcher:
-        raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
-    if args.launcher and (args.coordinator or args.processes or args.process >= 0):
-        raise ValueError(
-            "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
-        )
     several = bool(resolve(config).pairs)
     _check_pairs(args, several)
     if args.tuned is not None:
@@ -120,18 +124,21 @@ def _train(args, config, chosen, given, several: bool, asked):
         from kdjax.experiment.launch import launcher
 
         return launcher.main(args.launcher, *chosen, given, args.wait, asked)
-    if several:
-        from kdjax.experiment import pairs
+    from kdjax.api.tracking import Live
 
-        return 0, pairs.run(*chosen, names(args.pairs), stop_signal=asked)
-    from kdjax import experiment
+    with Live(args.track) as live:
+        if several:
+            from kdjax.experiment import pairs
 
-    if args.tuned is not None:
-        from kdjax.config.fields import resolve
-        from kdjax.experiment import tune
+            return 0, pairs.run(*chosen, names(args.pairs), stop_signal=asked, callbacks=live.callbacks())
+        from kdjax import experiment
 
-        chosen = (tune.taught(resolve(config), chosen[0], args.out, asked), *chosen[1:])
-    return 0, experiment.run(*chosen, stop_signal=asked)
+        if args.tuned is not None:
+            from kdjax.config.fields import resolve
+            from kdjax.experiment import tune
+
+            chosen = (tune.taught(resolve(config), chosen[0], args.out, asked), *chosen[1:])
+        return 0, experiment.run(*chosen, stop_signal=asked, callbacks=live.callbacks())
 
 
 def until_stopped(command_line: str, work) -> tuple[int, object]:
@@ -160,6 +167,21 @@ def _tuned(args, config, root, only, seeds):
     if args.launcher:
         raise ValueError("--tuned runs here, not by --launcher: its teacher is trained first, and once for both tables")
     return tune.applied(config, args.tuned, root, only, seeds)
+
+
+def _check_launcher(args, given) -> None:
+    """Raises a ValueError where an option needs a launcher, or does not go with one."""
+    if (given or args.wait) and not args.launcher:
+        raise ValueError(f"{given[0] if given else '--wait'} is an option of --launcher=slurm or local")
+    if args.launcher and (args.coordinator or args.processes or args.process >= 0):
+        raise ValueError(
+            "--coordinator, --processes and --process join processes that are there; --launcher starts its own"
+        )
+    if args.track and args.launcher:
+        raise ValueError(
+            f"--track follows what is trained here, not jobs: kdjax track DIRECTORY --to={args.track[0]} sends their "
+            "rows, as often as it is asked to"
+        )
 
 
 def _check_pairs(args, several: bool) -> None:

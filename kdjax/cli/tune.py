@@ -12,12 +12,13 @@ Gives every method the same number of trials, the student alone included, and ch
 Varied are the learning rate, the weight of each term that distils and its main hyperparameters, each on a log scale
 around the value that the config has, mostly the paper's: kdjax/config/spaces.py has the factors. Trial 0 has the
 config's own values, the others are quasi-random points, the same whenever they are asked for: the command resumes, and
---trials=32 goes on from 16. Trials are the rows of runs/<experiment>-tuning, and train with seeds of their own. No
-trial is stopped early, and none sees the test split: validation stands in its place. The choice, the best mean
-validation score at the last epoch, is frozen in tuned.json there, beside pictures of the best of k trials and of what
-each hyperparameter did.
+--trials=32 goes on from 16. Trials are the rows of runs/<experiment>-tuning, and train with seeds of their own. None
+sees the test split: validation stands in its place. With --halve=15, or 15,30, the better half of each method's trials
+by the mean validation score at the end of that epoch goes on, trial 0 among them, and the others are stopped. The
+choice, the best mean validation score at the last epoch, is frozen in tuned.json there, beside pictures of the best of
+k trials and of what each hyperparameter did.
 
-  kdjax tune --config=configs/digits_fewshot.py --trials=16
+  kdjax tune --config=configs/digits_fewshot.py --trials=16 --halve=20
   kdjax run --config=configs/digits_fewshot.py --tuned      runs/<experiment>-tuned: the choice, on the config's seeds
 """
 
@@ -28,6 +29,9 @@ def add(command) -> None:
     sub.usage = "kdjax tune [--config=]FILE[:key=value,...] [--config.field=value ...] [options]"
     sub.add_argument("--config", default="", help="as for kdjax run; it needs a validation split")
     sub.add_argument("--trials", type=int, default=16, help="of each method (default: 16)")
+    sub.add_argument(
+        "--halve", default="", help="epochs at whose end half of each method's trials is stopped, 15,30 (default: none)"
+    )
     sub.add_argument("--only", default="", help="methods to tune, student,kd; all when left out")
     sub.add_argument("--seeds", default="1000-1001", help="of every trial, none of the config's (default: 1000-1001)")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
@@ -45,6 +49,7 @@ def _tune(args, rest) -> int:
         raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax tune trains here")
     processes.join("", 0, -1, resolve(config).execution.devices)
     chosen = (config, args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only))
+    chosen += (integers(args.halve, "--halve"),)
     status, file = until_stopped(args.command_line, lambda asked: (0, tune.run(*chosen, stop_signal=asked)))
     if file is not None and processes.first():
         _show(file, tune.read(file))
@@ -56,6 +61,7 @@ def _show(file: Path, tuned: dict) -> None:
     from rich.console import Console
 
     from kdjax import tables
+    from kdjax.report import tuning
     from kdjax.report.plots import best_of, pictures, searched
 
     score, rows = best_of.score(tuned), []
@@ -65,6 +71,8 @@ def _show(file: Path, tuned: dict) -> None:
     header = ("method", "chosen trial", f"{score.header} on validation", "of trial 0")
     console = Console(highlight=False)
     console.print(tables.terminal(header, rows, wrapped=True))
+    if rule := tuning.halved(tuned):
+        console.print(rule, soft_wrap=True)
     for name, method in tuned["methods"].items():
         values = ", ".join(f"{path}={value:g}" for path, value in method["chosen"].items())
         console.print(f"{name}: {values}", soft_wrap=True, markup=False)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import kdjax.models
 from kdjax import config as configs
 from kdjax.find import find, nearest
+from kdjax.models.capture import Captured, parsed
+from kdjax.typed import typed
 
 KINDS = ((bool, int, float), (str,), (tuple,))
 """Numbers, texts and tuples may not stand for each other; all else is the model's own affair."""
@@ -19,7 +21,7 @@ KINDS = ((bool, int, float), (str,), (tuple,))
 def build_model(
     spec, classes: int, dtype: str, field: str, known: Mapping[str, int] = MappingProxyType({})
 ) -> nn.Module:
-    """The Linen module of {"model": name or import path, "kwargs": {...}} for so many classes.
+    """The Linen module of {"model": name or import path, "kwargs": {...}, "capture": paths} for so many classes.
 
     `dtype`, and what else is `known` from the data ({"vocabulary": tokens}), is passed to models that have a field of
     that name.
@@ -44,10 +46,27 @@ def build_model(
     try:
         model = factory(num_classes=classes, **kwargs)
     except TypeError as error:
-        raise ValueError(f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}") from error
+        how = NNX if _is_nnx(factory) else ""
+        raise ValueError(
+            f"{field}: {name} cannot be made with {sorted(['num_classes', *kwargs])}: {error}{how}"
+        ) from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module")
-    return model
+        how = NNX if _is_nnx(type(model)) else ""
+        raise ValueError(f"{field}.model: {name!r} gives {type(model).__name__}, not a flax.linen Module{how}")
+    paths = tuple(typed(path, "layer", f"{field}.capture") for path in spec.get("capture", ()))
+    for path in paths:
+        parsed(path)
+    return Captured(model, paths) if paths else model
+
+
+NNX = (
+    "; one of flax.nnx is given by a function of yours, "
+    "`def net(num_classes): return flax.nnx.bridge.to_linen(Net, num_classes)`"
+)
+
+
+def _is_nnx(kind) -> bool:
+    return any(f"{each.__module__}.".startswith("flax.nnx.") for each in getattr(kind, "__mro__", ()))
 
 
 def tuples(value):
@@ -64,7 +83,8 @@ def _check_arguments(factory: Callable, name: str, classes: int, kwargs: dict, f
     if not open_ended and "num_classes" not in [p.name for p in parameters]:
         raise ValueError(f"{field}.model: {name} has no field num_classes, the number of classes that it is made for")
     for key, value in kwargs.items():
-        if key == "num_classes" or not _takes(factory, classes, key, value):
+        others = {name: other for name, other in kwargs.items() if name != key}
+        if key == "num_classes" or not _takes(factory, classes, key, value, others):
             raise ValueError(f"{field}.kwargs: {name} takes no {key!r}{nearest(key, _arguments(factory, classes))}")
     defaults = _defaults(factory, classes)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]

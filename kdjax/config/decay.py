@@ -10,6 +10,8 @@ DECOUPLED = ("adamaxw", "adamw", "adan", "lamb", "lion", "novograd")
 def decay_kind(optimizer: Mapping) -> str:
     """ "L2" (weights are added to the gradient), "decoupled" (taken off the weights themselves) or "none".
 
+    One's own optimizer decays weights as it likes where it takes `weight_decay`, and else by L2.
+
     Args:
       optimizer: fields of config.optimizer.
     """
@@ -17,4 +19,6 @@ def decay_kind(optimizer: Mapping) -> str:
         return "decoupled"
     if not optimizer.get("weight_decay"):
         return "none"
+    if "." in (optimizer.get("name") or ""):
+        return "its own, or else L2"
     return "decoupled" if optimizer.get("name") in DECOUPLED else "L2"

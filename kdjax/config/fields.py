@@ -15,6 +15,7 @@ FREE = (
     "teacher.optimizer",
     "optimizer.kwargs",
     "optimizer.rates",
+    "optimizer.schedule_kwargs",
     "data.augment",
     "data.second_augment",
     "data.kwargs",
@@ -23,6 +24,16 @@ FREE = (
     "pilot",
 )
 """Subtrees whose keys are checked where they are used: against a model's, an optimizer's or a function's arguments."""
+
+
+SCHEDULES = ("constant", "cosine", "step")
+OPTAX_SCHEDULES = (
+    *("constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule", "exponential_decay"),
+    *("join_schedules", "linear_onecycle_schedule", "linear_schedule", "piecewise_constant_schedule"),
+    *("piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule", "warmup_constant_schedule"),
+    *("warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule"),
+)
+"""Those of optax.schedules, named here because tables are made without JAX."""
 
 
 def default() -> ConfigDict:
@@ -36,7 +47,7 @@ def default() -> ConfigDict:
     config.keep_last_batch = False  # train on the smaller last batch of an epoch instead of leaving it out
     config.eval_every_epochs = 1  # the last epoch is always evaluated
     config.baseline = "student"  # the row that the others are compared with
-    config.task = "classification"  # or regression, ranking, retrieval, recommendation, an import path
+    config.task = "classification"  # or regression, ranking, search, retrieval, recommendation, an import path
     config.metrics = ConfigDict(sort_keys=False)  # numbers of one's own: name -> import path of fn(logits, target)
     config.references = ()  # beside the networks: ("tfidf",) of texts, or paths of fn(train, inputs, dataset) -> logits
     config.dtype = "float32"  # what models compute in; "bfloat16" keeps parameters, losses and statistics in float32
@@ -45,6 +56,7 @@ def default() -> ConfigDict:
     config.student = ConfigDict()
     config.student.model = ""  # a name in kdjax.models or the import path of a Linen module
     config.student.kwargs = ConfigDict()
+    config.student.capture = ()  # layers that are its features, "layer2/block_0"; kdjax.models.capture.parsed
     config.student.start = ""  # a .safetensors file that students begin from, all but the classifier; "": afresh
 
     config.teacher = _teacher()
@@ -80,6 +92,7 @@ def _data() -> ConfigDict:
     data.mean = (0.5,)  # per channel, of pixels scaled to 0..1
     data.std = (0.5,)
     data.augment = ConfigDict(sort_keys=False)  # name -> hyperparameters, applied in this order
+    data.views = 0  # different augmented views of each example, that epochs take in turn; 0: every epoch has its own
     data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
     _text(data)
@@ -98,8 +111,8 @@ def _text(data: ConfigDict) -> None:
     data.transfer = ""  # a file of texts without labels, which students see where `unlabelled` says so: their teacher's
     data.test = 0.2  # fraction of the rows that is the test split, where neither files nor a column say it
     data.split_seed = 0  # of that draw
-    data.tokenizer = "words"  # words or characters (of the training split), or a Hugging Face folder
-    data.min_count = 2  # times that a word or character stands in the training split, to be in the vocabulary
+    data.tokenizer = "words"  # words, characters or trigrams (of the training split), or a Hugging Face folder
+    data.min_count = 2  # times that a word, character or trigram stands in the training split, to be in the vocabulary
     data.vocabulary = 30_000  # tokens in it, at most; 0: all
     data.length = 0  # tokens at which a text is cut; 0: what holds 99 % of the training texts whole, at most 512
     data.buckets = 4  # lengths that batches are padded to, at most: each is compiled; texts of like length meet
@@ -110,8 +123,12 @@ def _teacher() -> ConfigDict:
     teacher = ConfigDict()
     teacher.model = ""  # "": no teacher, for methods that need none
     teacher.kwargs = ConfigDict()
+    teacher.capture = ()  # as config.student.capture, of whatever teaches
     teacher.weights = ""  # a .safetensors file or a Hugging Face folder; "": it is trained here
     teacher.start = ""  # such a file or folder that its training begins from, all but the classifier; "": afresh
+    teacher.onnx = ""  # a network in an .onnx file, which onnxruntime runs on the host (the extra `export`)
+    teacher.function = ""  # the import path of fn(inputs) -> logits or Outputs, in any library
+    teacher.outputs = ""  # a file of what it said of the examples, .npz or .parquet: kdjax.experiment.elsewhere.outputs
     teacher.run = ""  # a run whose student teaches, "runs/x/teacher/seed0"; several joined by + are an ensemble
     teacher.image_size = 0  # pixels a side that it sees; 0: as config.data. The view is one, at the larger of the two
     teacher.mean = ()  # normalisation of what it sees; (): as config.data
@@ -126,11 +143,12 @@ def _teacher() -> ConfigDict:
 def _optimizer() -> ConfigDict:
     """config.optimizer: that of the students, and of the teacher but for config.teacher.optimizer."""
     optimizer = ConfigDict()
-    optimizer.name = "sgd"  # a function of optax
+    optimizer.name = "sgd"  # a function of optax, or the import path of fn(learning_rate, **kwargs)
     optimizer.kwargs = ConfigDict()  # its arguments; sgd's momentum is 0.9 unless set
     optimizer.learning_rate = 0.05
     optimizer.weight_decay = 5e-4  # of every parameter: L2 as torch's SGD; adamw and others use their own way
-    optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step) or step
+    optimizer.schedule = "cosine"  # constant, cosine (to 0 at the last step), step, one of optax or an import path
+    optimizer.schedule_kwargs = ConfigDict(sort_keys=False)  # of the last two, whose values multiply the learning rate
     optimizer.milestones = (150, 180, 210)  # step: epochs after which the rate is multiplied by `factor`
     optimizer.factor = 0.1
     optimizer.warmup_epochs = 0.0  # linear from 0
@@ -149,6 +167,7 @@ def _execution() -> ConfigDict:
     execution.steps_per_call = 0  # 0: 1 on the CPU, 16 on an accelerator
     execution.eval_batch_size = 500
     execution.keep_predictions = True  # predictions.npz beside each result: logits and scores of every test example
+    execution.teach_once = False  # keep what the teacher says of each training example, or of each of its data.views
     execution.checkpoint_seconds = 300.0  # at least so long between two checkpoints of a run; 0: every step
     return execution
 
@@ -233,6 +252,7 @@ def _check_values(config: ConfigDict) -> None:
         "data.shots": 0,
         "data.imbalance": 0,
         "data.split_seed": 0,
+        "data.views": 0,
         "data.min_count": 1,
         "data.vocabulary": 0,
         "data.length": 0,
@@ -254,7 +274,8 @@ def _check_values(config: ConfigDict) -> None:
     if not _is_seed(config.teacher.seed):
         raise ValueError(f"config.teacher.seed must be an integer >= 0, got {config.teacher.seed!r}")
     _one_of(config, "dtype", ("float32", "bfloat16"))
-    _one_of(config, "optimizer.schedule", ("constant", "cosine", "step"))
+    if "." not in config.optimizer.schedule:
+        _one_of(config, "optimizer.schedule", (*SCHEDULES, *OPTAX_SCHEDULES))
     _one_of(config, "execution.devices", ("students", "seeds", "batch", "one"))
     if not config.experiment or any(c in config.experiment for c in "/\\\0\n") or config.experiment in (".", ".."):
         raise ValueError(f"config.experiment names a directory, without a slash, got {config.experiment!r}")
@@ -265,9 +286,18 @@ def _check_values(config: ConfigDict) -> None:
     for name in ("weights", "start"):
         if config.teacher[name] and not config.teacher.model:
             raise ValueError(f"config.teacher.{name} is set, but config.teacher.model does not say whose it is")
-    given = [f"config.teacher.{name}" for name in ("weights", "start", "run") if config.teacher[name]]
+    given = [f"config.teacher.{name}" for name in ("start", *ORIGINS) if config.teacher[name]]
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} are both set; give one of them")
+
+
+ORIGINS = ("run", "weights", "onnx", "function", "outputs")
+"""Fields of config.teacher that name a teacher which is not trained here."""
+
+
+def origin(teacher: Mapping) -> str:
+    """The one of ORIGINS that a config.teacher, of any version, has; "": its model, if it has one, is trained here."""
+    return next((name for name in ORIGINS if teacher.get(name)), "")
 
 
 def check_seeds(seeds, field: str) -> None:

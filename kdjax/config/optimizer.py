@@ -12,18 +12,29 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from kdjax.find import nearest
+from kdjax.config.fields import SCHEDULES, plain
+from kdjax.config.schedule import make_schedule
+from kdjax.find import find, nearest
 from kdjax.typed import typed
 from kdjax.types import leaf_name
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int, epochs: int) -> optax.Schedule:
-    """Step -> learning rate. Milestones are epochs counted from 1: the factor holds from the epoch after each."""
+    """Step -> learning rate. Milestones are epochs counted from 1: the factor holds from the epoch after each.
+
+    Schedules of optax, and of one's own, begin after the warm-up, and their values multiply config.learning_rate.
+    """
     peak, warmup = config.learning_rate, round(config.warmup_epochs * steps_per_epoch)
     rest = epochs * steps_per_epoch - warmup
     if rest <= 0:
         raise ValueError(f"config.optimizer.warmup_epochs {config.warmup_epochs} must be below the {epochs} epochs")
-    if config.schedule == "constant":
+    kwargs, where = plain(config.schedule_kwargs), "config.optimizer"
+    if kwargs and config.schedule in SCHEDULES:
+        raise ValueError(f"{where}.schedule_kwargs {kwargs}: the schedule {config.schedule!r} takes none of them")
+    if config.schedule not in SCHEDULES:
+        shape = make_schedule({"schedule": config.schedule, **kwargs}, steps_per_epoch, where)
+        schedule = lambda step: peak * shape(step)  # noqa: E731
+    elif config.schedule == "constant":
         schedule = optax.constant_schedule(peak)
     elif config.schedule == "cosine":
         schedule = optax.cosine_decay_schedule(peak, rest)
@@ -54,21 +65,23 @@ def make_optimizer(config: ConfigDict, rate: optax.Schedule, freeze: tuple[str, 
     parameter at or below it.
 
     Raises:
-      ValueError: no such optimizer in optax, an argument that it does not take, or two different weight decays.
+      ValueError: no such optimizer, an argument that it does not take, or two different weight decays.
     """
-    factory = _named(config.name)
+    factory, told = _named(config.name)
     kwargs = _arguments(config, inspect.signature(factory).parameters)
     parts = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     if config.weight_decay and "weight_decay" not in kwargs:
         parts.append(optax.add_decayed_weights(config.weight_decay))
     try:
-        optimizer = optax.chain(*parts, factory(rate, **kwargs))
-        _trace(optimizer)
+        made = factory(rate, **kwargs)
+        if not isinstance(made, optax.GradientTransformation):
+            raise ValueError(f"config.optimizer.name: {told} gives {type(made).__name__}, no optax transformation")
+        optimizer = optax.chain(*parts, made)
+        if "." not in config.name:  # one's own may want parameters with their paths: config.trace tries all in the end
+            _trace(optimizer)
     except (TypeError, AttributeError) as error:
         given = dict(config.kwargs)
-        raise ValueError(
-            f"config.optimizer.kwargs {given}: optax.{config.name} cannot work with them: {error}"
-        ) from error
+        raise ValueError(f"config.optimizer.kwargs {given}: {told} cannot work with them: {error}") from error
     rates = (rated(config.rates),) if len(config.rates) else ()
     optimizer = optax.chain(optimizer, *rates, only_reached(), *last)
     if not freeze:
@@ -164,22 +177,30 @@ def _trace(optimizer: optax.GradientTransformation) -> None:
     jax.eval_shape(lambda x: optimizer.update(x, optimizer.init(x), x), jax.ShapeDtypeStruct((2, 2), jnp.float32))
 
 
-def _named(name: str):
+def _named(name: str) -> tuple:
+    """(the function that makes an optimizer, what messages call it)."""
+    if "." in name:
+        factory = find(name, optax, "config.optimizer.name")
+        if not callable(factory):
+            raise ValueError(f"config.optimizer.name: {name!r} is {factory!r}, no function of a learning rate")
+        return factory, name
     if not _is_optimizer(name):
         raise ValueError(
             f"config.optimizer.name: optax has no optimizer {name!r} that works with a schedule and gradients alone"
             f"{nearest(name, optimizers())}"
         )
-    return getattr(optax, name)
+    return getattr(optax, name), f"optax.{name}"
 
 
 def _arguments(config: ConfigDict, valid) -> dict:
     """What the factory is called with besides the learning rate, its own weight decay among it."""
+    told = config.name if "." in config.name else f"optax.{config.name}"
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in valid.values())
     for name, value in config.kwargs.items():
+        if name not in valid and takes_any:
+            continue
         if name not in valid:
-            raise ValueError(
-                f"config.optimizer.kwargs.{name}: optax.{config.name} takes no {name!r}{nearest(name, valid)}"
-            )
+            raise ValueError(f"config.optimizer.kwargs.{name}: {told} takes no {name!r}{nearest(name, valid)}")
         standard = valid[name].default
         if isinstance(standard, bool | int | float):
             typed(value, standard, f"config.optimizer.kwargs.{name}")
@@ -195,7 +216,7 @@ def _arguments(config: ConfigDict, valid) -> dict:
         if not agrees:
             raise ValueError(
                 f"config.optimizer.kwargs.{name} {given[name]!r} and config.optimizer.weight_decay {decay!r} both say "
-                f"how the weights of optax.{config.name} decay; {remedy}"
+                f"how the weights of {told} decay; {remedy}"
             )
     return {**given, "weight_decay": decay} if "weight_decay" in valid else given
 

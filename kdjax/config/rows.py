@@ -64,7 +64,8 @@ def _check_start(method: Method, methods: dict[str, Method]) -> None:
         raise ValueError(
             f"{where}: its parameters would be overwritten by from_teacher, or the teacher's by it; give one of the two"
         )
-    own, other = method.model_config, methods[method.start].model_config
+    networks = (method.model_config, methods[method.start].model_config)
+    own, other = ({key: value for key, value in each.items() if key != "capture"} for each in networks)
     if own != other:
         shown = [f"{spec['model']} {spec['kwargs']}" for spec in (own, other)]
         raise ValueError(f"{where}: the student here is {shown[0]}, that one is {shown[1]}; they must be the same")
@@ -77,13 +78,15 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     if name in ("teacher", "", ".", "..") or any(c in name for c in "/\\\0\n"):
         raise ValueError(f"{where}: a method's name is its directory; 'teacher' and names with a slash are taken")
     student = {"model": config.student.model, "kwargs": configs.plain(config.student.kwargs)}
-    student |= {"start": config.student.start}
+    student |= {"start": config.student.start, "capture": configs.plain(config.student.capture)}
     own = _known(spec.get("student", {}), student, f"{where}.student")
     if own.get("model", student["model"]) != student["model"]:
-        student |= {"kwargs": {}, "start": ""}  # were meant for the other model
+        student |= {"kwargs": {}, "start": "", "capture": []}  # were meant for the other model
     student |= own
     if not typed(student["start"], "", f"{where}.student.start"):
         del student["start"]
+    if not typed(student["capture"], (), f"{where}.student.capture"):
+        del student["capture"]
     _check_reserved(spec, where)
     for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
         typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
@@ -255,14 +258,16 @@ def _prune(spec, steps_per_epoch: int, epochs: int, where: str) -> tuple[optax.G
 
 
 def override(optimizer: ConfigDict, changes: Mapping, where: str) -> ConfigDict:
-    """config.optimizer with some fields changed, each checked; another optimizer begins without its arguments."""
+    """config.optimizer with some fields changed, each checked; others of a name begin without its arguments."""
     changed = optimizer.copy_and_resolve_references()
     if changes.get("name", changed.name) != changed.name:
         changed.kwargs = ConfigDict()
+    if changes.get("schedule", changed.schedule) != changed.schedule:
+        changed.schedule_kwargs = ConfigDict(sort_keys=False)
     for key, value in changes.items():
         if key not in changed:
             raise ValueError(f"unknown field {where}.{key}{nearest(key, changed.keys())}")
-        free = key in ("kwargs", "rates")
+        free = key in ("kwargs", "rates", "schedule_kwargs")
         value = typed(configs.plain(value) if free else value, {} if free else changed[key], f"{where}.{key}")
         changed[key] = ConfigDict(value) if free else value
     configs.sgd_has_momentum(changed)

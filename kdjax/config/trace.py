@@ -42,7 +42,7 @@ def check(where: str, method: Method, stage: Stage, spec, teacher, logits: int, 
         if student.logits.shape != (2, logits):
             found = student.logits.shape[1:]
             raise ValueError(f"{what}: logits have shape {found} an example, the task asks for {logits}")
-    taught = outputs_of(teacher[0], batch_of(teacher[2], 2)) if teacher else None
+    taught = trace(f"{where}: the teacher", outputs_of, teacher[0], batch_of(teacher[2], 2)) if teacher else None
     if teacher and taught.logits.shape != (2, logits):
         told = taught.logits.shape[-1]
         raise ValueError(f"{where}: the teacher has {told} logits, the student {logits}")

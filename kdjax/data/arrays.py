@@ -39,12 +39,15 @@ class Dataset:
     tokenizer: Any = None  # of texts, once they are loaded: kdjax.data.text.tokenizers.Learned or Folder
     catalogue: tuple[str, ...] = ()  # names of the items that networks rank, where they rank all that there are
     users: tuple[str, ...] = ()  # names of the users that have a number
+    documents: Any = None  # of searches, all that can be found: Texts, once loaded {"tokens", "mask"} [M, T]
+    texts: dict = field(default_factory=dict)  # of searches: "documents" [M] and, split -> [N], its queries, as read
 
     @property
     def known(self) -> dict:
         """What a network is made for besides the number of classes, by the names of its fields: {"vocabulary": 812}."""
         vocabulary = {"vocabulary": self.tokenizer.size} if self.tokenizer else {}
-        return vocabulary | ({"users": len(self.users)} if self.users else {})
+        front = {"front": self.tokenizer.special.front} if self.tokenizer and self.documents is not None else {}
+        return vocabulary | front | ({"users": len(self.users)} if self.users else {})
 
     @property
     def choices(self) -> int:
@@ -69,7 +72,7 @@ class Kind:
     noun: str  # "images"
     prepare: Callable  # (dataset, config.data, in_memory) -> the dataset as it is held in memory; raises ValueErrors
     remarks: Callable  # dataset -> sentences that a reader of the numbers should know
-    transform: Callable  # config.data -> fn(input [B, ...] as stored) -> what networks take
+    transform: Callable  # (config.data, dataset) -> fn(input [B, ...] as stored) -> what networks take
     augment: Callable  # (config.data, dataset, seen, second) -> fn(key, input as stored, target) -> (inputs by name,
     # target); `seen`: name of those who see it -> config.data as they have it; `second`: whether of a second view too
     views: bool = False  # whether there is one; `augment` of others is asked for none

@@ -25,33 +25,43 @@ CHUNK = 256  # files that a thread reads at a time
 def of_data(dataset) -> dict:
     """The fingerprint of a kdjax.data.Dataset, the same whether images are decoded now or streamed later.
 
-    {"classes": how many, or items of a catalogue, "names": digest of their names in order, and of users', "splits":
+    {"classes": how many, or items of a catalogue, "names": digest of their names in order, and of users', or of the
+    texts of a search's documents, "splits":
     [{"split", "examples", "sha256"}]}, of targets and inputs in order, as the source gave them: files as they are,
     arrays by their numbers, texts by their characters. Of texts `load` adds "tokenizer", the digest of what makes
     numbers of them.
     """
     splits = [
-        {"split": name, "examples": len(split.target), "sha256": _digest_split(split)}
+        {"split": name, "examples": len(split.target), "sha256": of_split(split)}
         for name, split in dataset.splits.items()
     ]
     names = dataset.classes or (*dataset.catalogue, *dataset.users)
+    if dataset.documents is not None:
+        names = tuple(dataset.documents.first)
     return {"classes": dataset.choices, "names": _digest(*map(str, names)), "splits": splits}
 
 
-def _digest_split(split) -> str:
+def of_split(split) -> str:
+    """SHA-256 of targets and inputs of a kdjax.data.Arrays."""
     target = np.asarray(split.target)
     whole = np.issubdtype(target.dtype, np.integer)
     digest = hashlib.sha256(np.ascontiguousarray(target, np.int64 if whole else target.dtype).tobytes())
-    if isinstance(split.input, Texts):
-        for column in filter(lambda column: column is not None, (split.input.first, split.input.second)):
-            digest.update(_digest(*column).encode())
+    return of_inputs(split.input, digest)
+
+
+def of_inputs(inputs, digest=None) -> str:
+    """SHA-256 of the inputs of some examples, in their order; of what went into `digest` before, too."""
+    digest = digest or hashlib.sha256()
+    if not isinstance(inputs, Encoded):
+        for leaf in jax.tree.leaves(inputs):
+            if isinstance(leaf, Texts):
+                for column in filter(lambda column: column is not None, (leaf.first, leaf.second)):
+                    digest.update(_digest(*column).encode())
+            else:
+                digest.update(f"{leaf.dtype} {leaf.shape}".encode())
+                digest.update(np.ascontiguousarray(leaf))
         return digest.hexdigest()
-    if not isinstance(split.input, Encoded):
-        for leaf in jax.tree.leaves(split.input):
-            digest.update(f"{leaf.dtype} {leaf.shape}".encode())
-            digest.update(np.ascontiguousarray(leaf))
-        return digest.hexdigest()
-    items = split.input.items  # images.Encoded: all are paths, or all the bytes of files
+    items = inputs.items  # images.Encoded: all are paths, or all the bytes of files
     if isinstance(items[0], bytes):
         digests = (hashlib.sha256(item).digest() for item in items)
     else:

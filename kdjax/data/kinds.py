@@ -1,4 +1,4 @@
-"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists, numbers, interactions."""
+"""The kinds of input that there are, by the name that a Dataset says: images, texts, lists, searches and others."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from kdjax.data.arrays import Dataset, Kind
 from kdjax.data.images import prepare
 from kdjax.data.images.augment import compose, normalise
 from kdjax.data.interactions import prepare as interactions
+from kdjax.data.search import prepare as search
 from kdjax.data.text import augment as text_augment
 from kdjax.data.text import prepare as text
 
@@ -33,7 +34,7 @@ def _unchanged(config, dataset, seen, second):
     return lambda key, numbers, target: (dict.fromkeys(seen, numbers), target)
 
 
-def _as_stored(config):
+def _as_stored(config, dataset):
     return lambda inputs: inputs
 
 
@@ -51,7 +52,7 @@ KINDS = {
         noun="images",
         prepare=prepare.prepare,
         remarks=prepare.repeated_images,
-        transform=lambda config: lambda image: normalise(image, config.mean, config.std),
+        transform=lambda config, dataset: lambda image: normalise(image, config.mean, config.std),
         augment=lambda config, dataset, seen, second: compose(
             config.augment, seen, len(dataset.classes), config.second_augment if second else None
         ),
@@ -67,6 +68,13 @@ KINDS = {
     ),
     "lists": replace(NUMBERS, noun="queries"),
     "numbers": NUMBERS,
+    "search": Kind(
+        noun="queries",
+        prepare=search.prepare,
+        remarks=lambda dataset: [],  # said while there still are texts
+        transform=search.transform,
+        augment=search.augment,
+    ),
     "interactions": Kind(
         noun="users",
         prepare=interactions.prepare,
@@ -80,5 +88,5 @@ KINDS = {
 def spec(dataset: Dataset, config):
     """The shapes of one example as networks take it: a pytree of jax.ShapeDtypeStruct without the batch axis."""
     one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), dataset.train.input)
-    made = jax.eval_shape(KINDS[dataset.kind].transform(config), one)
+    made = jax.eval_shape(KINDS[dataset.kind].transform(config, dataset), one)
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), made)

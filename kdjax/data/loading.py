@@ -24,7 +24,7 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
     """The data set that `config` (config.data of an experiment, see `kdjax.config`) describes.
 
     Validation and test are held in memory, and so is train unless `in_memory` is false: then its images stay
-    `images.Encoded`, for `kdjax.data.stream`; or, if it is None, where they can.
+    `images.Encoded`, for `kdjax.data.reader`; or, if it is None, where they can.
 
     In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
     `validation` is held out, unless the source has a validation split of its own; then the texts of `transfer` stand

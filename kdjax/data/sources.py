@@ -76,6 +76,54 @@ def folder(config) -> Dataset:
     return Dataset(splits["train"], splits.get("val"), splits["test"], classes, name, warnings)
 
 
+def manifest(config, *, image="path", root="", train="", validation="", test="") -> Dataset:
+    """Images that the rows of a CSV, TSV, JSONL or Parquet file list: columns path and label, and perhaps split.
+
+    config.data.path is one file, of which a column `split` (or config.data.columns.split) says the splits, or
+    config.data.test is drawn; or a folder with train.csv, test.csv and perhaps validation.csv. Paths are those of
+    JPEG or PNG files, relative to the list or to `root`; `image` names their column, config.data.columns.label that
+    of classes, and config.data.columns.group one whose images are drawn to one side of a split.
+    """
+    from kdjax.data.images.manifest import read
+
+    return read(config, image, root, {"train": train, "validation": validation, "test": test})
+
+
+def webdataset(config, *, label="label") -> Dataset:
+    """Images in WebDataset's tar files: samples `key.jpg` with `key.cls`, or `key.json` with a field `label`.
+
+    config.data.path is a folder of train-*.tar, test-*.tar and perhaps val-*.tar (also .tar.gz), or one tar file, of
+    which config.data.test is drawn.
+    """
+    from kdjax.data.images.webdataset import read
+
+    return read(config, label)
+
+
+def npz(config) -> Dataset:
+    """Images and labels as NumPy arrays in one .npz file, named as in MedMNIST or Keras.
+
+    train_images [N, H, W] or [N, H, W, C] uint8, train_labels [N], the same of val and test (or x_train, y_train,
+    ...), and perhaps classes, the names [K]. Without a test split config.data.test is drawn.
+    """
+    from kdjax.data.images.npz import read
+
+    return read(config)
+
+
+def huggingface(config, *, image="", train="", validation="", test="") -> Dataset:
+    """A data set of Hugging Face on disk: of Dataset.save_to_disk, or a folder of its Parquet files.
+
+    Read with pyarrow. `image` is the column of images, the only one that there is when left out; where there is none
+    config.data.columns names those of texts. config.data.columns.label is a ClassLabel, or any column of classes. The
+    splits are those that it has under usual names, or as the arguments name them; without test, config.data.test is
+    drawn.
+    """
+    from kdjax.data.huggingface import read
+
+    return read(config, image, {"train": train, "validation": validation, "test": test})
+
+
 def tfds(config, *, train="train", validation="", test="") -> Dataset:
     """A data set that TensorFlow Datasets has prepared as array_record; read without TensorFlow.
 
@@ -178,6 +226,70 @@ def letor(config, *, train="", validation="", test="") -> Dataset:
     return read(config.path, {"train": train, "validation": validation, "test": test})
 
 
+# ---- searches: texts of queries and of documents, for config.task='search' or 'ranking'
+
+
+def query_documents(config, *, relevant=4, negatives=0, least=1) -> Dataset:
+    """Queries and documents as texts, a judgment a row of a csv, tsv, jsonl or parquet file, config.data.path.
+
+    For config.task='search' (a query finds its documents in the whole catalogue) or 'ranking' (their order).
+    config.data.columns: `text` is the query, `second` the document, `label` the relevance ("": every row is relevant),
+    `group` tells queries of one text apart, `split` says the split, which is drawn of the queries otherwise, of those
+    with at least `least` relevant documents. A training list has at most `relevant` documents with a relevance above 0
+    and `negatives` others; see `kdjax.data.search.judged`.
+    """
+    from kdjax.data.search import judged, table
+
+    return table.read(config, judged.Draw(relevant, negatives, least))
+
+
+def trec(
+    config,
+    *,
+    queries="queries.tsv",
+    documents="documents.tsv",
+    train="qrels.txt",
+    validation="",
+    test="",
+    run="",
+    relevant=4,
+    negatives=0,
+    least=1,
+) -> Dataset:
+    """The same of TREC's files in a folder: judgments (qrels) a split, texts as `id <tab> text`, perhaps a run.
+
+    With one file of judgments its queries are split as those of `query_documents`. The documents that a `run` found
+    for a query stand in its list, too, with grade 0 where they were not judged.
+    """
+    from kdjax.data.search import judged
+    from kdjax.data.search import trec as files
+
+    named = {"train": train, "validation": validation, "test": test}
+    return files.read(config, named, queries, documents, run, judged.Draw(relevant, negatives, least))
+
+
+def wands(config, *, fields="product_name", relevant=4, negatives=4, least=1) -> Dataset:
+    """Wayfair's searches, query.csv, product.csv and label.csv in a folder: Exact is grade 2, Partial 1, Irrelevant 0.
+
+    `fields` are the columns of product.csv whose texts are a document: several, joined by +, stand one after the other.
+    Queries are split as those of `query_documents`.
+    """
+    from kdjax.data.search import judged, shops
+
+    return shops.wands(config, tuple(fields.split("+")), judged.Draw(relevant, negatives, least))
+
+
+def esci(config, *, fields="product_title", locale="us", small=True, relevant=4, negatives=4, least=1) -> Dataset:
+    """Amazon's searches in the two parquet files of ESCI: grades 1, 0.1, 0.01 and 0 for E, S, C and I, its gains.
+
+    The catalogue is the products of a `locale` that were judged; `small` is the version with the harder queries.
+    `fields` as those of `wands`. Of the training queries config.data.validation is drawn.
+    """
+    from kdjax.data.search import judged, shops
+
+    return shops.esci(config, tuple(fields.split("+")), locale, small, judged.Draw(relevant, negatives, least))
+
+
 # ---- interactions of users and items, for config.task='recommendation'
 
 
@@ -197,17 +309,17 @@ def shoppers(
     return arrays.dataset(parts, length, "Shoppers (generated)")
 
 
-def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0) -> Dataset:
+def interactions(config, *, split="leave_one_out", length=50, least_rating=0.0, core=0) -> Dataset:
     """Who took what: `user item [rating] [time]` a line, .inter, or csv; config.data.path is a file, or a folder.
 
     A folder holds a file for each split (train, valid, test). Of one file `split` says how it is split: leave_one_out
     (each user's last item is the test; with config.data.validation above 0 the one before it is the validation split),
     time (what comes after one moment is the test, config.data.test of all), ratio (of each user's items that fraction,
     drawn). Ties in time are ordered by a hash of config.data.split_seed. Interactions rated below `least_rating` are
-    left out; `length` is the number of items of a history.
+    left out, then users and items with fewer than `core` of each other; `length` is the number of items of a history.
     """
-    if length < 1:
-        raise ValueError(f"config.data.kwargs.length is at least 1, got {length}")
+    if length < 1 or core < 0:
+        raise ValueError(f"config.data.kwargs: length is at least 1, core at least 0, got {length} and {core}")
     from kdjax.data.interactions import source
 
-    return source.read(config, split, length, least_rating)
+    return source.read(config, split, length, least_rating, core)

@@ -6,6 +6,7 @@ They see and change nothing: what is trained has the same bits with and without 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax
 
@@ -29,6 +30,11 @@ class Event:
     step: int
     _values: Callable
     _learner: Learner
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self._learner.run.path
 
     @property
     def values(self) -> dict:

@@ -9,12 +9,14 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
-from kdjax.experiment import references
+from kdjax.experiment import references, taught
+from kdjax.experiment.elsewhere import load
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
+from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
-from kdjax.training import parallel
+from kdjax.training import catalogue, parallel
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
@@ -48,7 +50,7 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
     taught = _teacher_shapes(lab)
     place = lab.layout[0][0]
     _check_divides(lab.config, arrays, place, "config.batch_size")
-    if not (lab.config.teacher.run or lab.config.teacher.weights) and lab.config.teacher.model:
+    if lab.config.teacher.model and not configs.origin(lab.config.teacher):
         _check_teacher(lab, taught[0], place)
     for row in _with_sources(lab, missing):
         lab.stop_if_asked()
@@ -109,6 +111,7 @@ def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
     """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
     lab.prepare(config, place, lab.sight)
+    taught.check_views(lab, config)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
         raise ValueError(
@@ -124,7 +127,8 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
     _check_reads(lab, where, row.model, lab.seen_by(row).spec)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
-    if any(asks(stage.objective.terms, "second") for stage in stages):
+    second = any(asks(stage.objective.terms, "second") for stage in stages)
+    if second:
         with named(where):
             lab.augmentation(rows.with_view(config, row), {}, second=True)
     for stage in stages:
@@ -132,11 +136,18 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
         for term, pairs in _layers(lab, row, stage, teacher):
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
+    if teacher and taught.once(config, teacher[0]):
+        own = rows.with_view(config, row)
+        fields = taught.fields(lab, own, row, stages, arrays, teacher)
+        taught.check(lab, own, fields, len(arrays), teacher[0], teacher[2], second, where)
     _check_classified(lab, row, stages, teacher)
 
 
 def _check_reads(lab: Lab, where: str, model: nn.Module, spec) -> None:
     """Raises a ValueError if a network does not give, as one vector an example, what the task scores."""
+    if lab.task.catalogue:
+        with named(where):
+            catalogue.check(model)
     if lab.task.reads == "logits":
         return
     found = getattr(trace.trace(where, outputs_of, model, batch_of(spec, 2)), lab.task.reads)
@@ -185,6 +196,8 @@ def _layers(lab: Lab, row: Method, stage, teacher):
 def _teacher_shapes(lab: Lab):
     """(model, shapes of its variables), or None without a teacher."""
     spec, models = lab.config.teacher, []
+    if elsewhere := load.of(lab):
+        return elsewhere.model, VARIABLES, lab.taught.spec
     for path in filter(None, (path.strip() for path in spec.run.split("+"))):
         stored = Run(Path(path)).config()
         if stored is None:

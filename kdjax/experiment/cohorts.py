@@ -4,6 +4,7 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -13,7 +14,8 @@ from kdjax import streams
 from kdjax.config import rows as configured
 from kdjax.data import fingerprint
 from kdjax.data.batches import Lengths
-from kdjax.data.stream import Batches, Reader
+from kdjax.data.reader import Batches, Reader
+from kdjax.experiment import taught
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
@@ -22,13 +24,11 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.training import checkpoint, parallel, processes
-from kdjax.training.cohort import Cohort, Learner, Program, compile_program
+from kdjax.training.cohort import Cohort, Learner, compile_program
 from kdjax.training.feed import Feed
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
-from kdjax.training.reads import outputs_of, params_of, read
-from kdjax.types import batch_of
 
 
 class Cohorts:
@@ -38,12 +38,13 @@ class Cohorts:
         self.lab = lab
 
     def train(
-        self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet: bool = False
+        self, config: ConfigDict, arrays, rows: list[Method], seed: int, teacher, places, quiet=False, until=0
     ) -> dict:
         """Trains some methods of one seed, with the given training examples, their students at `places`.
 
         Args:
           teacher: a `kdjax.experiment.teachers.Teacher`, or None.
+          until: the epoch at whose end they are left unfinished; 0: none.
 
         Returns:
           {directory: holder} of the runs that other processes are at work on: they are left alone, and said so.
@@ -67,7 +68,7 @@ class Cohorts:
             for path, holder in held.items() if not quiet else ():
                 lab.display.message(f"{path} is held by {holder}: left to it")
             if learners:
-                self._train(config, learners, seed, arrays, teacher, places[0])
+                self._train(config, learners, seed, arrays, teacher, places[0], until)
         return held
 
     def _identity(self, config: dict, row: Method, seed: int, teacher) -> dict:
@@ -102,10 +103,10 @@ class Cohorts:
         run.begin(config, run.checkpoints / str(number) if number is not None else None, say)
         return True
 
-    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place) -> None:
-        with self._cohort(config, learners, seed, arrays, teacher, place) as cohort:
+    def _train(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place, until: int) -> None:
+        with self._cohort(config, learners, seed, arrays, teacher, place, until) as cohort:
             what = TEACHER if learners[0].program.method.name == TEACHER else f"seed {seed}"
-            self.lab.display.start(what, _steps(learners, cohort.feed, config))
+            self.lab.display.start(what, _steps(learners, cohort.feed, until or config.epochs))
             cohort.train(learners)
 
     @contextlib.contextmanager
@@ -120,19 +121,25 @@ class Cohorts:
                 yield cohort, learner
 
     @contextlib.contextmanager
-    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place):
+    def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place, until: int = 0):
         """The cohort of some learners, whose images are read until it is left."""
         lab = self.lab
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
         second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
-        seen = lab.seen_by(learners[0].program.method), teacher.sight if teacher else None, second
+        own = lab.seen_by(learners[0].program.method)
+        seen = own, teacher.sight if teacher else None, second
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
+        fields = self._fields(config, learners, arrays, teacher)
+        if teacher and taught.once(config, teacher.model):
+            teach = self._teach(teacher, place.whole, fields)
+            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second)
+            feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
         cohort = Cohort(
             feed=feed,
-            teach=self._teach(config, learners, arrays, teacher, place),
-            teach_whole=self._teach(config, learners, arrays, teacher, place.whole),
+            teach=self._teach(teacher, place, fields),
+            teach_whole=self._teach(teacher, place.whole, fields),
             teacher_variables=variables,
             epochs=config.epochs,
             checkpoint_seconds=config.execution.checkpoint_seconds,
@@ -141,35 +148,23 @@ class Cohorts:
             on_step=results.on_step,
             on_main=results.on_main,
             stop_signal=lab.stop_signal,
+            until=until,
         )
         with contextlib.closing(inputs) if isinstance(inputs, Reader) else contextlib.nullcontext():
             yield cohort
 
-    def _teach(self, config, learners: list[Learner], arrays, teacher, place: Place) -> Callable:
-        """The teacher's pass, which returns what the learners' losses read of its Outputs, in any stage."""
+    def _fields(self, config, learners: list[Learner], arrays, teacher) -> frozenset:
+        """The paths of what the learners' losses read of the teacher's Outputs, in any stage."""
         if not teacher:
-            return _nothing
-        found = [self._reads(config, learner.program, arrays, teacher) for learner in learners]
-        return self.lab.teach(teacher.model, place, frozenset().union(*found))
+            return frozenset()
+        known = teacher.model, teacher.variables, teacher.sight.spec
+        programs = [learner.program for learner in learners]
+        found = [taught.fields(self.lab, config, each.method, each.stages, arrays, known) for each in programs]
+        return frozenset().union(*found)
 
-    def _reads(self, config, program: Program, arrays, teacher) -> frozenset:
-        """The paths of what a method's losses read of its teacher's Outputs, in every batch of an epoch."""
-        lab, examples = self.lab, len(arrays)
-        sizes = [config.batch_size, *([examples % config.batch_size] if keeps_last(config, arrays) else [])]
-        two, stored = lab.target(config), arrays.target.dtype
-        constants = teacher.variables, jax.ShapeDtypeStruct((examples,), stored)
-
-        def of(stage, size):
-            targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
-            model, seen = program.method.model, batch_of(lab.sight.spec, size)
-            student, own = outputs_of(model, seen, train=True), params_of(model, seen)
-            taught = outputs_of(teacher.model, batch_of(teacher.sight.spec, size))
-            return read(stage.objective.terms, student, taught, targets, *constants, own)
-
-        def make():
-            return frozenset().union(*(of(stage, size) for stage in program.stages for size in sizes))
-
-        return lab.once(make, "reads", program.method.name, teacher.model, examples)
+    def _teach(self, teacher, place: Place, fields: frozenset) -> Callable:
+        """The teacher's pass, which returns `fields` of its Outputs."""
+        return self.lab.teach(teacher.model, place, fields) if teacher else _nothing
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:
         lab = self.lab
@@ -225,6 +220,7 @@ class Cohorts:
             prepare=self.lab.prepare(config, place, *seen),
             prepare_whole=self.lab.prepare(config, place.whole, *seen),
             keep_last_batch=keeps_last(config, arrays),
+            views=config.data.views,
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
         )
 
@@ -233,10 +229,10 @@ def _nothing(variables, inputs) -> None:
     """What teaches where there is no teacher."""
 
 
-def _steps(learners: list[Learner], feed: Feed, config) -> int:
-    """Steps that this cohort has still to take, for the display."""
+def _steps(learners: list[Learner], feed: Feed, epochs: int) -> int:
+    """Steps that this cohort has still to take to the end of so many epochs, for the display."""
     done = [max(checkpoint.numbers(learner.run.checkpoints), default=0) for learner in learners]
     return sum(
-        (config.epochs - learner.program.first_epoch) * feed.steps - n
+        max((epochs - learner.program.first_epoch) * feed.steps - n, 0)
         for learner, n in zip(learners, done, strict=True)
     )

@@ -82,8 +82,8 @@ def _table(lab, config, rows, seeds) -> Table:
 
 def _teacher(lab, config) -> tuple[str, str, str, str] | None:
     spec = config.teacher
-    if spec.run or spec.weights:
-        return TEACHER, "-", "-", f"from {spec.run or spec.weights}"
+    if origin := configs.origin(spec):
+        return TEACHER, "-", "-", f"from {spec[origin]}"
     if not spec.model:
         return None
     steps, epochs = lab.teacher_steps(), spec.epochs or config.epochs
@@ -93,7 +93,7 @@ def _teacher(lab, config) -> tuple[str, str, str, str] | None:
 def _trains_teacher(lab, config) -> bool:
     """Whether the experiment's own teacher is a run that is to be trained, too."""
     spec = config.teacher
-    own = spec.model and not (spec.run or spec.weights)
+    own = spec.model and not configs.origin(spec)
     return bool(own) and _state(lab, TEACHER, spec.seed, lab.teacher_steps()).startswith("to ")
 
 

@@ -19,7 +19,7 @@ from kdjax.config import rows, trace
 from kdjax.config.build import build_model
 from kdjax.data import kinds
 from kdjax.experiment.callbacks import Callbacks
-from kdjax.experiment.plan import rows_of
+from kdjax.experiment.plan import rows_of, run_path
 from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import Sight, sights, taught_data
 from kdjax.models import compose, compress, cost, pytorch
@@ -139,9 +139,9 @@ class Lab:
 
         def make():
             augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
-            return parallel.compile_prepare(augment, place, streamed=config.execution.stream)
+            return parallel.compile_prepare(augment, place, config.execution.stream, views=config.data.views > 0)
 
-        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second
+        what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second, config.data.views > 0
         return self.once(make, "prepare", what, place.compiled_for)
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
@@ -172,8 +172,8 @@ class Lab:
 
     def stored_model(self, config: dict, path) -> nn.Module:
         """The student of a run as it was trained: in int8 where it was trained for that, also when it teaches."""
-        model = self.model(config["student"], f"{path}/config.json")
-        return rows.as_trained(model, config["spec"])
+        student = _captured(config["student"], self.config.teacher, self.directory, Path(path))
+        return rows.as_trained(self.model(student, f"{path}/config.json"), config["spec"])
 
     def start_file(self, row: Method) -> tuple[str, str]:
         """(the file of weights that a row's network begins from, "" if there is none; the field that names it)."""
@@ -243,10 +243,16 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.batch_size = config.teacher.batch_size or config.batch_size
     config.steps_per_epoch = 0
     config.data = taught_data(config)
-    config.data.update(shots=0, imbalance=0.0, unlabelled=False)  # these restrict what students see
+    config.data.update(shots=0, imbalance=0.0, unlabelled=False, views=0)  # these restrict what students see
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config
+
+
+def _captured(student: dict, teacher: ConfigDict, directory: Path, path: Path) -> dict:
+    """Of a run that is the experiment's teacher those layers are captured that the experiment asks for."""
+    own = (run_path(directory, TEACHER, teacher.seed), *(Path(each.strip()) for each in teacher.run.split("+")))
+    return {**student, "capture": teacher.capture} if teacher.capture and path in own else student
 
 
 def keeps_last(config, arrays) -> bool:

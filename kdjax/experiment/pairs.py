@@ -10,7 +10,7 @@ from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import pairs, rows
 from kdjax.experiment import runner
-from kdjax.experiment.lab import named, teacher_config
+from kdjax.experiment.lab import NO_CALLBACKS, named, teacher_config
 from kdjax.experiment.plan import run_config, run_path
 from kdjax.files import read_json
 from kdjax.runs.directory import Run
@@ -23,7 +23,14 @@ students note the digest of its weights, and the experiments that it taught have
 
 
 def run(
-    config: ConfigDict, root="runs", only=(), seeds=(), pair_names=(), stop_signal: Callable = lambda: 0, display=None
+    config: ConfigDict,
+    root="runs",
+    only=(),
+    seeds=(),
+    pair_names=(),
+    stop_signal: Callable = lambda: 0,
+    display=None,
+    callbacks=NO_CALLBACKS,
 ) -> list[Path]:
     """Runs what is missing of every experiment of config.pairs; returns their directories, in the order of the pairs.
 
@@ -44,7 +51,7 @@ def run(
         found, key=lambda one: bool(one.teacher.run)
     ):  # those that have a teacher of their own come first
         with named(each.experiment):
-            runner.run(each, root, only, seeds, display, stop_signal)
+            runner.run(each, root, only, seeds, display, stop_signal, callbacks=callbacks)
     return [Path(root) / each.experiment for each in found]
 
 
@@ -90,7 +97,7 @@ def _stored(config: ConfigDict, root, key: str) -> Path | None:
 def identity(config: ConfigDict) -> str:
     """All that determines the teacher that an experiment trains; "" where it trains none."""
     spec = config.teacher
-    if not spec.model or spec.run or spec.weights:
+    if not spec.model or configs.origin(spec):
         return ""
     made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
     row = Method(TEACHER, TEACHER, {tasks.named(config.task).loss: {"weight": 1.0}}, None, made)

@@ -29,8 +29,8 @@ def rows_of(config: ConfigDict, directory: Path) -> list[Method]:
     return [replace(row, name=row.row) if row.name in old else row for row in rows]
 
 
-def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> list[tuple[int, Method]]:
-    """(seed, row) of all runs that are not finished, in the order in which they are trained.
+def missing(config, directory, rows: list[Method], only, seeds, exact=False, until=0) -> list[tuple[int, Method]]:
+    """(seed, row) of all runs that are not finished, or have not come `until`, in the order in which they are trained.
 
     Raises:
       ValueError: an unknown name in `only`, wrong seeds, or a directory that holds a run of another config.
@@ -46,7 +46,12 @@ def missing(config, directory, rows: list[Method], only, seeds, exact=False) -> 
         and not finished(
             Run(run_path(directory, row.name, seed)), {**wanted[row.name], "seed": seed}, teaches(row, rows)
         )
+        and not (until and _reached(Run(run_path(directory, row.name, seed)), until))
     ]
+
+
+def _reached(run: Run, epoch: int) -> bool:
+    return any(row["epoch"] >= epoch for row in run.history())
 
 
 def run_path(directory: Path, method: str, seed: int) -> Path:

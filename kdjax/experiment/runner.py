@@ -42,6 +42,7 @@ def run(
     exact=False,
     teacher_only=False,
     callbacks=NO_CALLBACKS,
+    until=0,
 ) -> Path:
     """Runs what is missing of an experiment and returns its directory.
 
@@ -54,6 +55,7 @@ def run(
       exact: names in `only` do not stand for ablated rows.
       teacher_only: check all that is missing, but train no more than the experiment's teacher.
       callbacks: `kdjax.experiment.callbacks.Callbacks`, told of each step, epoch and finished run.
+      until: the epoch at whose end runs are checkpointed and left, but those on which others depend; 0: none.
 
     Raises:
       ValueError: something in the config, the data or the directory is wrong; raised before any training.
@@ -66,8 +68,11 @@ def run(
         raise ValueError(f"config.pairs are {len(config.pairs)} experiments: kdjax.experiment.pairs.run runs them")
     directory, seeds = Path(root) / config.experiment, tuple(seeds) or config.seeds
     rows = rows_of(config, directory)
-    found = lambda: [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact)]  # noqa: E731
     by_name = {row.name: row for row in rows}
+
+    def found():
+        return [(seed, row.name) for seed, row in missing(config, directory, rows, only, seeds, exact, until)]
+
     wanted = [(seed, by_name[name]) for seed, name in processes.from_first(found)]
 
     def describe():
@@ -83,7 +88,7 @@ def run(
         describe()  # not before everything is known to be right
         teachers = Teachers(lab, Cohorts(lab))
         teacher = teachers.own()
-        held = {} if teacher_only else Training(lab, teachers, teacher).train(planned)
+        held = {} if teacher_only else Training(lab, teachers, teacher, until).train(planned)
     if held:
         raise Held(held)
     return directory
@@ -131,8 +136,8 @@ def _lasting(stop_signal: Callable) -> Callable:
 class Training:
     """Trains planned runs, as many cohorts at a time as the layout has."""
 
-    def __init__(self, lab: Lab, teachers: Teachers, teacher: Teacher | None):
-        self.lab, self.teachers, self.teacher = lab, teachers, teacher
+    def __init__(self, lab: Lab, teachers: Teachers, teacher: Teacher | None, until: int = 0):
+        self.lab, self.teachers, self.teacher, self.until = lab, teachers, teacher, until
         self.held = {}  # directories of runs that other processes are at work on -> who
 
     def train(self, planned: dict[int, list[Method]]) -> dict[Path, str]:
@@ -184,4 +189,4 @@ class Training:
             except Diverged as error:
                 lab.display.message(f"seed {seed}, not trained: {', '.join(row.row for row in group)}: {error}")
                 continue
-            self.held |= teachers.cohorts.train(*lab.view(first, seed), group, seed, taught, places)
+            self.held |= teachers.cohorts.train(*lab.view(first, seed), group, seed, taught, places, until=self.until)

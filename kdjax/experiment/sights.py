@@ -8,6 +8,7 @@ from kdjax import config as configs
 from kdjax.data import Dataset, kinds, load
 from kdjax.data.images.prepare import check_normalisation
 from kdjax.tasks.task import Task
+from kdjax.training.catalogue import Catalogue
 from kdjax.training.evaluate import Evaluator
 
 
@@ -24,8 +25,14 @@ class Sight:
         self.spec = kinds.spec(dataset, data)
         splits = {name: split for name, split in dataset.splits.items() if name != "train"}
         order = {name: splits[name] for name in ("test", "validation") if name in splits}
+        if task.catalogue:
+            self.evaluator = Catalogue(order, dataset.documents, task, batch_size)
+            return
+        if dataset.documents is not None:  # an example is a query with all of its documents
+            longest = max(split.target.shape[1] for split in splits.values())
+            batch_size = max(1, batch_size // (1 + longest))
         shapes = functools.partial(kind.shapes, config=data)
-        self.evaluator = Evaluator(order, kind.transform(data), task, batch_size, shapes)
+        self.evaluator = Evaluator(order, kind.transform(data, dataset), task, batch_size, shapes)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:

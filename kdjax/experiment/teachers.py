@@ -14,15 +14,17 @@ from flax.traverse_util import flatten_dict
 from kdjax import config as configs
 from kdjax.data.text import tokenizers
 from kdjax.experiment.cohorts import Cohorts
+from kdjax.experiment.elsewhere import Elsewhere, load
 from kdjax.experiment.lab import Lab, named, teacher_config
 from kdjax.experiment.plan import finished, run_config, run_path
 from kdjax.experiment.sights import Sight
 from kdjax.models import compose, pytorch, weights
+from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER, damage
 from kdjax.training import checkpoint, processes
-from kdjax.training.evaluate import first_not_finite
+from kdjax.training.evaluate import Evaluation, first_not_finite
 from kdjax.training.method import Method
 
 
@@ -39,9 +41,10 @@ class Teacher:
     measured: dict  # {"model", "top1", "parameters", "flops", ...}
     sha256: str  # of its variables
     remarks: tuple[str, ...]  # what a reader of the numbers should know, a sentence each
-    logits: np.ndarray  # [N, K] on the test split
+    logits: np.ndarray | None  # [N, K] on the test split; None: not known
     generation: int  # as a student, see `kdjax.streams`; -1 for what was trained as a teacher
     sight: Sight  # what it sees
+    elsewhere: Elsewhere | None = None  # what is asked in place of the model, where that is no network of JAX
 
 
 class Teachers:
@@ -53,6 +56,8 @@ class Teachers:
     def own(self) -> Teacher | None:
         """The experiment's teacher: from weights, from another run, or trained here as a run of its own."""
         lab, spec = self.lab, self.lab.config.teacher
+        if elsewhere := load.of(lab):
+            return self._check_same(self._elsewhere(elsewhere))
         if spec.run:
             paths = [Path(path.strip()) for path in spec.run.split("+")]
             return self._check_same(self._from_runs(paths, lab.taught, "config.teacher.run"))
@@ -165,15 +170,39 @@ class Teachers:
                 f"teacher {name}: its logits of example {example} of the test split are not finite, so it teaches "
                 "nothing; look at it, and whether the network can divide by 0 or overflow in evaluation mode"
             )
-        primary = evaluation.means[lab.task.primary]
-        lab.display.message(f"teacher {name}: {lab.task.shown(primary)} on the test split")
+        scores = self._scores(name, evaluation)
         for remark in remarks:
             lab.display.message(f"teacher {name}: {remark}")
-        report = lab.report(evaluation)
-        numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
-        measured = {"model": name, **numbers, lab.task.primary: primary, **lab.cost(model, sight)}
+        measured = {"model": name, **scores, **lab.cost(model, sight)}
         digest = checkpoint.fingerprint(variables)
         return Teacher(model, variables, measured, digest, tuple(remarks), evaluation.logits, generation, sight)
+
+    def _scores(self, name: str, evaluation: Evaluation) -> dict[str, float]:
+        """What a table says of how good a teacher is; the log is told."""
+        task = self.lab.task
+        primary = evaluation.means[task.primary]
+        self.lab.display.message(f"teacher {name}: {task.shown(primary)} on the test split")
+        report = self.lab.report(evaluation)
+        numbers = {key: value for key, value in report.items() if isinstance(value, float) and key != "agreement"}
+        return {**numbers, task.primary: primary}
+
+    def _elsewhere(self, found: Elsewhere) -> Teacher:
+        """A teacher of elsewhere with its accuracy on the test split, where that is known; its costs are not.
+
+        Raises:
+          ValueError: it fails on an example, or its numbers are not finite.
+        """
+        lab, sight, test = self.lab, self.lab.taught, self.lab.taught.dataset.test
+        transform = lab.kind.transform(sight.data)
+        said = found.of("test", test, transform, lab.config.execution.eval_batch_size)
+        measured, logits = {"model": found.name, **dict.fromkeys(("parameters", "flops", "bytes"))}, None
+        if said is not None:
+            evaluation = sight.evaluator.of("test", getattr(said, lab.task.reads))
+            measured, logits = measured | self._scores(found.name, evaluation), evaluation.logits
+        for remark in found.remarks:
+            lab.display.message(f"teacher {found.name}: {remark}")
+        origin = dict(variables=VARIABLES, sha256=found.sha256, remarks=found.remarks, generation=0, elsewhere=found)
+        return Teacher(model=found.model, measured=measured, logits=logits, sight=sight, **origin)
 
     # ---- checks
 
@@ -184,7 +213,7 @@ class Teachers:
           ValueError: there is another behind the path.
         """
         lab, stated = self.lab, configs.plain(self.lab.config.teacher)
-        where = stated["run"] or stated["weights"] or str(run_path(lab.directory, TEACHER, stated["seed"]))
+        where = stated.get(configs.origin(stated)) or str(run_path(lab.directory, TEACHER, stated["seed"]))
         for row in lab.rows.values():
             for path in sorted((lab.directory / row.name).glob("seed*")) if not row.teacher else ():
                 stored = Run(path).config()

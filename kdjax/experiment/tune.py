@@ -13,8 +13,9 @@ from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import spaces
 from kdjax.data import fingerprint
-from kdjax.experiment import pairs, runner
+from kdjax.experiment import halving, pairs, runner
 from kdjax.experiment.plan import run_path
+from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import sights
 from kdjax.files import read_json, write_json
 from kdjax.find import nearest
@@ -48,31 +49,64 @@ KEYS = {"trials", "seeds", "score", "config", "data", "methods"}
 
 
 def run(
-    config: ConfigDict, root="runs", trials=16, seeds=SEEDS, only=(), stop_signal: Callable = lambda: 0, display=None
+    config: ConfigDict,
+    root="runs",
+    trials=16,
+    seeds=SEEDS,
+    only=(),
+    halve=(),
+    stop_signal: Callable = lambda: 0,
+    display=None,
 ) -> Path:
     """Trains the trials that are missing, chooses, and writes tuned.json; returns its path.
 
     Args:
       trials: of each method, the first with the config's own values.
-      seeds: of every trial, none of them one of config.seeds; only: names of methods, () for all. The rest is as in
-        `kdjax.experiment.run`.
+      seeds: of every trial, none of them one of config.seeds; only: names of methods, () for all.
+      halve: epochs at whose end the better half of a method's trials goes on, see `kdjax.experiment.halving`. The rest
+        is as in `kdjax.experiment.run`.
 
     Raises:
-      ValueError: no validation split, seeds that are the comparison's too, all trials of a method diverged; and what
-        `kdjax.experiment.run` raises, as Stopped, Held and OSError are.
+      ValueError: no validation split, seeds that are the comparison's too, rungs that stop nothing, all trials of a
+        method diverged; and what `kdjax.experiment.run` raises, as Stopped, Held and OSError are.
     """
     config = _single(config)
     if trials < 1:
         raise ValueError(f"--trials is at least 1, the recipe's own values; got {trials}")
     configs.check_seeds(tuple(seeds), "--seeds")
     _check_apart(config.seeds, seeds, "config.seeds")
+    halving.check(halve, trials, config)
     made = experiment(config, trials, seeds, only)
     if not config.data.validation and sights(config, tasks.named(config.task))[0].dataset.validation is None:
         raise ValueError("trials are chosen on a validation split, and there is none: set config.data.validation=0.1")
-    directory = runner.run(taught(config, made, root, stop_signal, display), root, (), (), display, stop_signal)
-    chosen = choose(config, directory, trials, seeds, only)
+    made, going_on = taught(config, made, root, stop_signal, display), tuple(made.methods)
+    directory = Path(root) / made.experiment
+    for number, epoch in enumerate((*halve, 0)):
+        if number:
+            going_on = _going_on(config, directory, trials, seeds, only, halve[:number])
+            most = halving.kept(trials, halve)[number - 1]
+            _say(display, f"epoch {halve[number - 1]}: {most} of {trials} trials of each method go on")
+        runner.run(made, root, going_on, (), display, stop_signal, exact=True, until=epoch)
+    chosen = choose(config, directory, trials, seeds, only, halve)
     processes.from_first(lambda: write_json(directory / "tuned.json", chosen))
     return directory / "tuned.json"
+
+
+def _going_on(config: ConfigDict, directory: Path, trials: int, seeds, only, rungs: Sequence[int]) -> tuple[str, ...]:
+    """The rows of the trials that go on after these rungs, the same in all processes."""
+    task = tasks.named(config.task)
+
+    def decide():
+        rows = {name: [row(name, number) for number in range(trials)] for name in _methods(config, only)}
+        out = {name: halving.stopped(halving.runs(directory, rows[name], seeds), task, rungs) for name in rows}
+        return [each for name in rows for number, each in enumerate(rows[name]) if number not in out[name]]
+
+    return tuple(processes.from_first(decide))
+
+
+def _say(display: Display | None, text: str) -> None:
+    if processes.first():
+        (display or Display()).message(text)
 
 
 def experiment(config: ConfigDict, trials: int, seeds: Sequence[int], only=()) -> ConfigDict:
@@ -111,10 +145,11 @@ def taught(config: ConfigDict, other: ConfigDict, root, stop_signal: Callable = 
     return other
 
 
-def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int], only=()) -> dict:
+def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int], only=(), halve=()) -> dict:
     """What tuned.json says: per method the trial with the best mean validation score at the last epoch, and all scores.
 
-    Of equal ones the first; a trial that diverged with a seed is out. No trial has seen the test split.
+    Of equal ones the first; a trial that diverged with a seed is out, and so is one that was stopped, whose scores are
+    those of the epoch at which it was. No trial has seen the test split.
 
     Raises:
       ValueError: every trial of a method diverged.
@@ -122,18 +157,23 @@ def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int
     task, found = tasks.named(config.task), {}
     for name, spec in _methods(config, only).items():
         axes = spaces.space(spec, config.optimizer.learning_rate)
-        told = []
-        for number in range(trials):
-            of_seeds = [validation(Run(run_path(directory, row(name, number), seed)), task) for seed in seeds]
-            mean = None if None in of_seeds else sum(of_seeds) / len(of_seeds)
-            told.append({"values": spaces.point(axes, number), "validation": of_seeds, "mean": mean})
-        best = _best([trial["mean"] for trial in told], task.higher_is_better)
+        runs = halving.runs(directory, [row(name, number) for number in range(trials)], seeds)
+        out, told = halving.stopped(runs, task, halve), []
+        for number, of_trial in enumerate(runs):
+            at = {"stopped": out[number]} if number in out else {}
+            of_seeds = [halving.score(run, task, *at.values()) if at else validation(run, task) for run in of_trial]
+            point = {"values": spaces.point(axes, number), "validation": of_seeds, "mean": halving.mean(of_seeds)}
+            told.append({**point, **at})
+        means = [None if "stopped" in trial else trial["mean"] for trial in told]
+        best = _best(means, task.higher_is_better)
         if best is None:
             raise ValueError(f"every trial of {name} diverged: lower its learning rate, or leave it out with --only")
         space = [axis._asdict() for axis in axes]
         found[name] = {"spec": spec, "space": space, "trial": best, "chosen": told[best]["values"], "trials": told}
     score = {"key": task.primary, "unit": task.unit, "higher_is_better": task.higher_is_better}
     own = {"experiment": config.experiment, "trials": trials, "seeds": list(seeds), "score": score}
+    if halve:
+        own |= {"halve": list(halve), "kept": halving.kept(trials, halve)}
     return {**own, "config": _compared(config), "data": _data(directory, seeds, found), "methods": found}
 
 
@@ -190,7 +230,7 @@ def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigD
     made.methods = ConfigDict(sort_keys=False)
     for name, spec in methods.items():
         made.methods[name] = spaces.changed(spec, tuned["methods"][name]["chosen"])
-    told = {key: tuned[key] for key in ("trials", "seeds", "score", "data")}
+    told = {key: tuned[key] for key in ("trials", "seeds", "score", "data", "halve", "kept") if key in tuned}
     made.tuned = ConfigDict({**told, "sha256": fingerprint.of_file(str(path))})
     return configs.resolve(made)
 

@@ -125,3 +125,53 @@ def cd(student, teacher, target, *, key, samples=50, spread=50.0):
     first = jnp.take_along_axis(first, jax.lax.top_k(noise, samples)[1], axis=1)
     s, q = at(scores, first), jax.nn.sigmoid(at(teacher.logits.astype(scores.dtype), first))
     return jnp.mean(jax.nn.softplus(s) - q * s)
+
+
+def unkd(student, teacher, target, *, key, train_labels, groups=2, pairs=30, pool=200, spread=20.0, even=1.0):
+    """Unbiased Knowledge Distillation, its term beside the base loss. Chen et al. 2023, arXiv:2211.14729.
+
+    Mean over users of sum_g w_g mean over pairs of -log sigmoid(s_p - s_n): a pair is of one group of items alike in
+    popularity, and of two places of the teacher's list of that group, drawn with probability ~ exp(-r / spread), p is
+    the first; so popular items are compared with popular ones, and what popularity does to the teacher's scores teaches
+    nobody. Groups have the same number of training interactions; w_g ~ (highest + lowest - own mean popularity)^even,
+    at least a tenth. As in the authors' code a user's share of a group does not count (they compute it and do not use
+    it); they draw w_g of the pairs where every group has as many here, weighted.
+
+    Args:
+      target: items [B, L] (kdjax.losses.items) or classes [B]; train_labels: those of all users, [N, L].
+      groups: G; pairs: drawn in each; pool: of the teacher's first so many items of a group that a user has not had.
+    """
+    scores, known = logits("unkd", student, teacher)[0], items_of("unkd", target, student.logits.shape[-1]).known
+    if pool >= scores.shape[-1] // groups:
+        raise ValueError(f"unkd: pool={pool} items of each of {groups} groups of a catalogue of {scores.shape[-1]}")
+    group, weights = popularity_groups(train_labels, scores.shape[-1], groups, even)
+    value = 0.0
+    for number in range(groups):
+        allowed = (group == number)[None] & ~known
+        taught = jnp.where(allowed, teacher.logits.astype(scores.dtype), -jnp.inf)
+        found, first = jax.lax.top_k(taught, pool)
+        places = -jnp.arange(pool, dtype=scores.dtype) / spread
+        drawn = jnp.where(jnp.isfinite(found), places[None], -jnp.inf)[:, None, None]
+        shape = (len(scores), pairs, 2)
+        place = jnp.sort(jax.random.categorical(jax.random.fold_in(key, number), drawn, shape=shape), axis=-1)
+        own = at(scores, jnp.take_along_axis(first, place.reshape(len(scores), -1), axis=1)).reshape(shape)
+        counts = (place[..., 0] < place[..., 1]) & jnp.isfinite(found[:, 1])[:, None]  # of one place nothing is learned
+        lost = jnp.where(counts, jax.nn.softplus(own[..., 1] - own[..., 0]), 0.0)
+        value += weights[number] * jnp.mean(lost.sum(1) / jnp.maximum(counts.sum(1, dtype=scores.dtype), 1.0))
+    return value
+
+
+def popularity_groups(train_labels, items: int, groups: int, even: float) -> tuple:
+    """([I] the group of each item, 0 the most popular; [G] their weights, whose sum is 1), of all targets [N, L]."""
+    labels = train_labels.reshape(-1)
+    taken = jnp.where(labels >= 0, labels, items)
+    count = jnp.zeros(items + 1).at[taken].add(1.0)[:items]
+    order = jnp.argsort(-count)
+    before = jnp.cumsum(count[order]) - count[order]
+    group = jnp.minimum((groups * before / jnp.maximum(count.sum(), 1.0)).astype(jnp.int32), groups - 1)
+    group = jnp.zeros(items, jnp.int32).at[order].set(group)
+    member = jax.nn.one_hot(group, groups)
+    mean = (count @ member) / jnp.maximum(member.sum(0), 1.0)
+    share = mean.max() + mean.min() - mean
+    share = jnp.maximum(share / share.sum(), 0.1) ** even
+    return group, share / share.sum()

@@ -85,7 +85,7 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
 
     The checks run on random Outputs with float32 and bfloat16 numbers; hyperparameters have their defaults. Targets are
     classes, or for a task of "regression" numbers, of which one logit is the prediction, or for one of "ranking" grades
-    of lists, of which logits are the scores.
+    of lists, of which logits are the scores; for one of "search" grades of the documents that `features` are of.
     """
     unknown = [name for name in context_names(fn) if name not in CONTEXT]
     if unknown:
@@ -93,8 +93,10 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
     numbers = task == "regression" or fn in kdjax.losses.FAMILIES["regression"]
     module, context = lift(fn), step_context(1 if numbers else CLASSES)
     labels = jax.device_put(np.arange(BATCH, dtype=np.float32 if numbers else np.int32) % CLASSES)
-    if task == "ranking" or fn in kdjax.losses.FAMILIES["ranking"]:
-        labels = jax.device_put(np.random.default_rng(4).integers(-1, 5, (BATCH, CLASSES)).astype(np.float32))
+    searched = task == "search" or fn in kdjax.losses.FAMILIES["search"]
+    if searched or task == "ranking" or fn in kdjax.losses.FAMILIES["ranking"]:
+        shape = BATCH, TOKENS if searched else CLASSES
+        labels = jax.device_put(np.random.default_rng(4).integers(-1, 5, shape).astype(np.float32))
     init = functools.partial(module.init_with_output, **context)
     kinds = [
         (jax.random.key(3), *(examples(seed, outputs=1 if numbers else CLASSES, text=text) for seed in (0, 1)), labels)
@@ -115,7 +117,7 @@ def verify(fn, task: str = "classification") -> tuple[list[tuple[str, str]], dic
         return module.apply(variables, student, teacher, labels, **context, mutable=list(variables))[0]
 
     results += _values(value, *given[1:3], text)
-    if text:
+    if text and not searched:
         results.append(("does not see padding", _sees_padding(value, *given[1:3])))
     return results, dict(variables)
 

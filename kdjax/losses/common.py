@@ -112,7 +112,10 @@ def embedding_of(loss: str, who: str, outputs) -> jax.Array:
       ValueError: a model that gives no embedding, or one of another rank.
     """
     if outputs.embedding is None:
-        raise ValueError(f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D])")
+        raise ValueError(
+            f"{loss}: the {who} gives no embedding; its model must return Outputs(embedding=[B, D]), "
+            f"or config.{who}.capture name the layer, 'embedding=head:input'"
+        )
     return checked(loss, who, "embedding", outputs.embedding, FORMS["embedding"])
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.losses.common import embeddings, torch_default, uniform
-from kdjax.losses.items import items_of
+from kdjax.losses.items import items_of, table_of
 
 
 def vectors(loss: str, student, teacher, target, student_params, teacher_params, key):
@@ -20,7 +20,7 @@ def vectors(loss: str, student, teacher, target, student_params, teacher_params,
       ValueError: a network has no vectors of items.
     """
     users = embeddings(loss, student, teacher)
-    tables = [_table(loss, *pair) for pair in (("student", student_params), ("teacher", teacher_params))]
+    tables = [table_of(loss, *pair)[0] for pair in (("student", student_params), ("teacher", teacher_params))]
     if len(tables[0]) != len(tables[1]):
         raise ValueError(f"{loss}: the student has {len(tables[0])} items, the teacher {len(tables[1])}")
     positive, counts, _ = items_of(loss, target, len(tables[0]))
@@ -30,16 +30,6 @@ def vectors(loss: str, student, teacher, target, student_params, teacher_params,
     drawn = jax.random.randint(draw, taken.shape, 0, len(tables[0]), taken.dtype)
     items = jnp.concatenate([taken, drawn])
     return users, tuple(table[items] for table in tables)
-
-
-def _table(loss: str, who: str, params):
-    try:
-        return params["params"]["items"]["embedding"].astype(jnp.float32)
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{loss}: the {who} has no vectors of items, params['items']['embedding'] [I, D]; networks that do are "
-            "matrix_factorisation and sasrec"
-        ) from None
 
 
 class Experts(nn.Module):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses.common import logits_of
+from kdjax.losses.common import embedding_of, logits_of
 
 
 class Items(NamedTuple):
@@ -48,6 +48,23 @@ def mean(values, counts):
     """Mean of values [B, L, ...] over what counts [B, L]; 0 where nothing does."""
     counts = jnp.broadcast_to(counts.reshape(*counts.shape, *[1] * (values.ndim - counts.ndim)), values.shape)
     return (values * counts).sum() / jnp.maximum(counts.sum(), 1.0)
+
+
+def table_of(loss: str, who: str, params) -> tuple:
+    """([I, D], [I]) float32: the vectors of a network's items, of its variables, and their biases, 0 without any.
+
+    Raises:
+      ValueError: it has no vectors.
+    """
+    try:
+        table = params["params"]["items"]
+        vectors = table["embedding"].astype(jnp.float32)
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{loss}: the {who} has no vectors of items, params['items']['embedding'] [I, D]; networks that do are "
+            "matrix_factorisation and sasrec"
+        ) from None
+    return vectors, table["bias"].astype(jnp.float32) if "bias" in table else jnp.zeros(len(vectors))
 
 
 def bpr(student, teacher, target, *, key, negatives=1):
@@ -88,3 +105,59 @@ def item_softmax(student, teacher, target, *, key, negatives=0):
     others = jnp.where(known[:, drawn], -jnp.inf, scores[:, drawn])  # [B, n]
     least = jax.nn.logsumexp(jnp.maximum(others, jnp.finfo(scores.dtype).min), axis=-1, keepdims=True)
     return mean(jnp.logaddexp(own, least) - own, counts)
+
+
+def sampled_softmax(student, teacher, target, *, key, student_params, negatives=1024):
+    """`item_softmax` with drawn negatives, made of vectors: no other item is scored. Klenitskiy and Vasilev 2023,
+    arXiv:2309.07602.
+
+    Needs no teacher. The cost of a step does not grow with the catalogue, but for the optimizer's. For networks whose
+    scores are products of an `embedding` and params["items"]: matrix_factorisation and sasrec.
+
+    Args:
+      target: items [B, L] (kdjax.losses.items) or classes [B].
+      negatives: items drawn evenly, the same for the whole batch; those in a user's target do not count for that user.
+    """
+    table = table_of("sampled_softmax", "student", student_params)
+    user = embedding_of("sampled_softmax", "student", student)[:, None]  # [B, 1, D]
+    positive, counts, known = items_of("sampled_softmax", target, len(table[0]))
+    return mean(_sampled(user, positive, known, table, key, negatives), counts)
+
+
+def sequence_softmax(student, teacher, target, *, key, student_params, negatives=1024):
+    """The same at every position of a history, where the item that came next is the one to be found.
+
+    Needs no teacher. Of what SASRec's paper trains with (Kang and McAuley 2018, arXiv:1808.09781) it has the positions;
+    the softmax in place of one negative is Klenitskiy and Vasilev's (2023, arXiv:2309.07602). For networks that read
+    histories in their order, with config.data.augment.next_item: what they see ends where the item to be found begins.
+
+    Args:
+      target: items [B, L] in the order of time, one to be found, or several, of which the last counts.
+      student: its last features [B, T, D] are what positions are scored by, right-aligned, causal.
+    """
+    table = table_of("sequence_softmax", "student", student_params)
+    if not student.features or student.features[-1].ndim != 3:
+        raise ValueError("sequence_softmax: the student has no features [B, T, D] of positions; sasrec does")
+    states = student.features[-1]
+    known = items_of("sequence_softmax", target, len(table[0])).known
+    length = states.shape[1]
+    moment = jnp.where(target >= 0, jnp.arange(target.shape[1])[None], 0).max(1, keepdims=True)
+    place = moment - (length - 1) + jnp.arange(length)[None]  # [B, T] of the item that comes next
+    coming = jnp.take_along_axis(target, jnp.maximum(place, 0), axis=1)
+    counts = ((place >= 1) & (coming != -1)).astype(states.dtype)
+    positive = jnp.where(coming >= 0, coming, jnp.maximum(-2 - coming, 0))
+    return mean(_sampled(states, positive, known, table, key, negatives), counts)
+
+
+def _sampled(states, positive, known, table, key, negatives: int):
+    """[B, P] -log of a positive's share among itself and drawn items, those in `known` [B, I] left out.
+
+    Args:
+      states: [B, P, D], or [B, 1, D] one for all positives [B, P]; table: of `table_of`.
+    """
+    vectors, bias = table
+    drawn = jax.random.randint(key, (negatives,), 0, len(bias))
+    own = jnp.sum(states * vectors[positive], -1) + bias[positive]
+    others = states @ vectors[drawn].T + bias[drawn][None, None]  # [B, P or 1, n]
+    others = jnp.where(known[:, None, drawn], jnp.finfo(others.dtype).min, others)
+    return jnp.logaddexp(own, jax.nn.logsumexp(others, axis=-1)) - own

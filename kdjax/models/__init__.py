@@ -5,14 +5,16 @@ axis_name (the pmap axis over which BatchNorm averages), and is called on images
 Those with BatchNorm take unbiased_variance=True, which keeps its running variance as torch does
 (kdjax.models.layers.BatchNorm): `config.student.kwargs = {"unbiased_variance": True}`, for comparisons with torch.
 Those for texts take `vocabulary`, the number of its entries, and are called on {"tokens", "mask"} [B, T]
-(kdjax.models.text.words), those for interactions on {"user" [B], "history" [B, T]}.
+(kdjax.models.text.words), those for searches on a query and its documents (kdjax.models.ranking.encoders), those for
+interactions on {"user" [B], "history" [B, T]}.
 Its last linear layer is params["classifier"]. Layers are named as in the torch network whose weights it can take
 (kdjax.models.pytorch). `kdjax.losses.norms.stage_norms(params)` finds the BatchNorm that makes each of `preacts`.
 """
 
 from kdjax.models.compose import ensemble, peers, simkd
 from kdjax.models.dense import mlp
-from kdjax.models.interactions import matrix_factorisation, popularity, sasrec
+from kdjax.models.interactions import matrix_factorisation, neumf, popularity, sasrec
+from kdjax.models.ranking.encoders import bi_encoder, cross_encoder
 from kdjax.models.ranking.scorer import scorer
 from kdjax.models.text.bert import bert
 from kdjax.models.text.small import bag_of_words, bilstm, textcnn
@@ -64,7 +66,8 @@ FAMILIES = {
     "texts": (bert, bilstm, textcnn, bag_of_words),
     "numbers": (mlp,),
     "lists": (scorer,),
-    "interactions": (matrix_factorisation, sasrec, popularity),
+    "searches": (bi_encoder, cross_encoder),
+    "interactions": (matrix_factorisation, neumf, sasrec, popularity),
     "made of others": (ensemble, peers, simkd),
 }
 """The inputs that a network is made for -> networks, in the order in which `kdjax list models` shows them."""

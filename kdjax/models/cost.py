@@ -11,6 +11,7 @@ import kdjax.models
 from kdjax import tables
 from kdjax.find import find
 from kdjax.models import compose, compress, convolve
+from kdjax.models.capture import bare
 from kdjax.types import as_outputs, batch_of, image_spec, text_spec
 
 WIDTHS = {"float32": 4, "bfloat16": 2, "int8": 1}
@@ -43,7 +44,7 @@ def cost(model: nn.Module, spec, variables=None) -> dict:
 
 def shipped(model: nn.Module) -> nn.Module:
     """Of what a method trains, the network that ships: the first of peers, and without rounding while it trains."""
-    model = compress.unquantized(model)
+    model = bare(compress.unquantized(model))
     return shipped(model.members[0]) if isinstance(model, compose.Peers) else model
 
 

@@ -1,7 +1,7 @@
 """Networks that score every item of a catalogue for a user: `{"user": [B], "history": [B, T]}` -> logits [B, I].
 
-All but `popularity` score by a product of a vector of the user, their `embedding`, and one of the item, which is row i
-of params["items"]["embedding"]: losses on vectors of items find it there.
+`matrix_factorisation` and `sasrec` score by a product of a vector of the user, their `embedding`, and one of the item,
+which is row i of params["items"]["embedding"]: losses on vectors of items find it there.
 """
 
 from typing import Any
@@ -67,6 +67,36 @@ class MatrixFactorisation(nn.Module):
         return Outputs(items.scores(user), embedding=user)
 
 
+class NeuMF(nn.Module):
+    """See `neumf`."""
+
+    num_classes: int
+    users: int = 1
+    width: int = 8
+    hidden: tuple[int, ...] = (16, 8)
+    dtype: Any = jnp.float32
+    axis_name: str | None = None  # no BatchNorm here: nothing crosses devices
+
+    @nn.compact
+    def __call__(self, inputs, train: bool = False) -> Outputs:
+        number = user_of(inputs, "neumf")
+        init = nn.initializers.normal(0.1)
+        user = self.param("user_vectors", init, (self.users, 2 * self.width), jnp.float32)[number]
+        item = self.param("item_vectors", init, (self.num_classes, 2 * self.width), jnp.float32)
+        bias = self.param("item_bias", nn.initializers.zeros, (self.num_classes,), jnp.float32)
+        weight = self.param("product", nn.initializers.ones, (self.width,), jnp.float32)
+        product = (user[:, : self.width] * weight[None]) @ item[:, : self.width].T
+        first, *others = self.hidden
+        dense = lambda size, name, **options: nn.Dense(size, dtype=self.dtype, name=name, **options)  # noqa: E731
+        ours = dense(first, "hidden_user")(user[:, self.width :])
+        theirs = dense(first, "hidden_item", use_bias=False)(item[:, self.width :])
+        x = nn.relu(ours[:, None] + theirs[None])  # [B, I, hidden]: the layer of both, side by side
+        for place, size in enumerate(others, 1):
+            x = nn.relu(dense(size, f"hidden_{place}")(x))
+        scores = product + dense(1, "last", use_bias=False)(x)[..., 0].astype(jnp.float32) + bias[None]
+        return Outputs(scores, embedding=user)
+
+
 class Popularity(nn.Module):
     """See `popularity`."""
 
@@ -115,7 +145,8 @@ class SASRec(nn.Module):
             hidden = kept(nn.relu(nn.Dense(self.width, dtype=self.dtype, name=f"dense_{number}_0")(y)))
             x = y + kept(nn.Dense(self.width, dtype=self.dtype, name=f"dense_{number}_1")(hidden))
             features.append(x)
-        user = norm("norm")(x)[:, -1]
+        features[-1] = norm("norm")(x)
+        user = features[-1][:, -1]
         return Outputs(items.scores(user), tuple(features), embedding=user.astype(jnp.float32), mask=there)
 
 
@@ -127,6 +158,16 @@ def matrix_factorisation(num_classes: int, **fields) -> MatrixFactorisation:
     return MatrixFactorisation(num_classes, **fields)
 
 
+def neumf(num_classes: int, **fields) -> NeuMF:
+    """Neural matrix factorisation: a weighted product, and layers over a second pair of vectors. He et al. 2017.
+
+    arXiv:1708.05031. `width` numbers of a vector each, `hidden` those of the layers. All items go through the layers
+    for each user, [B, I, hidden] numbers: for catalogues of thousands of items, not of tens of thousands. Its score is
+    no product of two vectors, so that losses on these, `sampled_softmax` and `de`, do not take it.
+    """
+    return NeuMF(num_classes, **fields)
+
+
 def popularity(num_classes: int, **fields) -> Popularity:
     """A score for each item, the same for all users: what has to be beaten. By `item_softmax` it learns how often."""
     return Popularity(num_classes, **fields)
@@ -135,7 +176,8 @@ def popularity(num_classes: int, **fields) -> Popularity:
 def sasrec(num_classes: int, **fields) -> SASRec:
     """A causal transformer over the user's last items. Kang and McAuley 2018, arXiv:1808.09781.
 
-    The item vectors are those of its input, and each has a bias besides. It is trained with
-    config.data.augment.next_item; the paper predicts at every position of a history at once, here at one a step.
+    The item vectors are those of its input, and each has a bias besides; the last features are what each position is
+    scored by. It is trained with config.data.augment.next_item, by `sequence_softmax` at every position of a history as
+    in the paper, by losses on logits at the last one.
     """
     return SASRec(num_classes, **fields)

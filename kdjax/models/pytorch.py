@@ -31,6 +31,8 @@ import flax.traverse_util
 import numpy as np
 
 from kdjax.models import weights
+from kdjax.models.capture import bare
+from kdjax.models.ranking.encoders import BiEncoder, CrossEncoder
 from kdjax.models.text import huggingface
 
 _LEAVES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "mean": "running.mean", "var": "running.var"}
@@ -53,6 +55,9 @@ def load(path, model: nn.Module, spec) -> dict:
       ValueError: the file is a pickle (with the command that converts it) or is damaged; tensors are missing, left
         over, of another shape or not finite (with their names); a folder's config.json has other sizes than the model.
     """
+    model = bare(model)
+    if isinstance(model, BiEncoder) and weights.stated_format(path) != weights.FORMAT:  # it is encoders, no more
+        return load_body(path, model, spec)
     if Path(path).is_dir():
         huggingface.check(path, model)
     tensors, format_ = weights.read(path)
@@ -75,9 +80,15 @@ def load(path, model: nn.Module, spec) -> dict:
 def load_body(path, model: nn.Module, spec) -> dict:
     """Variables as of `load`, without the classifier's: for a model that tells other classes apart than the file's.
 
+    Those of a network made of encoders of texts (kdjax.models.ranking.encoders) are the file's encoder in each of them.
+
     Raises:
       ValueError: as `load`, or the file has a classifier without a bias.
     """
+    model = bare(model)
+    if isinstance(model, BiEncoder | CrossEncoder):
+        body = load_body(path, model.encoder, spec["query"])["params"]
+        return {"params": dict.fromkeys(model.towers, body)}
     tensors, format_ = weights.read(path)
     names = {name.removeprefix("params."): name for name in tensors}
     names = names if format_ == weights.FORMAT else _canonical_names(path, tensors)

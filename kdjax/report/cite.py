@@ -21,6 +21,7 @@ NO_PAPER = (
     "attention_kl",
     "attention_mse",
     "list_kl",
+    "in_batch_documents_kl",
     "score_mse",
 )
 """Losses that are from no paper in particular."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kdjax.config.fields import completed
 from kdjax.report import records
+from kdjax.report.cells import Grid
 from kdjax.report.footnotes import shared_config, spec_of
-from kdjax.report.grids import Grid
 from kdjax.report.wording import DASH, clean
 from kdjax.runs import gather
 from kdjax.runs import task as tasks

@@ -18,7 +18,13 @@ BUDGET = ("epochs", "batch_size", "steps_per_epoch", "keep_last_batch", "dtype",
 REFERENCE = (
     "No network: it was learned from the labelled examples that students see, of each seed, and compared with nothing."
 )
-"""Of the rows below the methods (config.references)."""
+SEARCHED = "No network: it compares texts by what it has counted in the catalogue, and is compared with nothing."
+"""Of the rows below the methods (config.references); of searches."""
+
+
+def reference(task: Task) -> str:
+    """The footnote of the rows below the methods."""
+    return SEARCHED if task.name == "search" else REFERENCE
 
 
 def students_of(lines: list[dict]) -> list[dict]:
@@ -187,17 +193,16 @@ def _compressed(spec: dict) -> list[str]:
 
 
 def _learning(own: list[dict], task: Task) -> list[str]:
-    """Classifiers at chance: 1.5 times or less the accuracy of a guess."""
-    if task.primary.key != TOP1.key:
-        return []
+    """Classifiers at chance, see `caution.learned_nothing`."""
     results = done(own)
-    seeds = [str(r["seed"]) for r in results if r["last"]["top1"] <= 1.5 / max(len(r["classes"]), 1)]
+    if task.primary.key != TOP1.key or not results:
+        return []
+    classes = max(len(results[0]["classes"]), 1)
+    most, words = caution.learned_nothing(classes)
+    seeds = [str(result["seed"]) for result in results if result["last"]["top1"] <= most]
     if not seeds:
         return []
-    chance = 100 / max(len(results[0]["classes"]), 1)
-    return [
-        f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} never learned: at most 1.5 times chance ({chance:.3g} %)."
-    ]
+    return [f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)} never learned: {words} ({100 / classes:.3g} %)."]
 
 
 def _doubtful(own: list[dict], record: dict, task: Task) -> list[str]:
@@ -208,7 +213,10 @@ def _doubtful(own: list[dict], record: dict, task: Task) -> list[str]:
     if teachers:
         found.append(caution.larger({"parameters": record["parameters"]}, teachers[0]))
         key = task.primary.key
-        taught = summary([teacher[key] for teacher in teachers])["mean"]
+        scores = [
+            teacher[key] for teacher in teachers if teacher.get(key) is not None
+        ]  # one of elsewhere may have none
+        taught = summary(scores)["mean"]
         found.append(caution.better(record[key], taught, task))
     return [text for text in found if text]
 

@@ -3,7 +3,7 @@
 import re
 
 from kdjax import tables
-from kdjax.report.grids import Grid
+from kdjax.report.cells import Grid
 
 
 def markdown(grid: Grid) -> str:

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from kdjax.report.cells import Grid
 from kdjax.report.grid import texts
 from kdjax.report.grid.comparison import Comparison
-from kdjax.report.grids import Grid
 from kdjax.report.wording import clean
 
 

@@ -2,7 +2,7 @@
 
 import unicodedata
 
-from kdjax.report.grids import Grid
+from kdjax.report.cells import Grid
 
 PACKAGES = ("booktabs", "graphicx")
 

@@ -1,15 +1,13 @@
 """How the numbers of a table were made, in paragraphs that are generated from the rows' resolved configs."""
 
-from kdjax.config.fields import completed
-from kdjax.report import paired, pilot, power, tuning
+from kdjax.report import paired, pilot, power, teacher, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, counted, last_parts, listed, optimizer, setting, span
+from kdjax.report.wording import DASH, captured, counted, last_parts, listed, optimizer, span
 from kdjax.runs import identity
 from kdjax.runs.gather import done
-from kdjax.runs.schema import TEACHER
-from kdjax.runs.task import CLASSIFICATION, TOP1, Task
+from kdjax.runs.task import CLASSIFICATION, Task
 
 OTHERWISE = ("data", "first_stage", "from_teacher", "optimizer", "start")
 """Keys of a method by which its training differs from the others': its footnotes say how."""
@@ -26,7 +24,7 @@ def protocol(experiment: Experiment, columns) -> list[tuple[str, str]]:
         return [where]
     shared = shared_config(experiment.lines)
     training = [_data(shared, students), _training(shared, students), hyperparameters(students)]
-    training.append(_teacher(shared, experiment))
+    training.append(teacher.sentences(shared, experiment))
     paragraphs = [("Protocol", _joined(training)), *tuning.paragraph(shared, experiment.task)]
     paragraphs += pilot.paragraph(shared, experiment.task)
     paragraphs += [("Numbers", _numbers(shared, students, experiment, columns))]
@@ -103,7 +101,8 @@ def _training(shared: dict, students: list[dict]) -> str:
         whom = "Every method:"
     epochs = f"{counted(shared.get('epochs', 0), 'epoch')}{_steps(shared, students)}"
     number = "" if shared.get("dtype", "float32") == "float32" else f", computed in {shared['dtype']}"
-    how = optimizer(shared.get("optimizer") or {}) + _start(shared.get("student") or {})
+    student = shared.get("student") or {}
+    how = optimizer(shared.get("optimizer") or {}) + _start(student) + captured(student)
     return f"{whom} {epochs}, batch size {shared.get('batch_size', '?')}{number}, {how}; {_alike(shared, students)}."
 
 
@@ -135,85 +134,14 @@ def _alike(shared: dict, students: list[dict]) -> str:
     augment = listed(data.get("augment") or ["none"])
     if data.get("second_augment"):
         augment += f"; with {listed(data['second_augment'])} in the second view of losses that look at two"
+    if data.get("augment") and data.get("views"):
+        augment += f", {counted(data['views'], 'view')} of each {example(students)}, which epochs take in turn"
     if len({line["config"].get("method") for line in students}) == 1:
         return f"augmentation: {augment}"
     text = f"the same batches, augmentation ({augment}) and initial weights per seed"
     if len({str(line["config"].get("student")) for line in students}) > 1:
         text += ", the weights where the network is the same"
     return text
-
-
-# ---- the teacher
-
-
-def _teacher(shared: dict, experiment: Experiment) -> str:
-    records, spec = experiment.records, shared.get("teacher") or {}
-    chained = any(spec_of(line).get("teacher") for line in experiment.lines)
-    if not records or records[0]["method"] != TEACHER:
-        return "No teacher but those that notes name." if chained else "No teacher."
-    name = records[0]["model"] or spec.get("model", "")
-    if spec.get("weights"):
-        origin = f"with weights of {last_parts(spec['weights'], 1)}"
-    elif spec.get("run"):
-        paths = [last_parts(path, 3) for path in spec["run"].split("+")]
-        origin = f"the student{'s' * (len(paths) > 1)} of {listed(paths)}"
-    else:
-        origin = _trained_teacher(shared, experiment)
-    others = ", of all rows whose notes name no other" if chained else ""
-    measured = f"its {_goodness(experiment.task)} is measured here.{_sight(shared.get('data') or {}, spec)}"
-    return f"Teacher{others}: {name}, {origin}; {measured}"
-
-
-def _sight(data: dict, spec: dict) -> str:
-    """How the teacher sees what students see, where it is otherwise."""
-    size, students = spec.get("image_size"), data.get("image_size")
-    parts = [f"at {size} x {size} pixels (students: {students} x {students})"] if size and size != students else []
-    parts += [
-        f"normalised with {name} {setting(spec[name])} (students: {setting(data.get(name) or ())})"
-        for name in ("mean", "std")
-        if spec.get(name) and list(spec[name]) != list(data.get(name) or ())
-    ]
-    return f" It sees the views that students see, {', '.join(parts)}." if parts else ""
-
-
-def _classifies(task: Task) -> bool:
-    return task.primary.key == TOP1.key
-
-
-def _goodness(task: Task) -> str:
-    return "accuracy" if _classifies(task) else task.primary.title
-
-
-def _trained_teacher(shared: dict, experiment: Experiment) -> str:
-    """How a teacher of the experiment's own was trained: by its run's config, or as the students' says of it."""
-    spec = shared.get("teacher") or {}
-    own = next((line for line in experiment.lines if line["config"].get("method") == TEACHER), None)
-    config = own["config"] if own and own["config"].get("spec") else _as_configured(shared, spec)
-    begun = f" from {last_parts(spec['start'], 1)}, its classifier afresh," if spec.get("start") else ""
-    counts = (own["result"] or {}).get("train_counts") if own else None
-    one = f"labelled training {example(experiment.lines)}"
-    images = counted(sum(counts), one) if counts else f"{one}s"
-    by = " by cross-entropy" if _classifies(experiment.task) else ""
-    noun = ("pass over them", "passes over them") if shared.get("steps_per_epoch") else ("epoch",)
-    epochs = counted(config.get("epochs") or 0, *noun)  # where a student's epoch is a number of steps, its are not
-    parts = [f"trained here{begun} on all {images}{by}", epochs]
-    if config.get("batch_size") != shared.get("batch_size"):
-        parts.append(f"batch size {config.get('batch_size')}")
-    if completed(config).get("optimizer") != completed(shared).get("optimizer"):
-        parts.append(optimizer(config.get("optimizer") or {}))
-    return f"{', '.join(parts)}, seed {spec.get('seed', 0)}, for all seeds of the students"
-
-
-def _as_configured(shared: dict, spec: dict) -> dict:
-    """What config.teacher changes of the students' training, as kdjax.config.rows.override changes it."""
-    base, changes = shared.get("optimizer") or {}, spec.get("optimizer") or {}
-    changed = {**base, **changes}
-    if changes.get("name", base.get("name")) != base.get("name"):
-        changed["kwargs"] = changes.get("kwargs", {})
-        if changed["name"] == "sgd":
-            changed["kwargs"] = {"momentum": 0.9, **changed["kwargs"]}
-    sizes = {name: spec.get(name) or shared.get(name) for name in ("epochs", "batch_size")}
-    return {**sizes, "optimizer": changed}
 
 
 # ---- numbers
@@ -296,7 +224,7 @@ def _chosen(shared: dict, results: list[dict], experiment: Experiment, columns) 
     among = f", of every {every} epochs and the last" if every > 1 else ""
     task = experiment.task
     best = "highest" if task.higher_is_better else "lowest"
-    where = f"the first epoch with the {best} {_goodness(task)} on the validation split{among}"
+    where = f"the first epoch with the {best} {teacher.goodness(task)} on the validation split{among}"
     return f"Best epoch: test {task.primary.title} at {where}."
 
 
@@ -358,9 +286,10 @@ def _papers(shared: dict, records: list[dict]) -> list[tuple[str, str]]:
     best = ""
     if any(record["published_epoch"] == "best" for record in found):
         best = "; a number marked best is that of the best epoch on the test split and stands against the same of ours"
+    other = next((record["published_score"] for record in found if "published_score" in record), None)
     text = (
-        f"{pair}, top-1 in percent ± standard deviation and number of runs where the source prints them. Δ published: "
-        f"ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
+        f"{pair}, {other or 'top-1 in percent'} ± standard deviation and number of runs where the source prints them. "
+        f"Δ published: ours at the last epoch minus the paper's{best}. {_sources(found, 'protocol')}. "
         f"Sources: {_sources(found, 'source')}."
     )
     return [("Published", text)]

@@ -18,7 +18,20 @@ COMPARISON = (
 )
 """What is known of a row only beside the baseline's."""
 TAKEN = (
-    *("experiment", "method", "row", "n", "expected", "diverged", "best", "peak", "model", "seconds_share", "notes"),
+    *(
+        "experiment",
+        "method",
+        "row",
+        "n",
+        "trials",
+        "expected",
+        "diverged",
+        "best",
+        "peak",
+        "model",
+        "seconds_share",
+        "notes",
+    ),
     *(*COMPARISON, *COSTS, "examples", "low_examples", "high_examples", "p_examples", "p_holm_examples"),
 )
 """Names of columns that no score may have."""
@@ -131,6 +144,8 @@ def _student(lines: list[dict], task: Task, baseline: list[dict], rope: float | 
     if config.get("method") != config.get("baseline"):
         record |= _compared(scores(lines, task), scores(baseline, task), task, rope)
         record |= paired.over_examples(lines, baseline)
+    if trials := (config.get("tuned") or {}).get("trials"):
+        record["trials"] = trials  # of its hyperparameters, the same for all methods
     diverged = sum(1 for line in lines if line["result"]) - len(results)
     return _with_published(config, task, record | {"expected": len(lines), "diverged": diverged})
 
@@ -215,14 +230,20 @@ def _cost(models: list[dict | None]) -> dict:
 
 
 def _with_published(config: dict, task: Task, record: dict) -> dict:
-    """`record` and the paper's number, which is a top-1, if the config names a benchmark; fractions, as ours."""
+    """`record` and the paper's number, if the config names a benchmark; fractions, as ours.
+
+    It is of the primary score, or of another that `published_score` names.
+    """
     spec = config.get("published", {})
     names = [spec.get(name, "") for name in ("benchmark", "teacher", "student")]
-    comparable = names[0] and task.primary.key == tasks.TOP1.key and not config.get("ablation")
+    score = published.score(names[0])
+    comparable = names[0] and score in (task.primary.key, *task.keys) and not config.get("ablation")
     found = published.lookup(*names, config["method"]) if comparable else None
     value, std = ((found or {}).get(name) for name in ("value", "std"))
     epoch = (found or {}).get("epoch")
-    ours = record["peak" if epoch == "best" else task.primary.key]
+    ours = record.get("peak" if epoch == "best" else score)
+    if comparable and score != task.primary.key:
+        record = record | {"published_score": score}
     return record | {
         "published": None if value is None else value / 100,
         "published_std": None if std is None else std / 100,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from kdjax import tables
 from kdjax.files import write_text
-from kdjax.report import footnotes, forms, grids, protocol
+from kdjax.report import cells, footnotes, forms, protocol
 from kdjax.report import latex as tex
-from kdjax.report.grids import Grid
+from kdjax.report.cells import Grid
 from kdjax.report.records import Experiment, class_records, selected, sized
 from kdjax.report.records import experiments as experiments
 from kdjax.report.records import records as records
@@ -51,10 +51,10 @@ def markdown(runs: list[dict], shown: list[dict] | None = None, rope: float | No
 def rows(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> list[dict]:
     """`records` with d_z and the footnotes of each row: what the CSV has."""
     found = selected(runs, shown, rope)
-    marks, _ = grids.notes_of(found)
+    marks, _ = cells.notes_of(found)
     records_ = [sized(record) for experiment in found for record in experiment.records]
     made = [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
-    return made + [{**row, "notes": footnotes.REFERENCE} for part in found for row in part.references]
+    return made + [{**row, "notes": footnotes.reference(part.task)} for part in found for row in part.references]
 
 
 def csv(runs: list[dict], shown: list[dict] | None = None, rope: float | None = None) -> str:
@@ -97,7 +97,7 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
 
 
 def _grids(found: list[Experiment]) -> list[Grid]:
-    made = (*grids.methods(found), grids.probabilities(found), grids.costs(found), grids.groups(found))
+    made = (*cells.methods(found), cells.probabilities(found), cells.costs(found), cells.groups(found))
     return [grid for grid in made if grid.rows]
 
 
@@ -107,11 +107,12 @@ def _columns(made: list[Grid]) -> list[str]:
 
 def _footnotes(found: list[Experiment]) -> list[str]:
     """Those of rows with their marks, then those of the whole."""
-    _, notes = grids.notes_of(found)
+    _, notes = cells.notes_of(found)
     whole = [note for part in found for note in footnotes.remarks(part.lines, part.records)]
-    for names in filter(None, ([row["row"] for row in part.references] for part in found)):
-        whole.append(f"{listed(names)}: {footnotes.REFERENCE}")
-    marked = [f"{grids.superscript([number])} {note}" for number, note in enumerate(notes, 1)]
+    for part in (part for part in found if part.references):
+        names = [row["row"] for row in part.references]
+        whole.append(f"{listed(names)}: {footnotes.reference(part.task)}")
+    marked = [f"{cells.superscript([number])} {note}" for number, note in enumerate(notes, 1)]
     lines = [line for part in found for line in part.lines]
     return [clean(note) for note in (*marked, *dict.fromkeys(whole), *identity.across(lines))]
 
@@ -160,7 +161,7 @@ def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     return Terminal(selected(runs, shown, rope))
 
 
-SPARE = ("precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
+SPARE = ("trials", "precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 

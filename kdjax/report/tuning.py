@@ -19,9 +19,21 @@ def paragraph(shared: dict, task: Task) -> list[tuple[str, str]]:
         f"{counted(tuned['trials'], 'trial')} of its own, as many for all: the config's own values, then Sobol points "
         f"of log ranges around them (kdjax/config/spaces.py). Each trial was trained with seed{'s' * (len(seeds) > 1)} "
         f"{listed(seeds)}, none of which is in this table; chosen: the {best} mean {task.primary.title} on the "
-        "validation split at the last epoch. No trial has seen the test split."
+        f"validation split at the last epoch.{f' {rule}' if (rule := halved(tuned)) else ''} No trial has seen the "
+        "test split."
     )
     return [("Tuning", text)]
+
+
+def halved(tuned: dict) -> str:
+    """How trials were stopped, a sentence; "" where all were trained to the end."""
+    if not tuned.get("halve"):
+        return ""
+    rungs = [f"{n} after epoch {epoch}" for epoch, n in zip(tuned["halve"], tuned["kept"], strict=True)]
+    return (
+        f"Of each method's {tuned['trials']} trials went on {listed(rungs)}, the best by that score there and always "
+        "the config's own values; the others were stopped. Learning rates followed the schedule of all epochs."
+    )
 
 
 def expected_best(values: Sequence[float], higher_is_better: bool = True) -> np.ndarray:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from kdjax.config.decay import decay_kind
+from kdjax.config.fields import SCHEDULES
 from kdjax.runs.task import DASH as DASH
 from kdjax.runs.task import MINUS as MINUS
 
@@ -66,12 +67,19 @@ def optimizer(spec: Mapping) -> str:
     return ", ".join(parts)
 
 
+def captured(spec: Mapping) -> str:
+    """ ", the layers a and b for features", of config.student or config.teacher; "" where a network says its own."""
+    return f", the layers {listed(spec['capture'])} for features" if spec.get("capture") else ""
+
+
 def _schedule(spec: Mapping) -> str:
     name, milestones = spec.get("schedule", "constant"), spec.get("milestones") or ()
     if name == "step" and milestones:
         after = "after epoch" + "s" * (len(milestones) > 1)
         return f"times {spec.get('factor', 0.1):g} {after} {listed(milestones)}"
-    return f"{'constant' if name == 'step' else name} schedule"
+    if name in SCHEDULES:
+        return f"{'constant' if name == 'step' else name} schedule"
+    return f"times {with_settings(name, spec.get('schedule_kwargs') or {})}"
 
 
 def _decay(spec: Mapping) -> str:

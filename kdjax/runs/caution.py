@@ -8,6 +8,16 @@ APART = 30.0
 """Gradients of two terms are told of when one is at least so many times the other."""
 
 
+def learned_nothing(classes: int) -> tuple[float, str]:
+    """(the accuracy that a classifier of so many classes has at most if it has learned nothing, that in words).
+
+    1.5 times that of a guess; of five classes and fewer a tenth of the way from there to all: 75 % of two is no guess.
+    """
+    guess = 1 / max(classes, 1)
+    tenth = guess + 0.1 * (1 - guess)
+    return (1.5 * guess, "at most 1.5 times chance") if 1.5 * guess <= tenth else (tenth, "hardly above chance")
+
+
 def larger(student: dict | None, teacher: dict | None) -> str:
     """A student with more parameters than what teaches it, both as in result.json; "" if it is not."""
     sizes = [(model or {}).get("parameters") for model in (student, teacher)]

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+from kdjax.config.fields import origin
 from kdjax.files import read_json
 from kdjax.find import chosen
 from kdjax.runs.directory import Run
@@ -124,7 +125,7 @@ def _expected(experiment: dict) -> dict[str, dict]:
     """Run -> the config it will have as far as the experiment's own says, in table order."""
     shared = {k: v for k, v in experiment.items() if k not in ("rows", "seeds", "methods", "ablate")}
     teacher, expected = experiment.get("teacher", {}), {}
-    if teacher.get("model") and not teacher.get("weights") and not teacher.get("run"):
+    if teacher.get("model") and not origin(teacher):
         seed = teacher.get("seed", 0)
         own = {"method": TEACHER, "row": TEACHER, "ablation": {}, "seed": seed}
         expected[f"{TEACHER}/seed{seed}"] = {**own, **shared}

@@ -23,23 +23,39 @@ def of_code(config: dict) -> dict[str, str]:
     """Module -> SHA-256 of its file, of all of one's own that a run's config names: losses, models, sources, ..."""
     data = config.get("data", {})
     names = [*_functions(config.get("spec", {})), *_functions(data.get("augment", {})), data.get("source", "")]
+    names += [optimizer.get(key, "") for optimizer in _optimizers(config) for key in ("name", "schedule")]
     names += _functions(data.get("second_augment", {}))
     names += [config.get(role, {}).get("model", "") for role in ("student", TEACHER)]
+    names += [config.get(TEACHER, {}).get("function", "")]
     names += [config.get("task", ""), *(config.get("metrics") or {}).values()]
+    return of_modules(names)
+
+
+def of_modules(names: list) -> dict[str, str]:
+    """The same of import paths: of those that are neither kdjax's nor without a file."""
     modules = {name.rpartition(".")[0] for name in names if isinstance(name, str) and "." in name}
     found = {}
     for module in sorted(modules - {""}):
-        spec = None if module.partition(".")[0] == "kdjax" else importlib.util.find_spec(module)
+        spec = None if module.partition(".")[0] in ("kdjax", "optax") else importlib.util.find_spec(module)
         if spec is not None and spec.has_location:
             found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()
     return found
 
 
+def _optimizers(config: dict) -> list[dict]:
+    """The experiment's, and what a method changes of it, in either stage."""
+    spec = config.get("spec", {})
+    return [of.get("optimizer") or {} for of in (config, spec, spec.get("first_stage") or {})]
+
+
 def _functions(spec) -> list:
-    """All values of "fn", at any depth."""
+    """All values of "fn", and of the "schedule" of a weight, at any depth."""
+    if isinstance(spec, list):
+        return [name for value in spec for name in _functions(value)]
     if not isinstance(spec, dict):
         return []
-    return [name for key, value in spec.items() for name in ([value] if key == "fn" else _functions(value))]
+    named = ("fn", "schedule")
+    return [name for key, value in spec.items() for name in ([value] if key in named else _functions(value))]
 
 
 def of_run(config: dict, data: dict, teacher: str = "", start: str = "") -> dict:

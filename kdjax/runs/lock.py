@@ -9,8 +9,9 @@ import tempfile
 import threading
 from pathlib import Path
 
-REFUSED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What flock says where a file system has no locks, as NFS without lockd or Lustre mounted without flock."""
+REFUSED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+"""What flock says where a file system has no locks, as NFS without lockd or Lustre mounted without flock; EOPNOTSUPP
+and ENOTSUP are one number on Linux and two on macOS."""
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0
 """A lease that has not been renewed for so long is over: its holder has died, on whichever machine."""

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 
+from kdjax.config.fields import ORIGINS
 from kdjax.runs import task
 from kdjax.runs.task import Score
 
@@ -181,15 +182,19 @@ CONFIG = {
         **dict.fromkeys(("shots", "imbalance", "validation"), NUMBER),
         "augment": {},
     },
-    "teacher": {**dict.fromkeys(("model", "weights", "run"), str), **dict.fromkeys(("seed", "epochs"), int)},
-    "student": {"model": str},
+    "teacher": {
+        **dict.fromkeys(("model", *ORIGINS), str),
+        **dict.fromkeys(("seed", "epochs"), int),
+        "capture": [str],
+    },
+    "student": {"model": str, "capture": [str]},
     "optimizer": {
         **dict.fromkeys(("name", "schedule"), str),
         **dict.fromkeys(("learning_rate", "weight_decay", "factor", "warmup_epochs", "clip_norm"), NUMBER),
         "milestones": [NUMBER],
         "kwargs": {},
     },
-    "tuned": {"trials": int, "seeds": [int]},
+    "tuned": {"trials": int, "seeds": [int], "halve": [int], "kept": [int]},
     "pilot": {"difference": float, "most": int, "needed": int, "seeds": int},
     "published": dict.fromkeys(("benchmark", "teacher", "student"), str),
     "identity": IDENTITY,

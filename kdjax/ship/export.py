@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import config as configs
-from kdjax import data
+from kdjax import data, tasks
 from kdjax.data.text import tokenizers
 from kdjax.files import replacing
 from kdjax.find import nearest
@@ -237,7 +237,8 @@ def _same_data(config: dict, description: dict) -> data.Dataset:
 
 def dataset(config: dict) -> data.Dataset:
     """The data set that a run's config.json names, whichever kdjax wrote it; training images on disk where they can."""
-    return data.load(ConfigDict(configs.completed(config)["data"]), in_memory=None)
+    config = configs.completed(config)
+    return data.load(ConfigDict(config["data"]), in_memory=None, task=tasks.named(config["task"]))
 
 
 def _check_target(target: Path, suffix: str) -> None:
@@ -265,11 +266,13 @@ def text_shape(path: Path, result: dict) -> dict | None:
     """What `serve.Texts` needs to know of a run: length, pairs, vocabulary and tokenizer; None: it has no texts.
 
     Raises:
-      ValueError: its files are damaged, or of a kdjax that did not write the length down.
+      ValueError: its files are damaged, or of a kdjax that did not write the length down; its examples are searches.
     """
     tokenizer = tokenizers.of_run(path)
     if tokenizer is None:
         return None
+    if task.of(result).name in ("search", "ranking"):
+        raise ValueError(f"{path}: its examples are queries with their documents; of these nothing is predicted yet")
     if "length" not in result:
         raise ValueError(f"{path}: an older kdjax wrote its result.json, without the length of texts; run it anew")
     shape = {"length": result["length"], "pairs": result["pairs"]}

@@ -72,7 +72,7 @@ def _stages(path: Path, data, inputs) -> dict[str, np.ndarray]:
     outputs = tasks.named(config.get("task", "classification")).outputs(len(data.classes))
     model = rows.stored_model(config, outputs, path, data.known)
     variables = checkpoint.student(run.checkpoints, result.get("student_sha256", ""))
-    transform = kinds.KINDS[data.kind].transform(described)
+    transform = kinds.KINDS[data.kind].transform(described, data)
 
     @jax.jit
     def forward(inputs):

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Mapping
 
 from kdjax.find import find, nearest
-from kdjax.tasks import classification, ranking, recommendation, regression, retrieval
+from kdjax.tasks import classification, drawn, ranking, recommendation, regression, retrieval, search
 from kdjax.tasks.task import Task
 
-TASKS = {module.TASK.name: module.TASK for module in (classification, regression, ranking, retrieval, recommendation)}
+_MODULES = (classification, regression, ranking, search, retrieval, recommendation, drawn)
+TASKS = {module.TASK.name: module.TASK for module in _MODULES}
 
 
 def named(name: str) -> Task:

@@ -23,7 +23,11 @@ def scores(logits, target) -> dict:
     Args:
       logits: [B, I] float32, a score for each item; target: [B, L] int32.
     """
-    place = _places(logits, target)
+    return scored(places(logits, target))
+
+
+def scored(place: ranked.Places) -> dict:
+    """The same of where the items to be found stand."""
     return {
         f"ndcg@{PLACES}": ranked.ndcg(place, PLACES),
         f"hr@{PLACES}": ranked.hit_rate(place, PLACES),
@@ -41,7 +45,7 @@ def _allowed(logits, target):
     return jnp.ones(logits.shape, bool).at[rows, had].set(False, mode="drop")
 
 
-def _places(logits, target) -> ranked.Places:
+def places(logits, target) -> ranked.Places:
     """Where the items to be found stand, [B, L]: all items are counted, one place of the target after the other.
 
     All at once would be [B, L, I], gigabytes.

@@ -15,6 +15,7 @@ import numpy as np
 from kdjax.streams import stream
 from kdjax.training import checkpoint, parallel, processes
 from kdjax.training.feed import Feed
+from kdjax.training.kept import taught
 from kdjax.training.method import Method, Stage
 from kdjax.training.parallel import Place
 from kdjax.training.step import student_variables
@@ -107,9 +108,10 @@ class Cohort:
     on_step: Callable = lambda learners, steps: None
     on_main: Callable = lambda learners, batch, taught: None  # before their first step in the main stage, a batch of it
     stop_signal: Callable = lambda: 0  # the number of a signal that was received, or 0
+    until: int = 0  # the epoch at whose end learners are checkpointed and left, to be continued; 0: `epochs`
 
     def train(self, learners: list[Learner]) -> None:
-        """Trains every learner to the end of `epochs`, continuing each from its newest checkpoint.
+        """Trains every learner to the end of `epochs`, or `until`, continuing each from its newest checkpoint.
 
         Raises:
           Stopped: `stop_signal()` was not 0, and stays so; everything has been checkpointed.
@@ -120,13 +122,15 @@ class Cohort:
         for learner in learners:
             if learner.epoch == self.epochs:  # all but its result had been written
                 self._finish(learner)
-        for epoch in range(min(learner.epoch for learner in learners), self.epochs):
+        for epoch in range(min(learner.epoch for learner in learners), self.until or self.epochs):
             active = [learner for learner in learners if learner.epoch == epoch and not learner.diverged]
             if active:
                 self._epoch(epoch, active)
             for learner in learners:
                 if learner in active and (learner.diverged or learner.epoch == self.epochs):
                     self._finish(learner)
+                elif learner in active and learner.epoch == self.until:
+                    self.save(learner)
 
     def steps(self, learner: Learner):
         """Trains one learner from where it is to the end of `epochs`: yields (batch, teacher Outputs) of each call.
@@ -292,17 +296,6 @@ class Cohort:
 
 
 _first = jax.jit(parallel.first)
-
-
-def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
-    """(what students take of a batch, the teacher's Outputs on it); those on a second view stand with that view."""
-    batch = dict(batch)
-    outputs = teach(variables, batch.pop("teacher", batch["input"]))
-    if "second" in batch:
-        second = dict(batch["second"])
-        seen = second.pop("teacher", second["input"])
-        batch["second"] = {**second, "taught": teach(variables, seen)}
-    return batch, outputs
 
 
 def _threads(places: set[Place]) -> int:

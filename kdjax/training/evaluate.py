@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.data.arrays import Arrays
@@ -63,6 +64,16 @@ class Evaluator:
             return Evaluation(self._joined(split, logits), joined, means)
 
         return evaluate
+
+    def of(self, split: str, logits: np.ndarray) -> Evaluation:
+        """The same of logits [N, K] of a split that were computed elsewhere."""
+        if self.task.whole:
+            return self._whole(split, logits)
+        given = jnp.asarray(logits), jax.tree.map(jnp.asarray, self.splits[split].target)
+        kept = logits if self.task.keep is None else jax.device_get(self.task.keep(*given))
+        scores = jax.device_get(self.task.scores(*given))
+        means = {name: float(np.nanmean(values, dtype=np.float64)) for name, values in scores.items()}
+        return Evaluation(kept, scores, means)
 
     def _whole(self, split: str, logits: np.ndarray) -> Evaluation:
         """The scores of a task that looks at a whole split at once; NaN where one example's logits are not finite."""

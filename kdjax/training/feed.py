@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.data.batches import BLOCK, Lengths, batch_indices, by_length
-from kdjax.data.stream import Reader
+from kdjax.data.reader import Reader
 from kdjax.streams import stream
 from kdjax.training.parallel import Place
 
@@ -29,6 +29,8 @@ class Feed:
     keep_last_batch: bool = False
     steps_per_call: int = 1
     prefix: str = ""  # of the roles of its random numbers: streams.TEACHER where a teacher is trained
+    views: int = 0  # of each example, that epochs take in turn; 0: every epoch has its own
+    kept: Callable | None = None  # what a teacher says of a batch, looked up: a kdjax.training.kept.Kept
 
     def calls(self, epoch: int, start: int, joins=()):
         """Yields (first step, steps taken, Batch) from step `start` of an epoch on; one begins at each of `joins`."""
@@ -46,8 +48,13 @@ class Feed:
             numbers = np.arange(step, step + taken, dtype=np.int32)
             indices = self.place.shares(indices)
             inputs = self._inputs(epoch, step, indices.shape)
-            yield step, taken, self.prepare(inputs, self.targets, indices, key, numbers)
+            batch = self.prepare(inputs, self.targets, indices, key, numbers)
+            yield step, taken, self._answered(batch, epoch, indices, self.place.put_parts)
             step += taken
+
+    def _answered(self, batch, epoch: int, indices: np.ndarray, put: Callable):
+        """The batch, with what is kept of the teacher's Outputs on it, "taught", where something is."""
+        return batch if self.kept is None else {**batch, "taught": jax.tree.map(put, self.kept(epoch, indices, batch))}
 
     def _inputs(self, epoch: int, step: int, shape: tuple[int, ...]):
         """The training set, cut to a length; or if it is read from disk the images of one call: [*shape, H, W, C]."""
@@ -68,7 +75,26 @@ class Feed:
             inputs = self._cut(0, 0)
         if isinstance(inputs, Reader):
             inputs = self.place.put(inputs.batches.image[indices[0]].decode()[None])
-        return self.prepare_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
+        batch = self.prepare_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
+        return self._answered(batch, 0, indices, self.place.put)
+
+    def whole(self, view: int, size: int):
+        """Yields (indices [n], Batch [1, B, ...] of these), of all examples once, in one view.
+
+        Those of like length are together; the last batch is filled up with its last example.
+        """
+        examples, inputs = len(self.targets), self.inputs
+        order = np.argsort(inputs.padded, kind="stable") if isinstance(inputs, Lengths) else np.arange(examples)
+        for start in range(0, examples, size):
+            indices = order[start : start + size]
+            filled = np.pad(indices, (0, size - len(indices)), mode="edge").astype(np.int32)[None]
+            if isinstance(inputs, Lengths):
+                given = inputs.cut(int(inputs.padded[indices].max()))
+            elif isinstance(inputs, Reader):
+                given = self.place.put(inputs.batches.image[filled[0]].decode()[None])
+            else:
+                given = inputs
+            yield indices, self.prepare_whole(given, self.targets, filled, self._key(view), np.zeros(1, np.int32))
 
     def _order(self, epoch: int) -> np.ndarray:
         given = len(self.targets), self.batch_size, self.steps, self.seed, epoch, self.prefix
@@ -88,6 +114,8 @@ class Feed:
         return int(self.inputs.whole[self._order(epoch)[step : step + steps]].sum())
 
     def _key(self, epoch: int) -> jax.Array:
+        if self.views:  # divided by example
+            return self.place.put(stream(self.seed, f"{self.prefix}views", epoch % self.views).key())
         return self.place.put(stream(self.seed, f"{self.prefix}augment", epoch).key())
 
 

@@ -342,7 +342,7 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
     return spread
 
 
-def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> Callable:
+def compile_prepare(augment: Callable, place: Place, streamed: bool = False, views: bool = False) -> Callable:
     """prepare(inputs, targets [N, ...], indices [S, B], key, step [S]) -> Batch [S, B, ...].
 
     `augment(key, inputs, targets)` is that of a `kdjax.data.arrays.Kind`: it gives the Batch's inputs by name.
@@ -351,10 +351,19 @@ def compile_prepare(augment: Callable, place: Place, streamed: bool = False) -> 
     epoch's, that of its step s fold_in(key, s): randomness is a function of (seed, epoch, step). At a place that
     splits batches `indices`, and streamed inputs, have another axis before these, its devices; each augments the whole
     batch, so that an image's partner in a mixture may be another device's, and keeps its part.
+
+    With `views` an example is augmented alone, by fold_in(key, its index): whatever else is in its batch.
     """
+
+    def one_view(key, index, *example):
+        made = augment(jax.random.fold_in(key, index), *jax.tree.map(lambda x: x[None], example))
+        return jax.tree.map(lambda x: x[0], made)
 
     def one(inputs, targets, indices, key, step, parts):
         raw = (inputs if streamed else jax.tree.map(lambda x: x[indices], inputs), targets[indices])
+        if views:
+            made = jax.vmap(one_view, (None, 0, 0, 0))(key, indices, *raw)
+            return {**made[0], "target": made[1], "index": indices}
         made = augment(jax.random.fold_in(key, step), *(gather(raw) if parts > 1 else raw))
         if parts > 1:
             own = partial(jax.lax.dynamic_slice_in_dim, start_index=jax.lax.axis_index(AXIS) * len(indices))

@@ -22,11 +22,17 @@ LISTS = {
     "features": jax.ShapeDtypeStruct((8, 20), jnp.float32),
     "mask": jax.ShapeDtypeStruct((8,), jnp.bool_),
 }
+SEARCH = {
+    "query": text_spec(8),
+    "documents": {name: jax.ShapeDtypeStruct((3, 8), leaf.dtype) for name, leaf in text_spec(8).items()},
+    "mask": jax.ShapeDtypeStruct((3,), jnp.bool_),
+}
 CASES = {  # file and argument -> (shape of an input, or its spec, number of outputs)
     "photographs.py": ((8, 8, 1), 10),
     "photographs.py:path=images,size=64,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
     "searches.py": (LISTS, 1),
     "searches.py:path=lists": (LISTS, 1),
+    "products_search.py:path=offers.csv": (SEARCH, 1),
     "diabetes.py": ((10,), 1),
     "digits.py": ((8, 8, 1), 10),
     "digits_fewshot.py:shots=20": ((8, 8, 1), 10),
@@ -48,6 +54,7 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
     "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
+    "reviews.py:path=reviews.tsv,transfer=others.txt": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
@@ -75,10 +82,10 @@ def test_no_config_is_left_out():
 def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
-    known = {"vocabulary": 50} if "tokens" in shape else {"users": 9} if "user" in shape else {}
+    known = {"vocabulary": 50} if "tokens" in shape or "query" in shape else {"users": 9} if "user" in shape else {}
     teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
     spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
-    items = LISTS["mask"].shape if shape is LISTS else ()
+    items = shape["mask"].shape if shape is LISTS or shape is SEARCH else ()
     dtype = jnp.float32 if outputs == 1 else jnp.int32
     targets, target = (jax.ShapeDtypeStruct((examples, *items), dtype) for examples in (100, 2))
     logits, side = items[0] if items else outputs, config.teacher.image_size

@@ -9,9 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.config import default, resolve
+from kdjax.config import default, plain, resolve
 from kdjax.config.decay import DECOUPLED, decay_kind
 from kdjax.config.optimizer import learning_rate, make_optimizer, optimizers
+from kdjax.config.rows import override
 from kdjax.report.wording import optimizer as describe_optimizer
 
 
@@ -217,3 +218,84 @@ def test_two_weight_decays_are_refused(name, key, given):
 )
 def test_the_protocol_says_which_kind(spec, words):
     assert describe_optimizer(spec).endswith(words)
+
+
+# ---- optimizers and schedules of one's own
+
+
+def signed(learning_rate, *, decay=0.5, weight_decay=0.0):
+    """Signs of an average of gradients, for which optax has no name."""
+    parts = optax.trace(decay), optax.stateless(lambda updates, _: jax.tree.map(jnp.sign, updates))
+    return optax.chain(*parts, optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate))
+
+
+def halved(learning_rate, **kwargs):
+    return optax.sgd(lambda step: 0.5 * learning_rate(step), **kwargs)
+
+
+def nothing(learning_rate):
+    return learning_rate
+
+
+@pytest.mark.parametrize("decay", [0.0, DECAY])
+def test_an_optimizer_by_its_import_path(decay):
+    config = optimizer_config(name="tests.config.test_optimizer.signed", weight_decay=decay)
+    config.kwargs = {"decay": 0.9}
+    made = make_optimizer(config, optax.constant_schedule(RATE))
+    assert_same(three_steps(made), three_steps(signed(RATE, decay=0.9, weight_decay=decay)))
+    config = optimizer_config(name="tests.config.test_optimizer.halved", weight_decay=decay)
+    config.kwargs = {"momentum": 0.9}  # taken by **kwargs
+    made = make_optimizer(config, optax.constant_schedule(RATE))
+    assert_same(three_steps(made), three_steps(optax.sgd(RATE / 2, momentum=0.9), l2=decay))
+    words = describe_optimizer({"name": "my.signed", "weight_decay": decay})
+    assert words.endswith("weight decay 0.01 (its own, or else L2)" if decay else "no weight decay")
+
+
+def test_optimizers_of_optax_contrib_are_found_by_their_path():
+    config = optimizer_config(name="optax.contrib.muon", weight_decay=0.0)
+    config.kwargs = {}
+    make_optimizer(config, optax.constant_schedule(RATE)).init({"student": PARAMS})
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "message"),
+    [
+        ("tests.config.test_optimizer.singed", {}, "config.optimizer.name .*did you mean 'signed'"),
+        ("tests.config.test_optimizer.RATE", {}, "no function of a learning rate"),
+        ("tests.config.test_optimizer.nothing", {}, "gives function, no optax transformation"),
+        ("tests.config.test_optimizer.signed", {"decoy": 1}, "test_optimizer.signed takes no 'decoy'; did you mean"),
+        ("tests.config.test_optimizer.signed", {"decay": "x"}, "config.optimizer.kwargs.decay must be of type float"),
+        ("tests.config.test_optimizer.halved", {"decoy": 1}, "test_optimizer.halved cannot work with them: .*decoy"),
+    ],
+)
+def test_ones_own_optimizer_that_cannot_be(name, kwargs, message):
+    config = optimizer_config(name=name)
+    config.kwargs = kwargs
+    with pytest.raises(ValueError, match=message):
+        make_optimizer(config, optax.constant_schedule(RATE))
+
+
+def test_a_schedule_of_optax_multiplies_the_learning_rate():
+    config = optimizer_config(schedule="warmup_cosine_decay_schedule", learning_rate=0.2)
+    config.schedule_kwargs = {"init_value": 0.0, "peak_value": 1.0, "warmup_epochs": 2, "decay_epochs": 10}
+    rate = learning_rate(config, steps_per_epoch=5, epochs=10)
+    expected = optax.warmup_cosine_decay_schedule(0.0, 0.2, 10, 50)
+    assert [float(rate(s)) for s in range(50)] == pytest.approx([float(expected(s)) for s in range(50)], abs=1e-7)
+    words = "times warmup_cosine_decay_schedule (decay_epochs 10, init_value 0.0, peak_value 1.0, warmup_epochs 2)"
+    assert words in describe_optimizer(plain(config))
+
+
+def test_arguments_of_a_schedule_that_takes_none():
+    config = optimizer_config(schedule="cosine")
+    config.schedule_kwargs = {"alpha": 0.1}
+    with pytest.raises(ValueError, match="the schedule 'cosine' takes none of them"):
+        learning_rate(config, steps_per_epoch=5, epochs=10)
+    with pytest.raises(ValueError, match=r"config.optimizer.schedule 'cosin' is unknown; did you mean 'cosine'"):
+        resolve({"optimizer": {"schedule": "cosin"}})
+
+
+def test_another_schedule_begins_without_the_arguments_of_the_first():
+    config = optimizer_config(schedule="exponential_decay")
+    config.schedule_kwargs = {"init_value": 1.0, "transition_epochs": 1, "decay_rate": 0.5}
+    assert not override(config, {"schedule": "cosine"}, "x").schedule_kwargs
+    assert override(config, {"learning_rate": 1.0}, "x").schedule_kwargs == config.schedule_kwargs

@@ -1,5 +1,7 @@
 """What fails only when it trains is refused before any training, with the field that it comes from."""
 
+import inspect
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,9 @@ import pytest
 
 from kdjax import experiment
 from kdjax.config import plain, resolve
+from kdjax.config.fields import OPTAX_SCHEDULES
 from kdjax.config.rows import make_term
+from kdjax.config.schedule import make_schedule
 from kdjax.training.objective import Objective, Term
 from kdjax.training.step import make_init, make_train_step
 from kdjax.types import Memory, Outputs
@@ -143,6 +147,7 @@ AT = {"boundaries_and_scales": {20: 0.1, 40: 0.5}}
 COSINE = {"init_value": 0.0, "peak_value": 1.0, "warmup_steps": 5, "decay_steps": 30}
 SCHEDULES = {
     "constant_schedule": {"value": 0.5},
+    "exponential_decay": {"init_value": 1.0, "transition_steps": 10, "decay_rate": 0.5, "transition_begin": 5},
     "cosine_decay_schedule": {"init_value": 1.0, "decay_steps": 30},
     "cosine_onecycle_schedule": {"transition_steps": 40, "peak_value": 2.0},
     "linear_onecycle_schedule": {"transition_steps": 40, "peak_value": 2.0},
@@ -160,7 +165,34 @@ SCHEDULES = {
 
 
 def test_every_schedule_of_optax_is_tried():
-    assert SCHEDULES.keys() == {n for n in vars(optax.schedules) if n.endswith("_schedule") and n[0] != "_"}
+    makes = {name for name, value in vars(optax.schedules).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert {*OPTAX_SCHEDULES} == makes - {"inject_hyperparams", "inject_stateful_hyperparams"}
+    assert SCHEDULES.keys() | {"join_schedules"} == {*OPTAX_SCHEDULES}
+
+
+def test_schedules_joined_and_those_of_ones_own():
+    parts = [optax.linear_schedule(0.0, 1.0, 10), optax.exponential_decay(1.0, 5, 0.5, transition_begin=5)]
+    joined = optax.join_schedules(parts, [10])
+    described = [
+        {"schedule": "linear_schedule", "init_value": 0.0, "end_value": 1.0, "transition_epochs": 2},
+        {"schedule": "exponential_decay", "init_value": 1.0, "transition_epochs": 1, "decay_rate": 0.5}
+        | {"transition_begin_epochs": 1},
+    ]
+    spec = {"schedule": "join_schedules", "schedules": described, "boundaries_epochs": [2]}
+    made = make_schedule(plain(spec), steps_per_epoch=5, where="x")
+    with jax.numpy_dtype_promotion("standard"):
+        assert [float(made(s)) for s in range(40)] == pytest.approx([float(joined(s)) for s in range(40)])
+    own = make_schedule({"schedule": "tests.config.test_trace.triangle", "period_epochs": 2}, 5, "x")
+    assert [float(own(s)) for s in (0, 5, 10, 15)] == [0.0, 0.5, 0.0, 0.5]
+    with pytest.raises(ValueError, match=r"tests.config.test_trace.triangle cannot be made .*period"):
+        make_schedule({"schedule": "tests.config.test_trace.triangle"}, 5, "x")
+    with pytest.raises(ValueError, match="did you mean 'triangle'"):
+        make_schedule({"schedule": "tests.config.test_trace.trinagle"}, 5, "x")
+
+
+def triangle(period):
+    """A saw, to be found by its import path."""
+    return lambda step: (step % period) / period
 
 
 def in_epochs(value):
@@ -173,6 +205,8 @@ def in_epochs(value):
     for name, given in value.items():
         if name == "boundaries_and_scales":
             changed["boundaries_and_scales_epochs"] = {str(step // 5): scale for step, scale in given.items()}
+        elif name == "transition_begin":
+            changed["transition_begin_epochs"] = given / 5
         elif name.endswith("_steps"):
             changed[name.replace("_steps", "_epochs")] = given / 5
         else:

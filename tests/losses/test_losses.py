@@ -218,8 +218,8 @@ def assert_finite(case, student, teacher, targets=None):
 
 
 def test_every_loss_is_here():
-    # test_losses_peers.py, test_views.py, tests/tasks/test_regression.py, test_lists.py, test_recommendation.py
-    others = ("without a teacher", "two views", "regression", "ranking", "recommendation")
+    # test_losses_peers.py, test_views.py, tests/tasks/test_regression.py, test_lists.py, test_search.py and others
+    others = ("without a teacher", "two views", "regression", "ranking", "search", "recommendation")
     catalogue = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in CASES} == catalogue
 

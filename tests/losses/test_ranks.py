@@ -62,8 +62,8 @@ def refused(case, student, teacher) -> str:
 
 
 def test_every_loss_is_here():
-    # test_views.py; those of other targets: tests/tasks/test_regression.py, test_lists.py, test_recommendation.py
-    others = ("two views", "regression", "ranking", "recommendation")
+    # test_views.py; those of other targets: tests/tasks/test_regression.py, test_lists.py, test_search.py and others
+    others = ("two views", "regression", "ranking", "search", "recommendation")
     every = {fn for name, family in losses.FAMILIES.items() if name not in others for fn in family}
     assert {case.fn for case in ALL} == every
 

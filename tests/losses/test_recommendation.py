@@ -1,5 +1,6 @@
 """Losses of recommendation: goldens of the authors' code (tests/goldens/README.md), and what holds of all of them."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -18,11 +19,14 @@ CASES = (
     (losses.bpr, {"negatives": 3}),
     (losses.item_softmax, {}),
     (losses.item_softmax, {"negatives": 12}),
+    (losses.sampled_softmax, {"negatives": 12}),
+    (losses.sequence_softmax, {"negatives": 12}),
     (losses.rd, {"top": 5, "samples": 20}),
     (losses.rd, {"top": 5, "samples": 0}),
     (losses.rrd, {"top": 6, "others": 10}),
     (losses.rrd, {"top": 6, "others": 10, "sample": True, "pool": 12}),
     (losses.cd, {"samples": 5}),
+    (losses.unkd, {"pairs": 20, "pool": 6}),
     (losses.de, {"experts": 2}),
     (losses.ftd, {}),
     (losses.htd, {"groups": 2}),
@@ -49,12 +53,13 @@ def batch(seed: int = 0):
     made, held = [], {"key": jax.random.key(seed)}
     for who, size in SIZES.items():
         table, user = draw(ITEMS, size), draw(B, size)
-        made.append(Outputs(user @ table.T, embedding=user))
+        made.append(Outputs(user @ table.T, (draw(B, 4, size),), embedding=user))
         held[f"{who}_params"] = {"params": {"items": {"embedding": table}}}
     target = np.full((B, 7), -1, np.int32)
     for row, count in zip(target, (7, 5, 3, 1, 1, 2), strict=True):
         row[:count] = rng.permutation(ITEMS)[:count]
     target[0, 3:] = -2 - target[0, 3:]
+    held["train_labels"] = jnp.asarray(rng.integers(0, 1 + np.arange(9 * ITEMS).reshape(9, ITEMS) % ITEMS), jnp.int32)
     return *made, jnp.asarray(target), held
 
 
@@ -80,16 +85,24 @@ def test_finite_with_a_gradient(fn, hyper):
     assert found.shape == ()
     assert found.dtype == jnp.float32
     assert jnp.isfinite(found)
-    reached = to_student.logits if to_student.logits.any() else to_student.embedding
+    reached = next(x for x in jax.tree.leaves(to_student) if x.any())
     assert jnp.isfinite(reached).all()
     assert reached.any()
-    if fn in (losses.de, losses.ftd, losses.htd):
+    if fn in (losses.de, losses.ftd, losses.htd, losses.sampled_softmax, losses.sequence_softmax):
         of_items = to_held["student_params"]["params"]["items"]["embedding"]
         assert jnp.isfinite(of_items).all()
         assert of_items.any()
 
 
-@pytest.mark.parametrize(("fn", "hyper"), [CASES[1], CASES[4], CASES[6]], ids=["item_softmax", "rd", "rrd"])
+@pytest.mark.parametrize(
+    ("fn", "hyper"),
+    [
+        (losses.item_softmax, {}),
+        (losses.rd, {"top": 5, "samples": 0}),
+        (losses.rrd, {"top": 6, "others": 10, "sample": True, "pool": 12}),
+    ],
+    ids=["item_softmax", "rd", "rrd"],
+)
 def test_neither_padding_nor_the_order_of_a_target_counts(fn, hyper):
     """Of losses that draw nothing for its places."""
     student, teacher, target, held = batch()
@@ -98,7 +111,7 @@ def test_neither_padding_nor_the_order_of_a_target_counts(fn, hyper):
     np.testing.assert_allclose(*(run(student, teacher, x, held) for x in (target, wider)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("fn", [losses.rd, losses.rrd, losses.cd], ids=lambda fn: fn.__name__)
+@pytest.mark.parametrize("fn", [losses.rd, losses.rrd, losses.cd, losses.unkd], ids=lambda fn: fn.__name__)
 def test_items_that_the_user_has_are_taught_by_nobody(fn):
     """Whatever the teacher thinks of them, and whatever the student does."""
     student, teacher, target, held = batch()
@@ -113,11 +126,14 @@ def test_items_that_the_user_has_are_taught_by_nobody(fn):
 
 
 def test_bpr_and_the_sampled_softmax_draw_no_item_that_the_user_has():
-    """With an advantage of 100 over all others, both are 0, although the user has half of the catalogue."""
+    """With an advantage of 100 over all others, all are 0, although the user has half of the catalogue."""
     target = jnp.arange(ITEMS // 2, dtype=jnp.int32)[None]
     student = Outputs(jnp.where(jnp.arange(ITEMS) < ITEMS // 2, 100.0, 0.0)[None])
     for fn, hyper in ((losses.bpr, {"negatives": 8}), (losses.item_softmax, {"negatives": 16})):
         assert fn(student, None, target, key=jax.random.key(0), **hyper) < 1e-6
+    params = {"params": {"items": {"embedding": student.logits.T}}}
+    options = dict(key=jax.random.key(0), student_params=params, negatives=16)
+    assert losses.sampled_softmax(student.replace(embedding=jnp.ones((1, 1))), None, target, **options) < 1e-6
     level = losses.bpr(Outputs(jnp.zeros((1, ITEMS))), None, target, key=jax.random.key(0), negatives=8)
     np.testing.assert_allclose(level, np.log(2), rtol=1e-6)
 
@@ -128,6 +144,62 @@ def test_item_softmax_is_cross_entropy_on_classes():
     labels = jnp.array([3, 0, 39, -1, 7], jnp.int32)
     found = losses.item_softmax(student, None, labels, key=jax.random.key(0))
     np.testing.assert_allclose(found, losses.cross_entropy(student, None, labels), rtol=1e-6)
+
+
+def test_softmax_of_vectors_is_that_of_scores():
+    """The sampled softmax of logits draws the same items of the same key."""
+    student, _, target, held = batch()
+    given = dict(key=held["key"], negatives=12)
+    found = losses.sampled_softmax(student, None, target, student_params=held["student_params"], **given)
+    np.testing.assert_allclose(found, losses.item_softmax(student, None, target, **given), rtol=1e-5)
+
+
+def test_sequence_softmax_is_that_of_each_position():
+    """In float64, by its definition: the item after each position, at positions behind an item, before the moment."""
+    student, _, _, held = batch()
+    target = np.full((B, 7), -1, np.int32)
+    target[0, :6] = [-2 - 5, -2 - 6, -2 - 7, 8, -2 - 9, -2 - 4]  # the moment is the fourth place
+    target[1, :7] = [10, 11, 12, 13, 14, 15, 16]  # the last of all
+    target[2, :1] = [3]  # nothing comes before
+    loss = jax.jit(functools.partial(losses.sequence_softmax, negatives=15))
+    found = loss(student, None, jnp.asarray(target), key=held["key"], student_params=held["student_params"])
+    coming = {0: {1: 6, 2: 7, 3: 8}, 1: {0: 13, 1: 14, 2: 15, 3: 16}}
+    drawn = np.asarray(jax.random.randint(held["key"], (15,), 0, ITEMS))
+    states, table = (
+        np.asarray(x, np.float64)
+        for x in (student.features[-1], held["student_params"]["params"]["items"]["embedding"])
+    )
+    values = []
+    for user, places in coming.items():
+        own = {item if item >= 0 else -2 - item for item in target[user] if item != -1}
+        others = [item for item in drawn if item not in own]
+        assert len(others) == 15 - 3 * user, "drawn items that the user has are left out"
+        for place, item in places.items():
+            scores = table @ states[user, place]
+            values.append(np.log(np.exp(scores[[item, *others]]).sum()) - scores[item])
+    np.testing.assert_allclose(found, np.mean(values), rtol=1e-5)
+
+
+def test_unbiased_distillation_compares_items_of_like_popularity():
+    """In float64, of lists of two places, of which every pair that counts is the same."""
+    student, teacher, target, held = batch()
+    loss = jax.jit(functools.partial(losses.unkd, groups=3, pool=2, even=0.5))
+    found = loss(student, teacher, target, key=held["key"], train_labels=held["train_labels"])
+    count = np.bincount(np.asarray(held["train_labels"]).ravel(), minlength=ITEMS)
+    order = np.argsort(-count, kind="stable")
+    group = np.empty(ITEMS, int)
+    group[order] = np.minimum(3 * (np.cumsum(count[order]) - count[order]) // count.sum(), 2)
+    means = np.array([count[group == number].mean() for number in range(3)])
+    weights = np.maximum((means.max() + means.min() - means) / (means.max() + means.min() - means).sum(), 0.1) ** 0.5
+    known = np.asarray(items.items_of("", target, ITEMS).known)
+    values = np.zeros(3)
+    for number in range(3):
+        taught = np.where((group == number)[None] & ~known, teacher.logits, -np.inf)
+        pairs = np.argsort(-taught, axis=1)[:, :2]
+        own = np.take_along_axis(np.asarray(student.logits, np.float64), pairs, 1)
+        values[number] = np.log1p(np.exp(own[:, 1] - own[:, 0])).mean()
+    np.testing.assert_allclose(found, weights @ values / weights.sum(), rtol=1e-5)
+    assert weights[0] < weights[2]
 
 
 def test_ranking_distillation_is_the_authors_code():

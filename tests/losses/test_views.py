@@ -12,7 +12,7 @@ from kdjax import experiment, losses
 from kdjax.config import default, recipes
 from kdjax.data.images import augment
 from kdjax.runs.directory import Run
-from kdjax.training.cohort import taught
+from kdjax.training.kept import taught
 from kdjax.training.objective import Objective, Term
 from kdjax.training.step import make_init, make_teach, make_train_step
 from kdjax.types import Outputs

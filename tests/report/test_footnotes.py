@@ -29,6 +29,16 @@ def test_warnings_once_and_learning_failures():
     assert "Seed 0 never learned: at most 1.5 times chance (10 %)." in marked(runs, "kd")
 
 
+@pytest.mark.parametrize(
+    ("classes", "most", "words"),
+    [(1000, 0.0015, "1.5 times"), (8, 0.1875, "1.5 times"), (3, 0.4, "hardly"), (2, 0.55, "hardly")],
+)
+def test_three_quarters_of_two_classes_are_learned(classes, most, words):
+    found, said = caution.learned_nothing(classes)
+    assert found == pytest.approx(most)
+    assert words in said
+
+
 @pytest.mark.parametrize("runs", [tiny_runs()[4:], [*tiny_runs()[4:], line("student", 9, 0.8)]])
 def test_a_baseline_that_is_not_there_is_told(runs):
     assert table.records(runs)[-1]["difference"] is None

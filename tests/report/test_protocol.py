@@ -339,3 +339,12 @@ def test_rows_taught_by_rows_begin_with_other_weights():
     text = table.markdown(runs)
     assert "Taught by the student of student with the same seed, from initial weights of its own." in text
     assert "Every method, but for what notes say of single ones:" in text
+
+
+def test_views_and_what_a_teacher_said_once():
+    once = configured(execution__teach_once=True, data__augment={"flip": {}}, data__views=4)
+    said = protocol(once)
+    assert "augmentation (flip, 4 views of each image, which epochs take in turn)" in said
+    assert "accuracy is measured here. What it says of each view of a training image was computed once" in said
+    assert "What it says of each image was computed once" in protocol(configured(execution__teach_once=True))
+    assert "computed once" not in protocol(configured(data__views=4))

@@ -2,8 +2,10 @@
 
 import pytest
 
+from kdjax import losses
 from kdjax.config import recipes
 from kdjax.report import published
+from kdjax.tasks import drawn
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,7 @@ from kdjax.report import published
         (("cifar100", "resnet110", "resnet20", "kd"), 70.67, 0.27, 5),  # another README copied 70.66
         (("imagenet", "resnet34", "resnet18", "dkd"), 71.7, None, None),
         (("imagenet", "resnet34", "resnet18", "crd"), 71.17, None, None),
+        (("citeulike", "bpr200", "bpr20", "rrd"), 38.79, None, 1),  # nDCG@10 among 499, not top-1
     ],
 )
 def test_primary_record(cell, value, std, trials):
@@ -52,8 +55,14 @@ def test_best_epoch_is_told():
     assert published.lookup("cifar100", "resnet32x4", "resnet8x4", "kd")["epoch"] == "last"
 
 
+def test_what_is_published_is_top1_unless_the_benchmark_says_otherwise():
+    assert published.score("cifar100") == "top1"
+    assert published.score("citeulike") in [key for key, *_ in drawn.TASK.columns]
+
+
 def test_file_is_sound():
     data = published.load()
+    assert set(data["scores"]) <= set(data["records"])
     for pairs in data["records"].values():
         for cells in pairs.values():
             for record in cells.values():
@@ -67,7 +76,7 @@ def test_methods_of_the_benchmark_are_named():
     named = published.load()["methods"]
     crd = ("fitnet", "attention", "similarity", "correlation", "vid", "rkd", "pkt", "activation_boundary", "fsp")
     assert {"teacher", *crd, "factor_transfer", "nst", "crd", "kd", "dkd", "reviewkd"} <= named.keys()
-    ours = {"teacher", *recipes.RECIPES, *recipes.VARIANTS}
+    ours = {"teacher", *recipes.RECIPES, *recipes.VARIANTS, *(fn.__name__ for fn in losses.FAMILIES["recommendation"])}
     assert [name for name in named if name not in ours and name.removesuffix("_kd") not in ours] == []
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from kdjax import cli
 from kdjax.config import default, plain, resolve
 from kdjax.config.recipes import recipe
-from kdjax.report import grids, records, table
+from kdjax.report import cells, records, table
 from kdjax.runs import gather
 
 MODEL = {"parameters": 1000, "flops": 20000, "bytes": 4000, "latency_1_ms": 0.5, "latency_64_ms": 2.0}
@@ -640,12 +640,12 @@ def test_every_class_has_a_row():
 
 
 def test_classes_with_few_and_many_images():
-    grid = grids.groups(records.selected(uneven_lines()))
+    grid = cells.groups(records.selected(uneven_lines()))
     assert grid.header[1:] == [f"{g}: {n} images, 1 class" for g, n in (("few", 2), ("medium", 20), ("many", 40))]
     assert grid.rows == [
         ["student", "50.00 ± 0.00", "100.00 ± 0.00", "–"],
         ["kd", "75.00 ± 0.00", "100.00 ± 0.00", "–"],
     ]
     even = [{**line, "result": {**line["result"], "train_counts": [9, 9, 9]}} for line in uneven_lines()]
-    assert grids.groups(records.selected(even)).rows == []
+    assert cells.groups(records.selected(even)).rows == []
     assert "many" not in table.markdown(even)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kdjax import cli
 from kdjax.report import detect, effects, grid, records, statistics, table
-from kdjax.report.grid import columns, texts
+from kdjax.report.grid import columns, comparison, texts
 from kdjax.report.plots import canvas, pictures, subject
 from kdjax.report.plots.accuracy import accuracy
 from kdjax.report.plots.curves import curves
@@ -213,6 +213,20 @@ def test_what_only_some_runs_have_is_a_column():
     rows = cells(table.markdown(lines))
     assert rows["method"][-1] == "R²"
     assert (rows["kd"][-1], rows["student"][-1]) == ("0.5000", "–")
+
+
+def test_what_is_published_of_another_score_stands_against_that_score():
+    """Of citeULike among drawn items: beside the primary score of all items, and never below it in a grid."""
+    score = "ndcg@10/499"
+    lines = regress({"student": 0.1, "rrd": 0.2}, REGRESSION | {"columns": [[score, "nDCG@10 of 499", ""]]})
+    for line in lines:
+        line["result"]["last"][score] = 0.37
+        line["config"]["published"] = {"benchmark": "citeulike", "teacher": "bpr200", "student": "bpr20"}
+    record = by_row(lines)["rrd"]
+    assert record["published"] == pytest.approx(0.3879)
+    assert record["published_difference"] == pytest.approx(0.37 - 0.3879)
+    assert "citeulike, bpr200 → bpr20, ndcg@10/499 ±" in table.markdown(lines)
+    assert not comparison._cell(record, task.of(lines[0]["result"])).published
 
 
 def test_experiments_of_two_tasks_have_two_tables_and_one_csv(tmp_path):

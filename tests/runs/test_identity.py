@@ -160,14 +160,20 @@ def test_a_changed_loss_is_told(root):
 
 def test_all_code_of_ones_own_is_known():
     named = {
-        "spec": {"mine": {"fn": "tests.tiny.noisy"}, "kd": {"weight": 1.0}},
+        "spec": {
+            "mine": {"fn": "tests.tiny.noisy"},
+            "kd": {"weight": {"schedule": "tests.config.test_trace.triangle", "period": 2}},
+            "first_stage": {"optimizer": {"name": "tests.config.test_optimizer.signed"}},
+        },
+        "optimizer": {"name": "optax.contrib.muon", "schedule": "tests.config.test_configs.x"},
         "data": {"source": "tests.tiny.blackened", "augment": {"mine": {"fn": "tests.fabricated.x"}}},
         "student": {"model": "resnet8"},
         "teacher": {"model": "tests.training.test_parallel.Net"},
         "task": "kdjax.tasks.regression.TASK",
         "metrics": {"spread": "tests.tasks.test_regression.spread"},
     }
-    modules = ("tests.fabricated", "tests.tasks.test_regression", "tests.tiny", "tests.training.test_parallel")
+    modules = ("tests.config.test_configs", "tests.config.test_optimizer", "tests.config.test_trace")
+    modules += ("tests.fabricated", "tests.tasks.test_regression", "tests.tiny", "tests.training.test_parallel")
     assert tuple(identity.of_code(named)) == modules
 
 

@@ -1,13 +1,13 @@
 """Images as a source gives them, into memory: decoded where they are encoded, of one size, checked."""
 
 import math
-import os
 import warnings
 from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
 
+from kdjax.cores import memory
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images.encoded import Encoded, Unreadable, resize
 
@@ -95,8 +95,8 @@ def _check_memory(dataset: Dataset, streamed: tuple[str, ...], size: int) -> Non
     if not size:
         return
     examples = sum(len(split) for name, split in dataset.splits.items() if name not in streamed)
-    needed, available = 3 * size**2 * examples, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > available:
+    needed, available = 3 * size**2 * examples, memory()
+    if available is not None and needed > available:
         raise ValueError(
             f"config.data.image_size={size}: {examples:,} images need {needed / 1e9:,.0f} GB of memory, "
             f"and this machine has {available / 1e9:,.0f} GB"

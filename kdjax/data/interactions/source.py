@@ -6,25 +6,26 @@ import numpy as np
 
 from kdjax.data.arrays import Dataset
 from kdjax.data.interactions import arrays, files, splits
+from kdjax.data.interactions.core import core as core_of
 from kdjax.data.text.splits import named
 
 
-def read(config, split: str, length: int, least_rating: float) -> Dataset:
+def read(config, split: str, length: int, least_rating: float, core: int) -> Dataset:
     """See `kdjax.data.sources.interactions`.
 
     Raises:
-      ValueError: as `files.read` and `splits.parts`; a folder without a training and a test file.
+      ValueError: as `files.read`, `core` and `splits.parts`; a folder without a training and a test file.
     """
     if not config.path:
         raise ValueError("config.data.path is empty: it is a file of interactions, or a folder with one for each split")
     path = Path(config.path).expanduser()
     names = tuple(config.columns.names)
     if not path.is_dir():
-        data = files.read([path], names, least_rating)
+        data = core_of(files.read([path], names, least_rating), core)
         parts = splits.parts(data, split, config.validation, config.test, config.split_seed)
         return arrays.dataset(parts, length, path.stem)
     paths = _of_splits(path)
-    data = files.read(list(paths.values()), names, least_rating)
+    data = core_of(files.read(list(paths.values()), names, least_rating), core)
     numbers = np.array([splits.NAMES.index(name) for name in paths])
     parts = splits.parts(data, "given", 0.0, config.test, config.split_seed, numbers[data.file])
     return arrays.dataset(parts, length, path.resolve().name)

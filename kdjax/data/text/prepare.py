@@ -30,9 +30,9 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
     """
     _check(dataset, config, in_memory)
     train = dataset.train.input
-    tokenizer = _tokenizer(train, config)
+    tokenizer = tokenizer_of([*train.first, *(train.second if train.second is not None else ())], config)
     rows = {name: tokenizer.encode(split.input.first, split.input.second, 0) for name, split in dataset.splits.items()}
-    length = config.length or _length([len(ids) for ids, _ in rows["train"]])
+    length = config.length or holds_most([len(ids) for ids, _ in rows["train"]])
     cut = sum(len(ids) > length for ids, _ in rows["train"])
     if any(len(ids) > length for split in rows.values() for ids, _ in split):
         rows = {
@@ -44,46 +44,52 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
         name: Arrays(tokenizers.padded(rows[name], length, tokenizer.padding, pairs), split.target)
         for name, split in dataset.splits.items()
     }
-    warnings = [*dataset.warnings, *tables.repeated(dataset), *_cut(cut, len(train), length)]
+    warnings = [*dataset.warnings, *tables.repeated(dataset), *told_cut(cut, len(train), length)]
     fingerprint = {**dataset.fingerprint, "tokenizer": tokenizers.digest(tokenizer)}
     return replace(dataset, **arrays, warnings=tuple(warnings), tokenizer=tokenizer, fingerprint=fingerprint)
 
 
 def _check(dataset: Dataset, config, in_memory: bool | None) -> None:
-    if in_memory is False:
-        raise ValueError(f"config.execution.stream: only images are read from disk, {dataset.name} is in memory")
-    if config.image_size:
-        raise ValueError(
-            f"config.data.image_size is of images, and {dataset.name} has texts; config.data.length is theirs"
-        )
+    check_config(dataset, config, in_memory)
     for name, split in dataset.splits.items():
         if not isinstance(split.input, Texts):
             raise ValueError(
                 f"{dataset.name}, {name}: a source with kind='text' returns kdjax.data.text.texts.Texts as input, got "
                 f"{type(split.input).__name__}"
             )
+
+
+def check_config(dataset: Dataset, config, in_memory: bool | None) -> None:
+    """Raises a ValueError for what config.data asks for that no texts have."""
+    if in_memory is False:
+        raise ValueError(f"config.execution.stream: only images are read from disk, {dataset.name} is in memory")
+    if config.image_size:
+        raise ValueError(
+            f"config.data.image_size is of images, and {dataset.name} has texts; config.data.length is theirs"
+        )
     if config.length and config.length < tokenizers.MULTIPLE:
         raise ValueError(f"config.data.length is at least {tokenizers.MULTIPLE} tokens, got {config.length}")
 
 
-def _tokenizer(train: Texts, config) -> tokenizers.Learned | tokenizers.Folder:
+def tokenizer_of(texts: list[str], config) -> tokenizers.Learned | tokenizers.Folder:
+    """That of the folder config.data.tokenizer, or one learned from these texts."""
     kind = config.tokenizer
     if kind not in tokenizers.KINDS:
         return tokenizers.of_folder(kind)
-    texts = [*train.first, *(train.second if train.second is not None else ())]
     return tokenizers.learn(kind, texts, config.min_count, config.vocabulary)
 
 
-def _length(lengths: list[int]) -> int:
+def holds_most(lengths: list[int]) -> int:
+    """The length that holds WHOLE of the texts, rounded up to a multiple of MULTIPLE, at most MOST."""
     whole = np.quantile(lengths, WHOLE, method="higher")
     return min(MOST, tokenizers.MULTIPLE * math.ceil(whole / tokenizers.MULTIPLE))
 
 
-def _cut(cut: int, texts: int, length: int) -> list[str]:
+def told_cut(cut: int, texts: int, length: int, what: str = "training texts") -> list[str]:
     """A warning where more texts lose their end than the length by itself allows."""
     if cut <= (1 - WHOLE) * texts:
         return []
-    return [f"{cut:,} of {texts:,} training texts lose their end: they are longer than {length} tokens"]
+    return [f"{cut:,} of {texts:,} {what} lose their end: they are longer than {length} tokens"]
 
 
 def shapes(inputs: dict[str, np.ndarray], most: int) -> np.ndarray:

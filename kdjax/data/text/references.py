@@ -1,4 +1,8 @@
-"""What texts are classified by without a network: fn(train, inputs, dataset) -> logits, named by config.references."""
+"""What texts are classified or found by without a network, named by config.references.
+
+fn(train, inputs, dataset) -> logits [N, K]; of config.task='search' blocks [q, M] of the scores of all documents, some
+queries after the other.
+"""
 
 import numpy as np
 
@@ -42,3 +46,23 @@ def _words(inputs, special: tuple[int, ...]) -> list[np.ndarray]:
 
 def _grams(tokens: np.ndarray) -> list[tuple[int, ...]]:
     return [*((token,) for token in tokens.tolist()), *zip(tokens[:-1].tolist(), tokens[1:].tolist(), strict=True)]
+
+
+def tfidf_characters(train: Arrays, inputs, dataset: Dataset):
+    """Yields the cosines of TF-IDF of runs of 2 to 4 characters, counted in the catalogue: a search without learning.
+
+    Of the texts themselves, in lower case and inside words, as scikit-learn's analyzer "char_wb": of PriceRunner's
+    offers it finds more than runs across words (MRR@10 0.869 and 0.847), and than with the logarithm of counts.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer  # takes a second to import
+
+    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
+    documents = vectors.fit_transform(dataset.texts["documents"]).T.tocsc()
+    queries = vectors.transform(dataset.texts["test"])
+    rows = max(1, 2**24 // documents.shape[1])  # 64 MB of scores at a time
+    for start in range(0, queries.shape[0], rows):
+        yield (queries[start : start + rows] @ documents).toarray()
+
+
+SEARCHES = (tfidf_characters,)
+"""Those that find documents."""

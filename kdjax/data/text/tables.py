@@ -33,15 +33,15 @@ def read(config, form: str, given: dict[str, str]) -> Dataset:
     by_file = path.is_dir()
     if not by_file and any(given.values()):
         raise ValueError(f"config.data.kwargs names files in a folder, but config.data.path {config.path!r} is a file")
-    found = _files(path, form, given) if by_file else {"": path}
+    found = split_files(path, form, given) if by_file else {"": path}
     tables = {split: files.read(file, form, tuple(config.columns.names)) for split, file in found.items()}
     for table in tables.values():
         _check_columns(table, config.columns)
     return dataset(config, tables, path.resolve().stem)
 
 
-def _files(folder: Path, form: str, given: dict[str, str]) -> dict[str, Path]:
-    """Split -> its file in a folder."""
+def split_files(folder: Path, form: str, given: dict[str, str]) -> dict[str, Path]:
+    """Split -> its file in a folder; `form` and `given` as of `read`."""
     there = sorted(f for f in folder.iterdir() if f.suffix.lower() in files.SUFFIXES[form] and f.is_file())
     names = [file.name for file in there]
     found = {}

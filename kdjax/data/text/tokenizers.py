@@ -1,4 +1,4 @@
-"""From texts to numbers: words or characters of the training split, or the tokenizer of a Hugging Face folder."""
+"""From texts to numbers: words, characters or trigrams of the training split, or the tokenizer in a folder."""
 
 import functools
 import hashlib
@@ -21,9 +21,18 @@ MULTIPLE = 8
 """Lengths to which texts are padded are multiples of it."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def _trigrams(text: str) -> list[str]:
+    """The letter trigrams of words between marks, "#tv" and "tv#" of "tv": Huang et al. 2013 (DSSM)."""
+    marked = (f"#{word}#" for word in _WORD.findall(text.lower()))
+    return [word[at : at + 3] for word in marked for at in range(len(word) - 2)]
+
+
 KINDS = {
     "words": lambda text: _WORD.findall(text.lower()),
     "characters": lambda text: [character for character in text.lower() if not character.isspace()],
+    "trigrams": _trigrams,
 }
 """What a vocabulary of one's own consists of -> text to tokens."""
 
@@ -40,7 +49,7 @@ class Special(NamedTuple):
 
 @dataclass(frozen=True)
 class Learned:
-    """A vocabulary of words (runs of letters and digits, or one sign) or characters, in lower case."""
+    """A vocabulary of words (runs of letters and digits, or one sign), characters or trigrams, in lower case."""
 
     kind: str
     tokens: tuple[str, ...]  # SPECIAL, then the others from the most to the least frequent
@@ -136,7 +145,7 @@ def learn(kind: str, texts: Iterable[str], at_least: int, at_most: int) -> Learn
     """The vocabulary of some texts.
 
     Args:
-      kind: "words" or "characters".
+      kind: "words", "characters" or "trigrams".
       at_least: how often a token stands in the texts; at_most: tokens of the vocabulary, SPECIAL included; 0: all.
     """
     counts = Counter()

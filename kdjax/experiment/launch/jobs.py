@@ -142,7 +142,7 @@ def plan(config: ConfigDict, root, only, seeds, methods_per_job: int, covered=fr
 def _trains_teacher(config: ConfigDict, directory: Path) -> bool:
     """Whether the experiment has a teacher of its own that is not finished."""
     spec = config.teacher
-    if not spec.model or spec.run or spec.weights:
+    if not spec.model or configs.origin(spec):
         return False
     return Run(run_path(directory, TEACHER, spec.seed)).result() is None
 
@@ -173,8 +173,9 @@ def _check(config: ConfigDict, rows: list[Method]) -> None:
             raise ValueError(f"config.data.{name}: there is no {path!r} here; jobs look for it at the same place")
     if config.teacher.model:
         configured.build_model(config.teacher, classes, config.dtype, "config.teacher", known)
-    if config.teacher.weights and not Path(config.teacher.weights).is_file():
-        raise ValueError(f"config.teacher.weights: there is no file {config.teacher.weights!r}")
+    for name in ("weights", "onnx", "outputs"):
+        if config.teacher[name] and not Path(config.teacher[name]).exists():
+            raise ValueError(f"config.teacher.{name}: there is no file {config.teacher[name]!r}")
     for path in filter(None, (path.strip() for path in config.teacher.run.split("+"))):
         Run(Path(path)).finished()
     for row in rows:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kdjax.config.fields import origin
 from kdjax.report import records
 from kdjax.report.footnotes import shared_config, spec_of, students_of
 from kdjax.runs import predictions
@@ -98,7 +99,7 @@ def _soft(experiment: records.Experiment, source: Path | None) -> np.ndarray | N
     """
     spec = shared_config(experiment.lines).get("teacher") or {}
     run = spec.get("run") or ""
-    if source is None or not (spec.get("model") or run) or spec.get("weights") or "+" in run:
+    if source is None or not (spec.get("model") or run) or origin(spec) not in ("", "run") or "+" in run:
         return None
     path = Path(run.strip()) if run else Path(source) / TEACHER / f"seed{spec.get('seed', 0)}"
     if not (path / predictions.NAME).is_file():

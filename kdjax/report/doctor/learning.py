@@ -9,7 +9,7 @@ from kdjax.report import power
 from kdjax.report.doctor.case import FINE, FOUND, UNKNOWN, Case, Verdict
 from kdjax.report.statistics import CONFIDENCE, lower_bound, summary
 from kdjax.report.wording import counted, listed
-from kdjax.runs import identity
+from kdjax.runs import caution, identity
 from kdjax.runs.task import TOP1
 
 CLIMBING = 0.5
@@ -37,18 +37,18 @@ def diverged(case: Case) -> Verdict:
 
 
 def learned(case: Case) -> Verdict:
-    """Classifiers at 1.5 times chance or less; of other tasks, rows that end no better than they began."""
-    found, key = [], case.task.primary.key
+    """Classifiers at chance; of other tasks, rows that end no better than they began."""
+    found, key, than = [], case.task.primary.key, "no better than after its first epoch"
     for record in case.students:
         for line in case.lines(record):
             result, seed = line["result"], line["result"]["seed"]
             curve = _curve(case, line, "test")
             if key == TOP1.key:
-                stuck = result["last"][key] <= 1.5 / max(len(result["classes"]), 1)
+                most, than = caution.learned_nothing(len(result["classes"]))
+                stuck = result["last"][key] <= most
             else:
                 stuck = len(curve) > 1 and curve[-1][1] <= curve[0][1]
             found += [f"{record['row']} seed {seed} ({case.shown(result['last'][key])})"] if stuck else []
-    than = "at most 1.5 times chance" if key == TOP1.key else "no better than after its first epoch"
     if not found:
         return Verdict(FINE, f"No run ends {than}.")
     advice = "Look at the learning rate, at the term's weight and at the labels that it sees."

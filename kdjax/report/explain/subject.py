@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kdjax.config.fields import origin
 from kdjax.find import nearest
 from kdjax.runs import gather, predictions
 from kdjax.runs import task as tasks
@@ -94,9 +95,9 @@ def taught_by(directory: Path, config: dict, seed: int) -> Path:
     spec = config.get("teacher") or {}
     own = (config.get("spec") or {}).get("teacher", "")
     run = own or spec.get("run") or ""
-    if "+" in run or spec.get("weights"):
+    if "+" in run or origin(spec) not in ("", "run"):
         raise ValueError(
-            f"{directory}: the teacher is {run or spec['weights']}; the predictions of weights of elsewhere and of "
+            f"{directory}: the teacher is {run or spec[origin(spec)]}; the predictions of weights of elsewhere and of "
             "ensembles are not kept, so nobody can say what was passed on"
         )
     if not run and not spec.get("model"):

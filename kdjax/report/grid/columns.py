@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdjax.config.fields import completed
+from kdjax.config.fields import ORIGINS, completed
 from kdjax.report import records
 from kdjax.report.footnotes import shared_config
 from kdjax.report.wording import clean, listed, setting
@@ -23,8 +23,7 @@ ELSEWHERE = (
     "data.path",
     "teacher.model",
     "student.model",
-    "teacher.run",
-    "teacher.weights",
+    *(f"teacher.{name}" for name in ORIGINS),
 )
 """Those of them that NAMES has in its words, and paths."""
 TRAINING = ("shots", "imbalance", "validation", "train_examples", "unlabelled", "augment")
@@ -38,7 +37,7 @@ class Column:
     name: str  # the experiment's
     task: Task
     source: str  # where it was read
-    lines: list[dict]  # of runs.jsonl
+    lines: list[dict]  # of runs.jsonl, without curves and confusions
     records: dict[str, dict]  # row -> its record (kdjax.report.records), the teacher's as TEACHER
     settings: dict[str, str]  # what may tell it from others, in words
 
@@ -75,7 +74,16 @@ def read(paths) -> list[Column]:
 
 def column(name: str, source: str, lines: list[dict]) -> Column:
     found = {record["row"]: record for record in records.records(lines)}
-    return Column(name, tasks.common(lines), source, lines, found, _settings(lines))
+    return Column(name, tasks.common(lines), source, list(map(_light, lines)), found, _settings(lines))
+
+
+def _light(line: dict) -> dict:
+    """Without what pictures of a single experiment are made of: most of the memory of thousands of runs."""
+    if (result := line["result"]) is not None:
+        parts = {name: result[name] for name in ("last", "best", "peak") if isinstance(result.get(name), dict)}
+        light = {name: {k: v for k, v in part.items() if k != "confusion"} for name, part in parts.items()}
+        result = {**result, **light}
+    return {**line, "result": result, "history": []}
 
 
 def _row(line: dict) -> str:

@@ -140,7 +140,8 @@ def _column(column: Column, rows: list[str], reference: str) -> dict[str, Cell]:
 
 
 def _cell(record: dict, task: Task) -> Cell:
-    published = {key: value for key, value in record.items() if key.startswith("published")}
+    own = "published_score" not in record  # else it is of another score than the cell
+    published = {key: value for key, value in record.items() if own and key.startswith("published")}
     mean, std = (record[f"{task.primary.key}{end}"] for end in ("", "_std"))
     cell = Cell(record["n"], record["expected"], mean, std, published=published)
     if record["n"] < record["expected"] and record["method"] != TEACHER:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from kdjax import tables
 from kdjax.report import forms
+from kdjax.report.cells import superscript
 from kdjax.report.grid.comparison import KD, Cell, Comparison, tested
-from kdjax.report.grids import superscript
 from kdjax.report.wording import DASH, MINUS, clean
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import Score

@@ -5,6 +5,7 @@ from matplotlib.ticker import MaxNLocator
 
 from kdjax.report.plots import canvas, style
 from kdjax.report.tuning import expected_best
+from kdjax.report.wording import listed
 from kdjax.runs.task import TOP1, Score
 
 
@@ -15,7 +16,10 @@ def score(tuned: dict) -> Score:
 
 
 def best_of(tuned: dict) -> Figure:
-    """Expected best mean score of k = 1 .. n trials; a trial that diverged counts as the worst of its method."""
+    """Expected best mean score of k = 1 .. n trials; a trial that diverged counts as the worst of its method.
+
+    One that was stopped counts with its score at that epoch.
+    """
     told, up = score(tuned), tuned["score"]["higher_is_better"]
     (figure, (axes,)) = canvas.panels(1, 1, (6.2, 3.8))
     looks = style.looks(tuned["methods"], tuned["config"].get("baseline", "student"))
@@ -35,7 +39,8 @@ def best_of(tuned: dict) -> Figure:
             label=style.short(name, 24),
         )
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.set_xlabel(f"trials of {tuned['trials']}")
+    early = f"; stopped ones by their score at epoch {listed(tuned['halve'])}" if tuned.get("halve") else ""
+    axes.set_xlabel(f"trials of {tuned['trials']}{early}")
     axes.set_ylabel(f"expected best {told.title} on validation" + (f" ({told.unit})" if told.unit else ""))
     canvas.legend(figure, axes, loc="outside right upper", fontsize=8)
     return figure

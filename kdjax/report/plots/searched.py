@@ -10,7 +10,10 @@ MOST = 24
 
 
 def searched(tuned: dict) -> Figure:
-    """Mean validation score of each trial over each value that it had; chosen ones filled, trial 0 crossed."""
+    """Mean validation score of each trial over each value that it had; chosen ones filled, trial 0 crossed.
+
+    Those that were stopped are small and grey, at their score there.
+    """
     told, methods = best_of.score(tuned), list(tuned["methods"].items())[:MOST]
     columns = max((len(method["space"]) for _, method in methods), default=1) or 1
     figure, every = canvas.panels(len(methods) * columns, columns, (2.3, 1.7))
@@ -21,7 +24,9 @@ def searched(tuned: dict) -> Figure:
             _panel(axes, axis, method, told)
         for axes in row[len(method["space"]) :]:
             axes.set_axis_off()
-    figure.suptitle(f"{tuned['experiment']}: {tuned['trials']} trials a method, on the validation split", fontsize=9)
+    early = "; grey: where they were stopped" if tuned.get("halve") else ""
+    title = f"{tuned['experiment']}: {tuned['trials']} trials a method, on the validation split{early}"
+    figure.suptitle(title, fontsize=9)
     return figure
 
 
@@ -31,8 +36,10 @@ def _panel(axes, axis: dict, method: dict, told) -> None:
         chosen = number == method["trial"]
         face = style.TEACHER if chosen else "white" if number else style.INK
         point = (trial["values"][axis["path"]], told.scale * trial["mean"])
-        edge = style.TEACHER if chosen else style.MAIN
-        axes.plot(*point, "x" if not number and not chosen else "o", color=edge, markerfacecolor=face, markersize=5)
+        early = "stopped" in trial
+        edge = style.TEACHER if chosen else style.GREY if early else style.MAIN
+        shape, size = "x" if not number and not chosen else "o", 3 if early else 5
+        axes.plot(*point, shape, color=edge, markerfacecolor=face, markersize=size)
     for trial in method["trials"]:
         if trial["mean"] is None:
             axes.axvline(trial["values"][axis["path"]], color=style.GREY, linestyle=":", linewidth=1)

@@ -7,6 +7,7 @@ import pytest
 from kdjax.config import default
 from kdjax.data import load
 from kdjax.data.interactions import files, splits
+from kdjax.data.interactions.core import core
 from kdjax.data.interactions.prepare import next_item, popular_places
 from kdjax.tasks import named, ranked
 
@@ -103,6 +104,24 @@ def test_items_that_nobody_is_trained_on_are_told(tmp_path):
     (told,) = [remark for remark in parts(tmp_path).remarks if "no training interaction has" in remark][-1:]
     assert told.startswith("2 of 3 test interactions are with items that no training interaction has")
     assert "line 6, item 'z'" in told
+
+
+def test_a_core_holds_users_and_items_that_have_enough_of_each_other(tmp_path):
+    """By its definition, over all parts of a few interactions, of which one is repeated."""
+    text = "".join(f"{pair}\n" for pair in ("a x", "a y", "a y", "b x", "b y", "c y", "c z", "d z", "a w"))
+    path = tmp_path / "log.txt"
+    path.write_text(text)
+    data = files.read([path])
+    found = core(data, 2)
+    assert [(found.users[u], found.items[i]) for u, i in zip(found.user, found.item, strict=True)] == [
+        *(("a", "x"), ("a", "y"), ("a", "y"), ("b", "x"), ("b", "y"))
+    ], "c has y and z, of which only d has z, who has nothing else"
+    assert (found.users, found.items) == (("a", "b"), ("x", "y"))
+    assert found.line.tolist() == [1, 2, 3, 4, 5]
+    assert core(data, 1) is data
+    with pytest.raises(ValueError, match=r"log.txt: no interaction is in a 3-core \(config.data.kwargs.core\)"):
+        core(data, 3)
+    assert loaded(tmp_path, text, kwargs={"core": 2}, validation=0.0).catalogue == ("x", "y")
 
 
 def test_unknown_ways_to_split_are_refused(tmp_path):

@@ -17,7 +17,7 @@ from tests.data.test_data_folder import picture
 from tests.training.test_cohort import results
 
 pytest.importorskip("grain", reason="Grain reads ahead")
-from kdjax.data import stream
+from kdjax.data import reader
 
 SIZE, BATCH, STEPS = 8, 4, 3
 
@@ -41,7 +41,7 @@ def load(folder, in_memory, **fields):
 
 
 def batches(folder):
-    return stream.Batches(load(folder, in_memory=False).train.input, BATCH, STEPS, seed=5)
+    return reader.Batches(load(folder, in_memory=False).train.input, BATCH, STEPS, seed=5)
 
 
 def test_train_stays_encoded_and_the_rest_is_decoded(folder):
@@ -59,7 +59,7 @@ def test_train_stays_encoded_and_the_rest_is_decoded(folder):
 def test_a_stream_equals_the_array(folder):
     whole = load(folder, in_memory=True).train.input
     numbers = range(-2, 2 * STEPS)
-    received = list(stream.stream(batches(folder), numbers.start, numbers.stop))
+    received = list(reader.read_ahead(batches(folder), numbers.start, numbers.stop))
     assert len(received) == len(numbers)
     for number, (index, image) in zip(numbers, received, strict=True):
         epoch, step = divmod(number, STEPS)
@@ -68,16 +68,16 @@ def test_a_stream_equals_the_array(folder):
 
 
 def test_workers_and_resuming_change_nothing(folder):
-    expected = list(stream.stream(batches(folder), 0, 7))
+    expected = list(reader.read_ahead(batches(folder), 0, 7))
     for start, workers in ((0, 2), (3, 1)):
-        received = list(stream.stream(batches(folder), start, 7, workers=workers))
+        received = list(reader.read_ahead(batches(folder), start, 7, workers=workers))
         for ours, theirs in zip(received, expected[start:], strict=True):
             for x, y in zip(ours, theirs, strict=True):
                 np.testing.assert_array_equal(x, y)
 
 
 def test_a_stream_can_be_left(folder):
-    received = stream.stream(batches(folder), 0, 1000, workers=1)
+    received = reader.read_ahead(batches(folder), 0, 1000, workers=1)
     next(received)
     received.close()
     with pytest.raises(StopIteration):
@@ -88,7 +88,7 @@ def test_a_stream_can_be_left(folder):
 def test_a_broken_image_is_named(folder, workers):
     images = load(folder, in_memory=False).train.input
     broken = Encoded(np.array([b"no image"] * len(images), object), images.names, SIZE)
-    received = stream.stream(stream.Batches(broken, BATCH, STEPS, seed=5), 0, 3, workers=workers)
+    received = reader.read_ahead(reader.Batches(broken, BATCH, STEPS, seed=5), 0, 3, workers=workers)
     with pytest.raises(ValueError, match=r"cannot read the image '.*.jpg': it is no JPEG or PNG"):
         next(received)
 
@@ -155,7 +155,7 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
     """Several steps a call, and devices of which each has its part; 50 images in batches of 16, the last one of 2."""
     whole, lazy = (load(photographs, in_memory=kind).train for kind in (True, False))
     place = Place(tuple(jax.devices()[:devices]), devices)
-    batches = stream.Batches(lazy.input, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
+    batches = reader.Batches(lazy.input, 16, steps=4, seed=3, last=2, parts=devices, held=devices)
     flip = augment.compose({"flip": {}}, {"input": default().data}, 3)
     feeds = [
         Feed(
@@ -165,12 +165,12 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
             targets=place.put(whole.target),
             steps=4,
             batch_size=16,
-            prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, stream.Reader)),
-            prepare_whole=parallel.compile_prepare(flip, place.whole, streamed=isinstance(images, stream.Reader)),
+            prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, reader.Reader)),
+            prepare_whole=parallel.compile_prepare(flip, place.whole, streamed=isinstance(images, reader.Reader)),
             keep_last_batch=True,
             steps_per_call=steps_per_call,
         )
-        for images in (place.put(whole.input), stream.Reader(batches, stop=8))
+        for images in (place.put(whole.input), reader.Reader(batches, stop=8))
     ]
     for epoch, start in ((0, 0), (1, 2), (0, 2), (-1, 0)):
         one, other = (list(feed.calls(epoch, start)) for feed in feeds)
@@ -179,6 +179,7 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
             assert numbers == others
             jax.tree.map(np.testing.assert_array_equal, batch, read)
     jax.tree.map(np.testing.assert_array_equal, *(feed.example() for feed in feeds))
+    jax.tree.map(np.testing.assert_array_equal, *(list(feed.whole(0, 20)) for feed in feeds))
     begun = [
         step for step, _, _ in feeds[0].calls(0, 0, joins={1})
     ]  # a learner that resumes at step 1 is not passed over

@@ -62,6 +62,7 @@ def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
     header = [
         "method",
         "n",
+        "trials",
         score.header,
         clean(against),
         "p",
@@ -94,6 +95,7 @@ def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
     count = str(row["n"]) if row["n"] == row["expected"] else f"{row['n']} of {row['expected']}"
     return [
         count,
+        str(row.get("trials") or DASH),
         score.spread(row[score.key], row[f"{score.key}_std"]),
         _difference(row, score),
         _p(row["p"]),
@@ -140,7 +142,8 @@ def costs(found: list[Experiment]) -> Grid:
     """Teacher beside student: a row for each model of different size."""
     sizes = {}
     for record in (record for experiment in found for record in experiment.records):
-        if record["parameters"] is not None:
+        unknown = record["method"] == TEACHER and record["model"]  # of a teacher of elsewhere
+        if record["parameters"] is not None or unknown:
             role = TEACHER if record["method"] == TEACHER else "student"
             key = (record["experiment"], role, *(record[name] for name in ("model", *COSTS[:3])))
             sizes.setdefault(key, []).append(record)

@@ -47,7 +47,7 @@ class Reader:
     """The batches of a training in order: one stream as long as each is asked for after the one before it."""
 
     def __init__(self, batches: Batches, stop: int, workers: int = 0):
-        """`stop`: the number after the last batch; `workers`: as in `stream`."""
+        """`stop`: the number after the last batch; `workers`: as in `read_ahead`."""
         self.batches, self.stop, self.workers = batches, stop, workers
         self.next, self.iterator = None, iter(())
 
@@ -55,7 +55,7 @@ class Reader:
         """The images of batch `number`, [B * held / parts, H, W, C] uint8."""
         if number != self.next:
             self.close()
-            self.iterator = stream(self.batches, number, self.stop, self.workers)
+            self.iterator = read_ahead(self.batches, number, self.stop, self.workers)
         self.next = number + 1
         return next(self.iterator)[1]
 
@@ -66,7 +66,7 @@ class Reader:
             self.next = None
 
 
-def stream(batches: Batches, start: int, stop: int, workers: int = 0, ahead: int = 4) -> Iterator:
+def read_ahead(batches: Batches, start: int, stop: int, workers: int = 0, ahead: int = 4) -> Iterator:
     """Yields batches(start), ..., batches(stop - 1), in this order, decoded ahead of time.
 
     Args:
