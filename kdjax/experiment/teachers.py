@@ -193,7 +193,7 @@ class Teachers:
           ValueError: it fails on an example, or its numbers are not finite.
         """
         lab, sight, test = self.lab, self.lab.taught, self.lab.taught.dataset.test
-        transform = lab.kind.transform(sight.data)
+        transform = lab.kind.transform(sight.data, sight.dataset)
         said = found.of("test", test, transform, lab.config.execution.eval_batch_size)
         measured, logits = {"model": found.name, **dict.fromkeys(("parameters", "flops", "bytes"))}, None
         if said is not None:

@@ -59,7 +59,7 @@ def shown(sight: Sight, examples: int):
     """The first examples of the test split as the teacher sees them, NumPy arrays [B, ...]."""
     kind = kinds.KINDS[sight.dataset.kind]
     inputs = sight.dataset.test.take(slice(examples)).input
-    return jax.tree.map(np.asarray, kind.transform(sight.data)(inputs))
+    return jax.tree.map(np.asarray, kind.transform(sight.data, sight.dataset)(inputs))
 
 
 def _named(where: str, call, *given):
