@@ -87,7 +87,7 @@ def _left(module, ir) -> list[str]:
 
     def see(operation):
         dialect, _, name = operation.name.partition(".")
-        if dialect in ("stablehlo", "vhlo", "chlo"):
+        if dialect in ("stablehlo", "vhlo", "chlo") or operation.name == "tfl.while":  # whose body stays where it is
             called = f" {operation.attributes['call_target_name'].value}" if name == "custom_call" else ""
             found.add(re.sub(r"_v\d+$", "", name) + called)
         return ir.WalkResult.ADVANCE
@@ -245,5 +245,5 @@ def _stderr():
 def _why(said, error: Exception) -> str:
     """The first line of what was said that speaks of an error, or the first of the error itself."""
     said.seek(0)
-    spoken = (line for line in said.read().decode(errors="replace").splitlines() if "error" in line.lower())
+    spoken = (line for line in said.read().decode(errors="replace").splitlines() if "error: " in line)
     return next(spoken, " ".join(str(error).split()) or type(error).__name__).strip()
