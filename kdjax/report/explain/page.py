@@ -10,7 +10,7 @@ from kdjax.report.wording import DASH, MINUS, clean, counted
 PICTURES = {
     "transfer": "What each class gained in recall, against the teacher's; a line reaches to where the teacher is.",
     "reliability": "How often a prediction of some confidence is right; below the diagonal it is too sure.",
-    "examples": "Test examples that were fixed and broken in most seeds: class, and what was named before and after.",
+    "examples": "Test examples that were most often fixed and broken: class, what most seeds named before and after.",
     "cka": "Linear CKA of stages, rows the teacher's from shallow to deep, columns the student's: before and after.",
 }
 

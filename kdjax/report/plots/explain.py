@@ -85,7 +85,9 @@ def examples(found: Findings) -> Figure | None:
         before, after = (style.short(row[name], 10) for name in (found.subject.baseline, found.subject.method))
         told = f"{style.short(row['class'], 16)}\n{before} → {after}"
         axes.set_title(told, fontsize=7, color=style.MAIN if what == "fixed" else style.TEACHER)
-    figure.suptitle("test examples that were fixed, then broken; class, and what was named before → after", fontsize=8)
+    figure.suptitle(
+        "test examples that were fixed, then broken; class, and what most seeds named before → after", fontsize=8
+    )
     return figure
 
 
