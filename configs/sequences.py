@@ -11,6 +11,9 @@ The wide network is a row, `wide`, and teaches the others of its seed: it is tra
 position of a history. By `item_softmax`, at one drawn position a step, SASRec learns the same more slowly: nDCG@10 on
 the validation split, seed 100, 60 epochs, is 0.214 where `sequence_softmax` reaches 0.260 (popularity: 0.072). Rates of
 0.003 for 64 numbers and 0.01 for few were taken at once; a decay of 1.0 in place of 0.1 gave 0.254.
+
+Expected, nDCG@10 on the test split, three seeds: wide 0.264 +- 0.007, student 0.153 +- 0.005, popularity 0.068 +-
+0.003.
 """
 
 from kdjax.config import default, parse_arg
