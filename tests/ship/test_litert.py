@@ -60,6 +60,10 @@ def test_networks_of_texts(tmp_path, name):
         (jnp.sort, "which uses compare and sort of StableHLO"),
         (lambda x: jnp.abs(jnp.fft.fft(x)), "which uses fft of StableHLO"),
         (lambda x: jnp.linalg.qr(x)[0], "which uses custom_call lapack_sgeqrf_ffi"),
+        (
+            lambda x: jax.lax.scan(lambda c, row: (jnp.tanh(c @ x + row), c), x[0], x)[1],
+            "which uses while of StableHLO",
+        ),
         (lambda x: jax.pure_callback(lambda y: y, x, x), "Unable to parse module"),
     ],
 )
