@@ -58,6 +58,12 @@ prepare() {
   else
     say "installing kdjax${extras:+[$extras]} at the versions of $pinned"
     "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -c "$pinned" -e ".${extras:+[$extras]}" || exit 1
+    case ,$extras, in
+      *,test,*) # without its dependencies, see kdjax.ship.serve.CONVERTER; there is none for Linux on ARM, say
+        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -c "$pinned" litert-converter ||
+          say "no litert-converter for this machine: tests of .tflite files are skipped"
+        ;;
+    esac
     echo "$stamp" >"$VENV/kdjax-installed-$extras"
   fi
 }

@@ -124,6 +124,9 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax sizes runs/products/{student,kd}/seed* --out=results/products_sizes": "tests/ship/test_sizes.py",
     "kdjax choose runs/products --keep=0.9 --sizes=results/products_sizes/sizes.csv": "tests/report/test_choose.py",
     "kdjax export runs/products/kd/seed0 student.onnx": "runs/digits",
+    "kdjax export runs/digits/kd/seed0 student.tflite": "tests/ship/test_export.py",
+    "kdjax predict student.tflite photo.jpg folder/ --top=3": "tests/ship/test_predict.py",
+    "kdjax sizes runs/digits/{student,kd}/seed* --tflite --out=results/digits_sizes": "tests/ship/test_sizes.py",
     "kdjax export runs/queries/kd/seed0 queries.onnx": "tests/ship/test_texts.py",
     'kdjax predict queries.onnx "table for lamp" queries.txt -': "tests/ship/test_texts.py",
 }
@@ -138,6 +141,8 @@ ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax track runs/digits --to=tensorboard:logs": "tests/report/test_track.py",
     "scripts/test": "installs",
     "pip install -e '.[export]'": "installs",
+    "pip install -e '.[litert]'": "installs",
+    "pip install --no-deps litert-converter==0.5.0": "installs",
     "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/report/test_plots_drawn.py",
     "kdjax run --config=configs/cifar10.py:teacher=resnet20,student=resnet8,weights=resnet20_cifar10.safetensors "
     "--config.teacher.kwargs.shortcut=A --config.data.mean=0.485,0.456,0.406 --config.data.std=0.229,0.224,0.225": (

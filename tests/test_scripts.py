@@ -12,6 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from kdjax.report.track import TRACKERS
+from kdjax.ship.serve import CONVERTER
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -74,3 +75,5 @@ def test_what_is_required_is_pinned_as_asked_for(name):
         required = Requirement(text)
         assert pins[canonicalize_name(required.name)] in required.specifier, text
     assert pins["jax"] == pins["jaxlib"]
+    assert f"litert-converter=={pins['litert-converter']}" == CONVERTER
+    assert f"pip install --no-deps {CONVERTER}" in (ROOT / "docs/how-to/export.md").read_text()

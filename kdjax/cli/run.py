@@ -95,10 +95,12 @@ def _run(args, rest) -> int:
     status, directory = until_stopped(args.command_line, work)
     if directory is None:
         return status
+    here = args.wait or args.launcher != "slurm"
     if several:
-        print_grid(directory)
-        return 0
-    if (args.wait or args.launcher != "slurm") and processes.first() and (directory / "config.json").is_file():
+        if here and all((path / "config.json").is_file() for path in directory):
+            print_grid(directory)
+        return status
+    if here and processes.first() and (directory / "config.json").is_file():
         lines = table.gather(directory)
         print_table(lines, _asked(lines, *chosen[2:]))
     return status
@@ -123,7 +125,8 @@ def _train(args, config, chosen, given, several: bool, asked):
     if args.launcher:
         from kdjax.experiment.launch import launcher
 
-        return launcher.main(args.launcher, *chosen, given, args.wait, asked)
+        status, found = launcher.main(args.launcher, *chosen, given, args.wait, asked, names(args.pairs))
+        return status, found if several else found[0]
     from kdjax.api.tracking import Live
 
     with Live(args.track) as live:
@@ -188,11 +191,6 @@ def _check_pairs(args, several: bool) -> None:
     """Raises a ValueError where an option does not go with a config of one, or of several, experiments."""
     if args.pairs and not several:
         raise ValueError("--pairs chooses among config.pairs, and this config has none")
-    if several and args.launcher:
-        raise ValueError(
-            "config.pairs runs here, one experiment after another; submit each by a config of its own, "
-            "configs/cifar100.py:teacher=resnet56,student=resnet20, with config.teacher.run where they share a teacher"
-        )
 
 
 def print_grid(directories) -> None:

@@ -7,9 +7,11 @@ def add(command) -> None:
     sub = command("export", _export, "write the student of a finished run to a file")
     sub.add_argument("run", help="the directory of a run, runs/digits/kd/seed0")
     sub.add_argument("target", nargs="?", default="", help="the file to write (default: digits-kd-seed0.FORMAT here)")
-    sub.add_argument("--format", default="", help="onnx, stablehlo or safetensors (default: as the target's name ends)")
+    sub.add_argument(
+        "--format", default="", help="onnx, stablehlo, tflite or safetensors (default: as the target's name ends)"
+    )
     sub = command("predict", _predict, "name the classes of images or texts by an exported model")
-    sub.add_argument("model", help="an exported .onnx, .stablehlo or .safetensors file")
+    sub.add_argument("model", help="an exported .onnx, .tflite, .stablehlo or .safetensors file")
     told = "JPEG and PNG files, and folders of them; of texts: texts, files with one a line, - for standard input"
     sub.add_argument("inputs", nargs="+", help=f"{told}; a tab stands between the two texts of a pair")
     sub.add_argument("--top", type=int, default=3, help="classes to print for each one (default: 3)")
@@ -19,6 +21,7 @@ def add(command) -> None:
     sub.add_argument("runs", nargs="+", help="directories of finished runs; seeds of one method share a row")
     sub.add_argument("--out", help="write sizes.md and sizes.csv here")
     sub.add_argument("--images", type=int, default=256, help="training examples to calibrate int8 on (default: 256)")
+    sub.add_argument("--tflite", action="store_true", help="measure files for phones too, by LiteRT")
 
 
 def _export(args, _) -> None:
@@ -42,7 +45,7 @@ def _export(args, _) -> None:
 
 
 def _predict(args, _) -> int:
-    if not args.model.endswith(".onnx"):  # what runs without JAX starts without it
+    if not args.model.endswith((".onnx", ".tflite")):  # what runs without JAX starts without it
         from kdjax.training import parallel
 
         parallel.setup()

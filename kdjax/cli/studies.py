@@ -33,7 +33,7 @@ def _doctor(args, _) -> None:
 def _explain(args, _) -> None:
     from kdjax.report import explain
 
-    explain.main(args, None if args.no_stages else _similar)
+    explain.main(args, None if args.no_stages else _similar, _shown)
 
 
 def _similar(subject) -> dict | None:
@@ -48,6 +48,16 @@ def _similar(subject) -> dict | None:
     from kdjax.ship import similarity
 
     return similarity.similar(**subject.paths)
+
+
+def _shown(run, examples) -> dict | str:
+    """What examples look like; why nobody knows, where the data cannot be read here."""
+    from kdjax.ship import shown
+
+    try:
+        return shown.shown(run, examples)
+    except (ValueError, OSError) as error:
+        return f"they could not be read again ({error})"
 
 
 def _choose(args, _) -> None:

@@ -14,6 +14,11 @@ def add(command) -> None:
     sub.add_argument("--out", help="write runs.jsonl, table.md, table.csv, table.tex and pictures here")
     sub.add_argument("--bayes", action="store_true", help="show how probably each method is better, equal or worse")
     sub.add_argument("--rope", help="the same, where equal is up to so far apart (default: 1 percentage point)")
+    sub.add_argument(
+        "--examples",
+        action="store_true",
+        help="count test examples too, from kept predictions: intervals over seeds and examples, McNemar seed by seed",
+    )
     sub = command("plan", _plan, "tell how many seeds it takes to see a difference, by those that are finished")
     sub.add_argument("runs", nargs="+", help="experiment directories, a runs.jsonl, or a folder of experiments")
     sub.add_argument(
@@ -30,7 +35,7 @@ def add(command) -> None:
 
 def _table(args, _) -> None:
     from kdjax.report import table
-    from kdjax.runs import gather
+    from kdjax.runs import gather, predictions
 
     inside = {path: gather.experiments(path) for path in args.runs if gather.is_folder(path)}
     if inside and (args.out or len(inside) < len(args.runs)):
@@ -38,7 +43,10 @@ def _table(args, _) -> None:
         raise ValueError(f"{', '.join(inside)} holds experiments; a table is of single ones: {quoted}")
     if inside:
         return _print_experiments([path for paths in inside.values() for path in paths])
-    runs = [line for path in args.runs for line in gather.read(path)]
+    found = {path: gather.read(path) for path in args.runs}
+    if args.examples:
+        found = {path: predictions.with_scores(lines, path) for path, lines in found.items()}
+    runs = [line for lines in found.values() for line in lines]
     rope = _rope(args, runs)
     shown = gather.select(runs, names(args.only))
     shown = gather.begun(shown) if args.begun else shown

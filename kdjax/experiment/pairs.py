@@ -43,16 +43,18 @@ def run(
       ValueError, OSError, kdjax.training.cohort.Stopped, kdjax.experiment.Held: as `kdjax.experiment.run`.
     """
     found = pairs.experiments(config, pair_names)
-    for each in found:
-        with named(each.experiment):
-            rows.expand(each)
-    found = shared(found, root)
-    for each in sorted(
-        found, key=lambda one: bool(one.teacher.run)
-    ):  # those that have a teacher of their own come first
+    for each in in_order(found, root):
         with named(each.experiment):
             runner.run(each, root, only, seeds, display, stop_signal, callbacks=callbacks)
     return [Path(root) / each.experiment for each in found]
+
+
+def in_order(experiments: list[ConfigDict], root) -> list[ConfigDict]:
+    """The experiments with the teachers that they share, those that have one of their own first; all rows looked at."""
+    for each in experiments:
+        with named(each.experiment):
+            rows.expand(each)
+    return sorted(shared(experiments, root), key=lambda one: bool(one.teacher.run))
 
 
 def shared(experiments: list[ConfigDict], root) -> list[ConfigDict]:

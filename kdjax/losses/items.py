@@ -138,6 +138,8 @@ def sequence_softmax(student, teacher, target, *, key, student_params, negatives
     table = table_of("sequence_softmax", "student", student_params)
     if not student.features or student.features[-1].ndim != 3:
         raise ValueError("sequence_softmax: the student has no features [B, T, D] of positions; sasrec does")
+    if target.ndim != 2:
+        raise ValueError(f"sequence_softmax: the target is {tuple(target.shape)}; it is items in their order, [B, L]")
     states = student.features[-1]
     known = items_of("sequence_softmax", target, len(table[0])).known
     length = states.shape[1]

@@ -67,6 +67,7 @@ def _methods(score: Score, found: list[Experiment], names: list[str]) -> Grid:
         clean(against),
         "p",
         paired.COLUMN,
+        paired.BOTH,
         "best epoch",
         *(each.header for each in others),
     ]
@@ -100,6 +101,7 @@ def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
         _difference(row, score),
         _p(row["p"]),
         _p(row.get("p_examples")),
+        _interval(row.get("low_both"), row.get("high_both"), score),
         score.spread(row["best"], row["best_std"]),
         *(each.number(row.get(each.key)) for each in others),
     ]
@@ -108,8 +110,11 @@ def _cells(row: dict, score: Score, others: list[Score]) -> list[str]:
 def _difference(row: dict, score: Score) -> str:
     if row["difference"] is None:
         return DASH
-    interval = DASH if row["low"] is None else f"{score.signed(row['low'])}, {score.signed(row['high'])}"
-    return f"{score.signed(row['difference'])} [{interval}]"
+    return f"{score.signed(row['difference'])} [{_interval(row['low'], row['high'], score)}]"
+
+
+def _interval(low: float | None, high: float | None, score: Score) -> str:
+    return DASH if low is None else f"{score.signed(low)}, {score.signed(high)}"
 
 
 def _p(value: float | None) -> str:
@@ -136,6 +141,16 @@ def probabilities(found: list[Experiment]) -> Grid:
                 [_name(experiment, row, found), *(DASH if share is None else f"{100 * share:.1f}" for share in shares)]
             )
     return Grid(["method, probably", "better", "equal", "worse"], rows)
+
+
+def changed(found: list[Experiment]) -> Grid:
+    """Which test examples each method fixed and broke, seed by seed, where the scores of examples are known."""
+    rows = []
+    for experiment in found:
+        for row in experiment.records:
+            for seed, fixed, broken, p in zip(*(row.get(name, ()) for name in paired.SEEDS), strict=True):
+                rows.append([f"{_name(experiment, row, found)}, {seed}", f"{fixed:,}", f"{broken:,}", _p(p)])
+    return Grid(list(paired.CHANGED), rows)
 
 
 def costs(found: list[Experiment]) -> Grid:

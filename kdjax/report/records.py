@@ -18,21 +18,8 @@ COMPARISON = (
 )
 """What is known of a row only beside the baseline's."""
 TAKEN = (
-    *(
-        "experiment",
-        "method",
-        "row",
-        "n",
-        "trials",
-        "expected",
-        "diverged",
-        "best",
-        "peak",
-        "model",
-        "seconds_share",
-        "notes",
-    ),
-    *(*COMPARISON, *COSTS, "examples", "low_examples", "high_examples", "p_examples", "p_holm_examples"),
+    *("experiment", "method", "row", "n", "trials", "expected", "diverged", "best", "peak", "model", "seconds_share"),
+    *("notes", *COMPARISON, *COSTS, *paired.KEYS, *paired.SEEDS),
 )
 """Names of columns that no score may have."""
 
@@ -144,6 +131,7 @@ def _student(lines: list[dict], task: Task, baseline: list[dict], rope: float | 
     if config.get("method") != config.get("baseline"):
         record |= _compared(scores(lines, task), scores(baseline, task), task, rope)
         record |= paired.over_examples(lines, baseline)
+        record |= paired.of_classifiers(lines, baseline, task, record["low"], record["high"])
     if trials := (config.get("tuned") or {}).get("trials"):
         record["trials"] = trials  # of its hyperparameters, the same for all methods
     diverged = sum(1 for line in lines if line["result"]) - len(results)

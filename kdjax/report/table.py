@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kdjax import tables
 from kdjax.files import write_text
-from kdjax.report import cells, footnotes, forms, protocol
+from kdjax.report import cells, footnotes, forms, paired, protocol
 from kdjax.report import latex as tex
 from kdjax.report.cells import Grid
 from kdjax.report.records import Experiment, class_records, selected, sized
@@ -52,7 +52,7 @@ def rows(runs: list[dict], shown: list[dict] | None = None, rope: float | None =
     """`records` with d_z and the footnotes of each row: what the CSV has."""
     found = selected(runs, shown, rope)
     marks, _ = cells.notes_of(found)
-    records_ = [sized(record) for experiment in found for record in experiment.records]
+    records_ = [paired.flat(sized(record)) for experiment in found for record in experiment.records]
     made = [{**row, "notes": " ".join(notes)} for row, notes in zip(records_, marks, strict=True)]
     return made + [{**row, "notes": footnotes.reference(part.task)} for part in found for row in part.references]
 
@@ -97,7 +97,13 @@ def write_texts(runs: list[dict], out, shown: list[dict] | None = None, rope: fl
 
 
 def _grids(found: list[Experiment]) -> list[Grid]:
-    made = (*cells.methods(found), cells.probabilities(found), cells.costs(found), cells.groups(found))
+    made = (
+        *cells.methods(found),
+        cells.probabilities(found),
+        cells.changed(found),
+        cells.costs(found),
+        cells.groups(found),
+    )
     return [grid for grid in made if grid.rows]
 
 
@@ -161,7 +167,10 @@ def terminal(runs: list[dict], shown: list[dict] | None = None, rope: float | No
     return Terminal(selected(runs, shown, rope))
 
 
-SPARE = ("trials", "precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch")
+SPARE = (
+    *("trials", "precision", "recall", "bytes", "F1", "agreement", "Δ published", "published", "FLOPs", "best epoch"),
+    paired.COLUMN,
+)
 """Columns that a narrow terminal does without, the first to go first. The files have them all."""
 
 

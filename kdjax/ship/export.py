@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.export
 import numpy as np
@@ -15,7 +16,7 @@ from kdjax.find import nearest
 from kdjax.models import convolve, weights
 from kdjax.runs import task
 from kdjax.runs.directory import Run
-from kdjax.ship import inference, serve
+from kdjax.ship import inference, litert, serve
 from kdjax.training import checkpoint
 
 TOLERANCE = 1e-4
@@ -31,15 +32,17 @@ def export(run, target="", format: str = "", say=lambda message: None) -> dict:
     The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
     normalisation are inside (`inference.predictor`; .safetensors holds the weights alone, and kdjax the rest). Of texts
     it is fn(tokens [B, T] int32, mask [B, T] bool), of pairs with segments [B, T] int32, for any B and any T up to the
-    length of the training; what makes tokens of texts stands in the description.
-    It is loaded again and must predict what the network does before it takes its place; an earlier export to the
-    same name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, and beside
-    others, in student.json for student.safetensors and in student.stablehlo.json for student.stablehlo: model and
-    kwargs (the architecture), dtype (of the training; exports compute in float32), classes, of images image_shape and
-    normalisation (of pixels scaled to 0..1), of texts length (the most tokens), pairs (whether an example is one),
-    vocabulary (how many tokens there are) and tokenizer (what tokenizer.json holds), dataset, accuracy (measured after
-    the last epoch, and what it was computed in, which may be coarser than the file), parameters, run (where they come
-    from), versions, weights (the file's name), verified and latency_1 (see `serve.latency`).
+    length of the training; what makes tokens of texts stands in the description. A .tflite file takes one example of
+    the training's shape at a time.
+    It is loaded again and must predict what the network does before it takes its place; an earlier export to the same
+    name is replaced then. Its description travels in the metadata of .onnx, each entry as JSON, at the end of .tflite,
+    see `kdjax.ship.litert`, and beside others, in student.json for student.safetensors and in student.stablehlo.json
+    for student.stablehlo: model and kwargs (the architecture), dtype (of the training; exports compute in float32),
+    classes, of images image_shape and normalisation (of pixels scaled to 0..1), of texts length (the most tokens),
+    pairs (whether an example is one), vocabulary (how many tokens there are) and tokenizer (what tokenizer.json holds),
+    dataset, accuracy (measured after the last epoch, and what it was computed in, which may be coarser than the file),
+    parameters, run (where they come from), versions, weights (the file's name), verified and latency_1 (see
+    `serve.latency`).
 
     Args:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
@@ -174,7 +177,27 @@ def _onnx(target: Path, variables, description: dict) -> None:
     onnx.save(model, target)
 
 
-FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo}
+def _tflite(target: Path, variables, description: dict) -> None:
+    taken, _ = inference.signature(description)
+    sizes, predict = litert.sizes(description), inference.predictor(description, variables)
+    named = lambda *arrays: predict(inference.as_input(dict(zip(taken, arrays, strict=True))))  # noqa: E731
+    shapes = {
+        name: jax.ShapeDtypeStruct([sizes.get(size, size) for size in shape], dtype)
+        for name, (shape, dtype) in taken.items()
+    }
+    with nn.intercept_methods(_in_rows):
+        target.write_bytes(litert.convert(named, shapes, target.name))
+
+
+def _in_rows(call, args, kwargs, context):
+    """nn.Dense of [..., C] as of [N, C]: litert-converter has no product of [B, H, W, C] and a matrix."""
+    if not isinstance(context.module, nn.Dense) or context.method_name != "__call__":
+        return call(*args, **kwargs)
+    (x,) = args
+    return call(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], context.module.features)
+
+
+FORMATS = {"onnx": _onnx, "safetensors": weights.save, "stablehlo": _stablehlo, "tflite": _tflite}
 """Format, which is also the suffix of its files -> what writes (target, variables, description)."""
 
 
@@ -234,7 +257,7 @@ def _check_target(target: Path, suffix: str) -> None:
 def _exported(target: Path) -> bool:
     try:
         name = serve.description(target).get("weights")
-        return name == target.name or (name is not None and target.suffix == ".onnx")  # which is one file
+        return name == target.name or (name is not None and target.suffix in (".onnx", ".tflite"))  # each one file
     except ValueError:
         return False
 

@@ -100,6 +100,8 @@ def fit(image, height: int, width: int):
     Returns:
       [B, height, width, C] float32, whole numbers 0..255.
     """
+    if image.shape[1:3] == (height, width):
+        return image.astype(jnp.float32)
     rows, columns = (lax.convert_element_type(size, jnp.int32) for size in image.shape[1:3])
     wide = columns * height >= rows * width  # then columns are cropped, else rows
     scale = jnp.where(wide, rows, columns), jnp.where(wide, height, width)

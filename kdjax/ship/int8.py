@@ -69,9 +69,14 @@ def quantize(source, target, inputs, batch: int = 32) -> None:
             calibrate_method=quantization.CalibrationMethod.MinMax,
         )
         method = f"ONNX Runtime, static, calibrated on {examples} training {noun}"
-        kept = {key: value for key, value in description.items() if key not in ("verified", "latency_1")}
-        accuracy = {key: value for key, value in kept["accuracy"].items() if key not in ("top1", "computed_in")}
-        serve.describe(part, {**kept, "accuracy": accuracy, "weights": target.name, "int8": method})
+        serve.describe(part, described(description, target, method))
+
+
+def described(description: dict, target: Path, method: str) -> dict:
+    """The description of a file in float as that of one in int8, without what was measured of the float."""
+    kept = {key: value for key, value in description.items() if key not in ("verified", "latency_1")}
+    accuracy = {key: value for key, value in kept["accuracy"].items() if key not in ("top1", "computed_in")}
+    return {**kept, "accuracy": accuracy, "weights": target.name, "int8": method}
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def of(description: dict) -> type[Images] | type[Texts]:
 
 
 def load(path, exact: bool = False) -> Served:
-    """The model in a .onnx, .stablehlo or .safetensors file that kdjax exported.
+    """The model in a .onnx, .stablehlo, .tflite or .safetensors file that kdjax exported.
 
     Args:
       exact: whether an int8 file in ONNX computes its sums in float, slowly, as no processor adds them wrongly then:
@@ -176,7 +176,13 @@ def _safetensors(path: Path):
         raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error
 
 
-LOADERS = {".onnx": _onnx, ".stablehlo": _stablehlo, ".safetensors": _safetensors}
+def _tflite(path: Path):
+    from kdjax.ship import litert
+
+    return litert.load(path)
+
+
+LOADERS = {".onnx": _onnx, ".stablehlo": _stablehlo, ".tflite": _tflite, ".safetensors": _safetensors}
 """Suffix -> fn(path) -> (description, fn(input) -> logits)."""
 
 
@@ -194,12 +200,20 @@ def description(path) -> dict:
     """
     path = Path(path)
     beside = description_path(path)
+    if path.suffix == ".tflite":
+        from kdjax.ship import litert
+
+        return litert.description(path)
     return read_description(beside, "the model") if beside is not None else _onnx(path)[0]
 
 
 def describe(path, description: dict) -> None:
-    """Makes this the description that travels with a model file: an .onnx file's metadata, a JSON beside others."""
+    """Makes this the description that travels with a model file: inside .onnx and .tflite, a JSON beside others."""
     path = Path(path)
+    if path.suffix == ".tflite":
+        from kdjax.ship import litert
+
+        return litert.describe(path, description)
     beside = description_path(path)
     if beside is not None:
         write_text(beside, json.dumps(description, indent=2) + "\n")
@@ -231,8 +245,19 @@ def latency(served: Served, seconds: float = 0.5) -> dict:
     return {"median_ms": float(median), "spread_ms": float(high - low), "calls": len(times) - 2}
 
 
+CONVERTER = "litert-converter==0.5.0"
+"""Without its dependencies: it pins xdsl, for tools of its own that are not used here, and xdsl pins what JAX's friends
+and Jupyter have newer."""
+_INSTALLED = {
+    "ai_edge_litert": "pip install 'kdjax[litert]'",
+    "ai_edge_quantizer": "pip install 'kdjax[litert]'",
+    "litert_converter": f"pip install --no-deps {CONVERTER} (for Linux on x86-64, macOS on ARM)",
+}
+"""What installs a package that is in no extra "export"."""
+
+
 def needs(package: str, path):
-    """A package of the extra "export".
+    """A package of the extra "export" or "litert", or the converter to LiteRT.
 
     Raises:
       ValueError: it is not installed.
@@ -240,7 +265,8 @@ def needs(package: str, path):
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{path}: needs {error.name}, which comes with: pip install 'kdjax[export]'") from error
+        command = _INSTALLED.get(package.partition(".")[0], "pip install 'kdjax[export]'")
+        raise ValueError(f"{path}: needs {error.name}, which comes with: {command}") from error
 
 
 def _from_strings(path: Path, strings: dict) -> dict:

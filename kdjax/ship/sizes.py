@@ -14,7 +14,7 @@ from kdjax.data.images.encoded import Encoded
 from kdjax.files import write_text
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
-from kdjax.ship import export, int8, serve
+from kdjax.ship import export, int8, litert, serve
 
 COLUMNS = (
     "student",
@@ -44,8 +44,15 @@ NOTES = """\
 - **ms**: one {noun} at a time through the file, {included}, median ± interquartile range; ONNX Runtime
   {runtime}, CPU cores: {cpus}."""
 
+LITERT = """\
+- **LiteRT**: a .tflite file for phones, run by LiteRT {version}; int8 is AI Edge Quantizer's, static, calibrated on the
+  same. It takes one {noun} of the training's shape. Zeros and MFLOPs are those of the ONNX file."""
 
-def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
+QUANTIZE = {".onnx": int8.quantize, ".tflite": litert.quantize}
+"""Suffix of files that are measured -> what makes one in int8 of one in float: (source, target, inputs)."""
+
+
+def sizes(paths, images: int, say=lambda message: None, tflite: bool = False) -> list[dict]:
     """Exports finished runs beside their results, student.onnx and student-int8.onnx, and measures the files.
 
     A run that was trained with quantize="int8" is exported in int8 alone: that is what its accuracy was measured in.
@@ -54,6 +61,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
       paths: directories of runs; those of one experiment and method and of several seeds share a row.
       images: training examples to calibrate int8 on.
       say: told of each file.
+      tflite: whether to do so with student.tflite and student-int8.tflite too.
 
     Returns:
       A dictionary with COLUMNS a row.
@@ -67,7 +75,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
     runs = {Path(path): Run(path).finished() for path in paths}  # all are looked at before the first is exported
     _check_rows(runs)
     several = len({config["experiment"] for config, _ in runs.values()}) > 1
-    datasets, measured = {}, {}
+    datasets, measured, suffixes = {}, {}, (".onnx", ".tflite") if tflite else (".onnx",)
     for path, (config, result) in runs.items():
         key = json.dumps(config["data"])
         if key not in datasets:
@@ -77,7 +85,7 @@ def sizes(paths, images: int, say=lambda message: None) -> list[dict]:
         known = identity.stored(config).get("data", {})
         for line in identity.other_data(known, datasets[key].fingerprint):
             say(f"{path}: this is other data than it was trained on: {line}")
-        for file in _export(path, config, datasets[key].train, images):
+        for file in _export(path, config, datasets[key].train, images, suffixes):
             row = measure(file, datasets[key].test)
             say(f"{file}: {100 * row['top1']:.2f} %, {row['bytes']:,} bytes, {row['ms']:.2f} ms")
             name = f"{config['experiment']}: {config['row']}" if several else config["row"]
@@ -98,28 +106,34 @@ def _check_rows(runs: dict) -> None:
             raise ValueError(f"{twice} and {path} are both '{config['row']}' with seed {config['seed']}; name one")
 
 
-def _export(path: Path, config: dict, train, images: int) -> list[Path]:
-    plain, small = path / "student.onnx", path / "student-int8.onnx"
-    export.export(path, plain, "onnx")
+def _export(path: Path, config: dict, train, images: int, suffixes: tuple[str, ...]) -> list[Path]:
     chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
     inputs = train.take(chosen).input
-    int8.quantize(plain, small, inputs.decode() if isinstance(inputs, Encoded) else inputs)
-    if config["spec"].get("quantize"):
-        plain.unlink()
-        return [small]
-    return [plain, small]
+    inputs, files = inputs.decode() if isinstance(inputs, Encoded) else inputs, []
+    for suffix in suffixes:
+        plain, small = path / f"student{suffix}", path / f"student-int8{suffix}"
+        export.export(path, plain)
+        QUANTIZE[suffix](plain, small, inputs)
+        if config["spec"].get("quantize"):
+            plain.unlink()
+            files.append(small)
+        else:
+            files += plain, small
+    return files
 
 
 def measure(path: Path, test, batch_size: int = 64) -> dict:
     """top1 on a split, bytes and deflated bytes, fraction of zeros, flops and flops_left, ms and ms_iqr of a file.
 
-    top1_exact is that without sums that saturate on this processor; see `serve.load`.
+    top1_exact is that without sums that saturate on this processor; see `serve.load`. Zeros and operations of a .tflite
+    file are those of the .onnx file beside it.
 
     The measured accuracy takes the place of that in the file's description.
     """
     served = serve.load(path)
     top1 = _top1(served, test, batch_size)
-    dense, left = int8.operations(path, served.drawn(1, np.random.default_rng(0)))
+    exact = path.suffix == ".onnx" and "int8" in served.description
+    dense, left = int8.operations(path.with_suffix(".onnx"), served.drawn(1, np.random.default_rng(0)))
     latency = serve.latency(served)
     kind = "int8" if "int8" in served.description else "float32"
     accuracy = {**served.description["accuracy"], "top1": top1, "computed_in": kind}
@@ -127,12 +141,12 @@ def measure(path: Path, test, batch_size: int = 64) -> dict:
     content = path.read_bytes()
     return {
         "noun": served.noun.removesuffix("s"),
-        "file": kind,
+        "file": kind if path.suffix == ".onnx" else f"LiteRT {kind}",
         "top1": top1,
-        "top1_exact": _top1(serve.load(path, exact=True), test, batch_size) if kind == "int8" else top1,
+        "top1_exact": _top1(serve.load(path, exact=True), test, batch_size) if exact else top1,
         "bytes": len(content),
         "deflated": len(zlib.compress(content, 9)),
-        "zeros": int8.zeros(path),
+        "zeros": int8.zeros(path.with_suffix(".onnx")),
         "flops": 2 * dense,
         "flops_left": 2 * left,
         "ms": latency["median_ms"],
@@ -180,6 +194,9 @@ def markdown(rows: list[dict], images: int) -> str:
         runtime=serve.needs("onnxruntime", "sizes").__version__,
         cpus=cores(),
     )
+    if any(row["file"].startswith("LiteRT") for row in rows):
+        version = serve.needs("ai_edge_litert", "sizes").__version__
+        notes += f"\n{LITERT.format(version=version, noun=_noun(rows))}"
     return f"{tables.markdown(lines, texts=2, padded=False)}\n\n{notes}{_saturated(rows)}\n"
 
 
@@ -216,9 +233,9 @@ def to_csv(rows: list[dict]) -> str:
 
 
 def main(args) -> None:
-    """`kdjax sizes RUN... [--out=DIR] [--images=256]`: prints the table and writes sizes.md and sizes.csv."""
+    """`kdjax sizes RUN... [--out=DIR] [--images=256] [--tflite]`: prints the table, writes sizes.md and sizes.csv."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        rows = sizes(args.runs, args.images, print)
+        rows = sizes(args.runs, args.images, print, args.tflite)
     table = markdown(rows, args.images)
     print(f"\n{table}")
     if args.out:

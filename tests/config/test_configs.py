@@ -52,6 +52,8 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
     "queries.py:student=bert": (text_spec(8), 8),
     "interactions.py": (INTERACTIONS, 60),
     "interactions.py:path=u.data,model=sasrec": (INTERACTIONS, 60),
+    "citeulike.py:path=folder": (INTERACTIONS, 60),
+    "sequences.py": (INTERACTIONS, 60),
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv,transfer=others.txt": (text_spec(8), 2),
@@ -67,6 +69,7 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
 LAYERS = ("student", "kd", "attention", "rkd", "crd", "reviewkd", "simkd")
 FEW = {  # networks that take a second a row: one row of each kind of loss is traced, test_recipes traces every one
     "interactions.py:path=u.data,model=sasrec": ("student", "rrd"),
+    "sequences.py": ("student", "rrd"),
     "cifar100.py:teacher=resnet56,student=resnet20": LAYERS,
     "cifar100.py:teacher=resnet32x4,student=shufflenetv1": LAYERS,
     "products.py:path=images": LAYERS,
@@ -83,11 +86,13 @@ def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
     known = {"vocabulary": 50} if "tokens" in shape or "query" in shape else {"users": 9} if "user" in shape else {}
-    teacher = rows.build_model(config.teacher, outputs, config.dtype, "config.teacher", known)
+    taught = config.teacher if config.teacher.model else config.methods.wide.student  # a row that teaches the others
+    teacher = rows.build_model(taught, outputs, config.dtype, "config.teacher", known)
     spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
     items = shape["mask"].shape if shape is LISTS or shape is SEARCH else ()
     dtype = jnp.float32 if outputs == 1 else jnp.int32
-    targets, target = (jax.ShapeDtypeStruct((examples, *items), dtype) for examples in (100, 2))
+    places = (9,) if shape is INTERACTIONS else items
+    targets, target = (jax.ShapeDtypeStruct((examples, *places), dtype) for examples in (100, 2))
     logits, side = items[0] if items else outputs, config.teacher.image_size
     seen = jax.ShapeDtypeStruct((side, side, 3), jnp.float32) if side else spec
     variables = jax.eval_shape(lambda x: teacher.init(jax.random.key(0), x, train=False), batch_of(seen, 2))

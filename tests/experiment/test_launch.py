@@ -15,7 +15,7 @@ import pytest
 from kdjax import experiment
 from kdjax.config import recipes, resolve
 from kdjax.experiment.launch import jobs as launch
-from kdjax.experiment.launch import options, record, scheduler, slurm
+from kdjax.experiment.launch import local, options, record, scheduler, slurm
 from kdjax.experiment.progress import Display
 from kdjax.report import table
 from kdjax.runs.directory import Run
@@ -312,6 +312,94 @@ def test_jobs_do_not_inherit_the_job_that_submits_them(kdjax, cluster, tmp_path,
     assert "SLURM_CPU_BIND" not in seen
     assert "SLURM_CONF=/somewhere/slurm.conf" in seen
     assert os.environ["SLURM_CPU_BIND"] == "quiet,mask_cpu:0x1"
+
+
+# ---- config.pairs: one submission, each teacher once
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A config file: a and b have one teacher, c another."""
+    (tmp_path / "pairs.py").write_text(
+        "from ml_collections import ConfigDict\nfrom tests import tiny\ndef get_config():\n"
+        "    config = tiny.config(methods=('student', 'stateless'), epochs=1)\n"
+        "    config.seeds, config.teacher.epochs, config.student.model = (0,), 1, 'tests.tiny.LogitsOnly'\n"
+        "    config.pairs.c = ConfigDict({'teacher': {'kwargs': {'width': 2}}})\n"
+        "    config.pairs.b, config.pairs.a = ConfigDict({'epochs': 2}), ConfigDict()\n"
+        "    return config\n"
+    )
+    return f"--config={tmp_path / 'pairs.py'}"
+
+
+def test_pairs_are_one_submission_with_each_teacher_once(kdjax, cluster, pairs, tmp_path):
+    out = tmp_path / "out"
+    status, printed, err = submit(kdjax, tmp_path, "--launcher.array_parallelism=6", config=pairs)
+    assert (status, err) == (0, "")
+    told = [line for line in printed.splitlines() if line.startswith("job ")]
+    assert [line.partition("  ")[2] for line in told] == [
+        *("tiny_c, teacher", "tiny_c, seed 0: student, stateless", "tiny_b, teacher"),
+        *("tiny_b, seed 0: student, stateless", "tiny_a, seed 0: student, stateless"),
+    ]
+    assert f"kdjax grid {out}/tiny_c {out}/tiny_b {out}/tiny_a" in printed
+    after = {
+        n: [p for p in parameters(cluster / n) if p.startswith("dependency")] for n in ("11", "12", "13", "14", "15")
+    }
+    first, other = ["dependency=afterok:11"], ["dependency=afterok:13"]
+    assert after == {"11": [], "12": first, "13": [], "14": other, "15": other}
+    (submitted,) = record.read(out / "tiny_a")
+    assert (submitted.after, submitted.directory) == ("13", out / "tiny_a")
+
+    (tmp_path / "queue").write_text("13|RUNNING|None\n15|PENDING|Dependency\n")  # 11, 12 and 14 are gone
+    status, printed, _ = submit(kdjax, tmp_path, config=pairs)
+    assert (status, printed.count("submitted earlier"), len(list(cluster.iterdir()))) == (0, 2, 8)
+    assert "dependency=afterok:13" in parameters(cluster / "18")  # those of b again
+
+
+def test_of_pairs_that_are_refused_nothing_is_left(kdjax, cluster, pairs, tmp_path):
+    (tmp_path / "most").write_text("4")  # all but the last
+    status, _, err = submit(kdjax, tmp_path, config=pairs)
+    assert (status, "job 11, 12, 13, 14, which it had taken, is cancelled" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "most").unlink()
+    assert "did you mean 'stateless'" in submit(kdjax, tmp_path, "--only=stateles", config=pairs)[2]
+    status, printed, _ = submit(kdjax, tmp_path, "--pairs=a", config=pairs)
+    assert (status, [line for line in printed.splitlines() if line.startswith("job 1")]) == (
+        0,
+        ["job 15  teacher", "job 16  seed 0: student, stateless"],
+    )
+
+
+def test_local_jobs_of_pairs_wait_for_their_own_teacher(pairs, tmp_path):
+    from kdjax.config.overrides import load_config
+    from kdjax.config.pairs import experiments
+    from kdjax.experiment.pairs import in_order
+
+    planned = []
+    for each in in_order(experiments(load_config(pairs.removeprefix("--config="), [])), tmp_path):
+        planned.append(launch.submission(each, tmp_path, (), (), 0, [], planned))
+    waiting = [job for each in planned for job in each.jobs]
+    names = [(job.experiment.name, job.teacher_only) for job in waiting]
+    assert names == [("tiny_c", True), ("tiny_c", False), ("tiny_b", True), ("tiny_b", False), ("tiny_a", False)]
+    assert local._ready(waiting, []) == 0
+    assert local._ready(waiting[1:], waiting[:1]) == 1  # the other teacher
+    assert local._ready([waiting[1], waiting[3], waiting[4]], [waiting[2]]) == 0  # c is taught
+    assert local._ready(waiting[3:], [waiting[2]]) is None
+    assert local._ready(waiting[4:], [waiting[3]]) == 0
+
+
+def test_pairs_by_local_jobs_are_those_of_a_plain_run(kdjax, pairs, tmp_path, monkeypatch):
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", str(jax.device_count()))
+    out = tmp_path / "out"
+    given = ("--pairs=b,a", "--only=student")
+    status, printed, err = kdjax("run", pairs, f"--out={out}", "--launcher=local", *given)
+    assert (status, err) == (0, "")
+    assert f"kdjax grid {out}/tiny_b {out}/tiny_a" in printed
+    assert not (out / "tiny_a/teacher").exists()
+    assert Run(out / "tiny_a/student/seed0").config()["teacher"]["run"] == str(out / "tiny_b/teacher/seed0")
+    kdjax("run", pairs, f"--out={tmp_path / 'plain'}", *given)
+    for run in ("tiny_b/student/seed0", "tiny_a/student/seed0", "tiny_b/teacher/seed0"):
+        digests = {Run(path / run).result()["student_sha256"] for path in (out, tmp_path / "plain")}
+        assert len(digests) == 1
 
 
 # ---- waiting

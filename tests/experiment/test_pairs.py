@@ -182,7 +182,6 @@ def test_one_command_runs_them_and_prints_the_grid(tmp_path, kdjax):
 @pytest.mark.parametrize(
     ("text", "options", "told"),
     [
-        ("config.pairs.a = {}", ["--launcher=local"], "one experiment after another"),
         ("config.pairs.a = {}", ["--pairs=b"], "--pairs=b: config.pairs has none of this name"),
         ("pass", ["--pairs=b"], "this config has none"),
         ("config.pairs.a = {'epoch': 3}", [], "did you mean 'epochs'"),

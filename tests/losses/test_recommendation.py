@@ -282,6 +282,11 @@ def test_what_a_loss_lacks_is_said():
         losses.rrd(student, teacher, target, key=held["key"])
     with pytest.raises(ValueError, match="bpr: the target is float32"):
         losses.bpr(student, None, target.astype(jnp.float32), key=held["key"])
+    given = dict(key=held["key"], student_params=held["student_params"])
+    with pytest.raises(ValueError, match=r"sequence_softmax: the target is \(6,\); it is items in their order"):
+        losses.sequence_softmax(student, None, target[:, 0], **given)
+    with pytest.raises(ValueError, match=r"sequence_softmax: the student has no features \[B, T, D\]"):
+        losses.sequence_softmax(student.replace(features=()), None, target, **given)
     bare = {"student_params": {"params": {}}, "teacher_params": held["teacher_params"], "key": held["key"]}
     with pytest.raises(ValueError, match=r"ftd: the student has no vectors of items.*matrix_factorisation"):
         losses.ftd(student, teacher, target, **bare)

@@ -108,6 +108,13 @@ def test_the_smallest_form_within_the_limits_is_chosen(tmp_path):
     faster = choose.choose([folder], Wanted(0.95, {"ms": 1.5}))
     assert (faster.chosen.row, faster.chosen.form) == ("student", "float32")
     assert choose.command(faster.chosen) == f"kdjax export {folder}/student/seed0 student.onnx"
+    sizes(folder / "sizes.csv", ("kd", "LiteRT int8", 3, 0.97, 0.001, 900, 20000, 1.0))
+    phone = choose.choose([folder], KEEP).chosen
+    assert choose.command(phone) == (
+        f"kdjax sizes {folder}/kd/seed0 --tflite    # writes {folder}/kd/seed0/student-int8.tflite"
+    )
+    plain = choose.command(replace(phone, form="LiteRT float32"))
+    assert plain == f"kdjax export {folder}/kd/seed0 student.tflite"
     none = choose.choose([folder], Wanted(0.95, {"bytes": 10.0}))
     assert none.chosen is None
     assert "no candidate has a known cost of at most 0.01 KB" in choose.verdict(none)

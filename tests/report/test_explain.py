@@ -1,6 +1,7 @@
 """kdjax explain: every number against SciPy or scikit-learn or a case by hand, and the page of a run."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.metrics import recall_score
 from kdjax.files import write_json
 from kdjax.report import explain
 from kdjax.report.explain import findings, numbers
+from kdjax.report.plots import explain as pictures
 from kdjax.runs import predictions
 from kdjax.tasks.classification import calibration_error
 from tests.report.test_table import experiment, line, tiny_runs, write_runs
@@ -119,6 +121,26 @@ def test_the_page_and_its_pictures(tmp_path, kdjax):
     page = (made / "explain.md").read_text()
     assert "Stages were not compared" in page
     assert "## Most often fixed" in page
+    assert "Examples stand by their number in the test split alone: they could not be read again" in page
+
+
+def test_examples_are_shown_where_they_can_be_read(tmp_path):
+    folder, _ = directory(tmp_path)
+    found = explain.compare(explain.read(folder, "kd"))
+    told = {what: [row["example"] for row in findings.listed(found, what)] for what in ("fixed", "broken")}
+    numbers_ = dict.fromkeys((*told["fixed"], *told["broken"]))
+    images = {number: np.full((8, 8, 1), number / 100) for number in numbers_}
+    explain.write(replace(found, seen=images), tmp_path / "images")
+    assert "![examples](examples.png)" in (tmp_path / "images/explain.md").read_text()
+    drawn = [axes for axes in pictures.examples(replace(found, seen=images)).axes if axes.images]
+    assert [axes.images[0].get_array()[0, 0] for axes in drawn] == [n / 100 for n in (*told["fixed"], *told["broken"])]
+    texts = {number: f"text {number} " + "x" * 300 for number in numbers_}
+    explain.write(replace(found, seen=texts), tmp_path / "texts")
+    page = (tmp_path / "texts/explain.md").read_text()
+    assert f"- {told['fixed'][0]}: text {told['fixed'][0]} xxx" in page
+    assert "x" * 201 not in page
+    assert texts[told["fixed"][0]] in (tmp_path / "texts/examples.csv").read_text()
+    assert not (tmp_path / "texts/examples.png").exists()
 
 
 def test_stages_are_drawn_where_they_are_known(tmp_path):

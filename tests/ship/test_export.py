@@ -26,6 +26,7 @@ from kdjax.ship.onnx_graph.convert import convert
 from kdjax.training import checkpoint
 from kdjax.types import image_spec
 from tests import tiny
+from tests.ship import formats
 
 CONFIG = Path(__file__).parents[1] / "tiny_config.py"
 
@@ -155,14 +156,14 @@ def test_a_test_split_that_cannot_be_read_is_told(kdjax, runs, tmp_path):
 def shipped(runs, tmp_path_factory):
     """{format: file} of one run, its description, the network as a function, and the whole test split."""
     folder = tmp_path_factory.mktemp("shipped")
-    files = {format_: folder / f"out.{format_}" for format_ in FORMATS}
+    files = {format_: folder / f"out.{format_}" for format_ in formats.HERE}
     descriptions = {format_: export(runs["convnet"], file) for format_, file in files.items()}
     variables = checkpoint.student(runs["convnet"] / "checkpoints")
     network = jax.jit(inference.predictor(descriptions["onnx"], variables))
     return files, descriptions, network, data.load(default().data).test
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", formats.EACH)
 def test_every_format_predicts_what_was_measured(shipped, runs, format_):
     files, _, network, split = shipped
     served = serve.load(files[format_])
@@ -173,7 +174,7 @@ def test_every_format_predicts_what_was_measured(shipped, runs, format_):
     assert served.classes == result(runs["convnet"])["classes"]
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", formats.EACH)
 @pytest.mark.parametrize("shape", [(1, 8, 8, 1), (5, 8, 8, 1), (2, 31, 17, 1), (1, 5, 40, 1)])
 def test_any_number_and_size_of_images(shipped, format_, shape):
     files, _, network, _ = shipped
@@ -182,7 +183,7 @@ def test_any_number_and_size_of_images(shipped, format_, shape):
     np.testing.assert_allclose(found, network(images), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", formats.EACH)
 def test_the_description_travels(shipped, runs, tmp_path, format_):
     files, descriptions, _, _ = shipped
     moved = tmp_path / files[format_].name
@@ -204,10 +205,15 @@ logits = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read())).call(
 import onnxruntime
 logits = onnxruntime.InferenceSession(sys.argv[1]).run(["logits"], {"image": np.load(sys.argv[2])})[0]
 """,
+    "tflite": """
+from ai_edge_litert.interpreter import Interpreter
+model = Interpreter(sys.argv[1]).get_signature_runner()
+logits = np.concatenate([model(image=image[None])["logits"] for image in np.load(sys.argv[2])])
+""",
 }
 
 
-@pytest.mark.parametrize("format_", FOREIGN)
+@pytest.mark.parametrize("format_", [each for each in formats.EACH if each != "safetensors"])
 def test_runs_where_there_is_no_kdjax(shipped, tmp_path, format_):
     files, _, network, split = shipped
     np.save(tmp_path / "image.npy", split.input)
@@ -312,8 +318,8 @@ def test_a_network_of_ones_own_as_onnx(tmp_path):
     assert_converts(tmp_path, Odd(5), (16, 16, 3), "tests.ship.test_export.Odd", {})
 
 
-def assert_converts(tmp_path, model, image_shape, name, kwargs):
-    """The graph in onnxruntime computes what the network computes in JAX; no weight is zero or one."""
+def drawn(model, image_shape, name, kwargs):
+    """(variables, none of them zero or one, and the description of a network that was never trained)."""
     variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *image_shape), jnp.float32))
     generator = np.random.default_rng(0)
 
@@ -323,7 +329,6 @@ def assert_converts(tmp_path, model, image_shape, name, kwargs):
             values *= generator.choice([-1, 1], leaf.shape) / np.sqrt(np.prod(leaf.shape[:-1]))
         return values.astype(np.float32)
 
-    variables = jax.tree.map(draw, variables)
     description = {
         "model": name,
         "kwargs": kwargs,
@@ -331,10 +336,16 @@ def assert_converts(tmp_path, model, image_shape, name, kwargs):
         "image_shape": image_shape,
         "normalisation": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]},
     }
+    return jax.tree.map(draw, variables), description
+
+
+def assert_converts(tmp_path, model, image_shape, name, kwargs):
+    """The graph in onnxruntime computes what the network computes in JAX."""
+    variables, description = drawn(model, image_shape, name, kwargs)
     exports._onnx(tmp_path / "out.onnx", variables, description)
     made, function = onnx.load(tmp_path / "out.onnx"), inference.predictor(description, variables)
     session = serve.needs("onnxruntime", "").InferenceSession(made.SerializeToString())
-    images = generator.integers(0, 256, (3, *image_shape), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, *image_shape), np.uint8)
     expected = np.asarray(jax.jit(function)(images))
     (found,) = session.run(None, {"image": images})
     assert np.ptp(expected) > 1e-3
@@ -365,12 +376,22 @@ def test_names_of_files_by_default(runs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("package", "name"), [("onnx", "out.onnx"), ("onnxruntime", "out.onnx"), ("flatbuffers", "out.stablehlo")]
+    ("package", "name", "command"),
+    [
+        ("onnx", "out.onnx", "pip install 'kdjax[export]'"),
+        ("onnxruntime", "out.onnx", "pip install 'kdjax[export]'"),
+        ("flatbuffers", "out.stablehlo", "pip install 'kdjax[export]'"),
+        (
+            "litert_converter",
+            "out.tflite",
+            f"pip install --no-deps {serve.CONVERTER} (for Linux on x86-64, macOS on ARM)",
+        ),
+    ],
 )
-def test_a_package_that_is_not_installed(kdjax, runs, tmp_path, monkeypatch, package, name):
+def test_a_package_that_is_not_installed(kdjax, runs, tmp_path, monkeypatch, package, name, command):
     monkeypatch.setitem(sys.modules, package, None)
     status, _, err = kdjax("export", runs["convnet"], tmp_path / name)
-    assert (status, err) == (2, f"kdjax: {name}: needs {package}, which comes with: pip install 'kdjax[export]'\n")
+    assert (status, err) == (2, f"kdjax: {name}: needs {package}, which comes with: {command}\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -439,7 +460,7 @@ def test_arguments_that_cannot_be(kdjax, runs, tmp_path):
     for arguments, message in {
         (tmp_path / "none", tmp_path / "out.safetensors"): "none holds no run; give a directory runs/",
         (run.parent.parent, tmp_path / "out.safetensors"): "holds no run; give a directory runs/",
-        (run, tmp_path / "out.pth"): "out.pth: the name must end in .onnx, .safetensors, .stablehlo",
+        (run, tmp_path / "out.pth"): "out.pth: the name must end in .onnx, .safetensors, .stablehlo, .tflite",
         (run, tmp_path / "none/out.safetensors"): f"there is no directory {tmp_path / 'none'}",
         (run, tmp_path / "out.onnx", "--format=stablehlo"): "out.onnx: the name must end in .stablehlo",
         (run, tmp_path / "theirs.safetensors"): "theirs.safetensors exists and was not written by an export to this",
@@ -451,7 +472,7 @@ def test_arguments_that_cannot_be(kdjax, runs, tmp_path):
             run,
             tmp_path / "out.safetensors",
             "--format=pickle",
-        ): "unknown format 'pickle'; valid are onnx, safetensors, stablehlo",
+        ): "unknown format 'pickle'; valid are onnx, safetensors, stablehlo, tflite",
     }.items():
         status, _, err = kdjax("export", *arguments)
         assert (status, err.count("\n")) == (2, 1)

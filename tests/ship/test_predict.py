@@ -11,16 +11,17 @@ import pytest
 from PIL import Image
 
 from kdjax.data.images.encoded import decode
-from kdjax.ship import export, predict, serve
+from kdjax.ship import export, litert, predict, serve
+from tests.ship import formats
 from tests.ship.test_export import runs  # noqa: F401
 
 
 @pytest.fixture(scope="module")
 def models(runs, tmp_path_factory):  # noqa: F811
     folder = tmp_path_factory.mktemp("models")
-    for format_ in export.FORMATS:
+    for format_ in formats.HERE:
         export.export(runs["convnet"], folder / f"out.{format_}")
-    return {format_: folder / f"out.{format_}" for format_ in export.FORMATS}
+    return {format_: folder / f"out.{format_}" for format_ in formats.HERE}
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def expected(model, path):
     return np.exp(logits) / np.exp(logits).sum()
 
 
-@pytest.mark.parametrize("format_", export.FORMATS)
+@pytest.mark.parametrize("format_", formats.EACH)
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_files_and_folders(kdjax, models, photographs, format_, batch_size):
     arguments = (photographs, photographs / "b.jpg", f"--batch-size={batch_size}", "--json")
@@ -119,6 +120,14 @@ def test_models_that_are_something_else(kdjax, models, photographs, tmp_path):
     (tmp_path / "text.stablehlo.json").write_text(serve.description_path(models["stablehlo"]).read_text())
     (tmp_path / "text.json").write_text(serve.description_path(models["safetensors"]).read_text())
     (tmp_path / "folder.onnx").mkdir()
+    if formats.LITERT:
+        (tmp_path / "text.tflite").write_text("text")
+        (tmp_path / "cut.tflite").write_bytes(models["tflite"].read_bytes()[:-100])
+        litert.describe(tmp_path / "text.tflite", {"classes": [], "image_shape": [8, 8, 1]})
+    damaged = {
+        "text.tflite": "LiteRT cannot run it",
+        "cut.tflite": "is no export of kdjax, or damaged: no kdjax.json at its end",
+    }
     for name, message in {
         "theirs.onnx": "is no export of kdjax: its description lacks classes and image_shape",
         "text.onnx": "not a readable ONNX model",
@@ -128,7 +137,8 @@ def test_models_that_are_something_else(kdjax, models, photographs, tmp_path):
         "alone.safetensors": "alone.json: cannot read the description of the weights",
         "missing.onnx": "there is no such file",
         "folder.onnx": "there is no such file",
-        "weights.pth": "the name of a model must end in .onnx, .stablehlo, .safetensors",
+        "weights.pth": "the name of a model must end in .onnx, .stablehlo, .tflite, .safetensors",
+        **(damaged if formats.LITERT else {}),
     }.items():
         status, out, err = kdjax("predict", tmp_path / name, photographs)
         assert (status, out, err.count("\n")) == (2, "", 1), err
@@ -150,8 +160,9 @@ def test_images_of_another_kind_are_refused(models):
             served.predict(images)
 
 
-def test_onnx_starts_without_jax(models, photographs):
+@pytest.mark.parametrize("format_", [each for each in formats.EACH if each not in ("safetensors", "stablehlo")])
+def test_runtimes_start_without_jax(models, photographs, format_):
     code = "import sys; from kdjax import cli\ntry: cli.main(sys.argv[1:])\nfinally: print('jax' in sys.modules)"
-    command = [sys.executable, "-c", code, "predict", models["onnx"], photographs / "b.jpg"]
+    command = [sys.executable, "-c", code, "predict", models[format_], photographs / "b.jpg"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "False"

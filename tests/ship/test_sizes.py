@@ -18,6 +18,7 @@ from kdjax.runs.directory import Run
 from kdjax.ship import int8, serve, sizes
 from kdjax.ship.export import export
 from tests import tiny
+from tests.ship import formats
 
 LABELS = {"cross_entropy": {"weight": 1.0}}
 
@@ -137,6 +138,31 @@ def test_the_table(kdjax, directory, tmp_path):
     written = serve.description(qat / "student-int8.onnx")
     assert written["accuracy"]["top1"] == float(rows["qat", "int8"]["top1"])
     assert (qat / "student-int8.onnx").stat().st_size == pytest.approx(float(rows["qat", "int8"]["bytes"]), abs=1)
+
+
+@formats.NEEDS_LITERT
+def test_files_for_phones(kdjax, directory, split, tmp_path):
+    runs = [directory / name / "seed0" for name in ("student", "qat")]
+    status, out, err = kdjax("sizes", *runs, "--tflite", f"--out={tmp_path}", "--images=64")
+    assert (status, err) == (0, "")
+    assert "run by LiteRT" in out
+    with open(tmp_path / "sizes.csv") as file:
+        rows = {(row["student"], row["file"]): {**row} for row in csv.DictReader(file)}
+    kinds = "float32", "int8", "LiteRT float32", "LiteRT int8"
+    assert list(rows) == [("student", kind) for kind in kinds] + [("qat", kind) for kind in kinds if "int8" in kind]
+    assert float(rows["student", kinds[2]]["top1"]) == Run(runs[0]).result()["last"]["top1"]
+    for row in (rows["student", kinds[3]], rows["qat", kinds[3]]):
+        measured = Run(directory / row["student"] / "seed0").result()["last"]["top1"]
+        assert float(row["top1"]) == pytest.approx(measured, abs=0.03)
+        assert float(row["bytes"]) < 0.6 * float(rows["student", kinds[2]]["bytes"])
+        assert float(row["flops"]) == float(rows["student", kinds[0]]["flops"])
+    assert sorted(path.name for path in runs[1].glob("*.tflite")) == ["student-int8.tflite"]
+    small = serve.load(runs[0] / "student-int8.tflite")
+    assert small.description["int8"] == "AI Edge Quantizer, static, calibrated on 64 training images"
+    assert small.description["weights"] == "student-int8.tflite"
+    assert small.description["accuracy"]["top1"] == float(rows["student", kinds[3]]["top1"])
+    expected = serve.load(runs[0] / "student.tflite").predict(split.test.input)
+    assert np.abs(small.predict(split.test.input) - expected).max() < 0.15 * np.abs(expected).max()
 
 
 def test_sums_that_saturate_are_told(directory, split, monkeypatch):

@@ -21,6 +21,9 @@ from kdjax.data.text.queries import generate
 from kdjax.runs.directory import Run
 from kdjax.ship import export, inference, int8, lines, serve
 
+FORMATS = [name for name in export.FORMATS if name != "tflite"]
+"""Of the recurrent network here, whose loop LiteRT's converter cannot write; others are in test_litert."""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -37,7 +40,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    made = {format_: folder / f"out.{format_}" for format_ in export.FORMATS}
+    made = {format_: folder / f"out.{format_}" for format_ in FORMATS}
     for file in made.values():
         export.export(run, file)
     return made
@@ -53,7 +56,7 @@ def split():
     return generate(400, 60, 0.03, 0).test
 
 
-@pytest.mark.parametrize("format_", export.FORMATS)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_every_format_predicts_from_the_text_what_was_measured(run, files, split, format_):
     served = serve.load(files[format_])
     logits = served.predict(list(split.input.first))

@@ -94,6 +94,11 @@ class Learned:
             rows.append((ids, segments))
         return rows
 
+    def decode(self, numbers: Sequence[int]) -> str:
+        """The words of a text, or its characters, without special tokens: what a network reads of it."""
+        joint = "" if self.kind == "characters" else " "
+        return joint.join(self.tokens[number] for number in numbers if number not in self.special.numbers)
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -130,6 +135,10 @@ class Folder:
         made = _made(self.serialized, longest)
         given = list(first) if second is None else list(zip(first, second, strict=True))
         return [(row.ids, row.type_ids) for row in made.encode_batch(given)]
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """As `Learned.decode`."""
+        return _made(self.serialized, 0).decode([int(number) for number in numbers])
 
 
 @functools.lru_cache(maxsize=4)  # reading a large vocabulary takes a tenth of a second

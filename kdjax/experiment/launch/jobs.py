@@ -49,6 +49,16 @@ class Job:
         return tuple((seed, name) for seed in self.seeds for name in self.only)
 
     @property
+    def experiment(self) -> Path:
+        """Its directory."""
+        return Path(self.root) / self.config["experiment"]
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The runs whose students teach the experiment; that which it trains itself, if it is of this experiment."""
+        return _teachers(self.config["teacher"], self.experiment)
+
+    @property
     def what(self) -> str:
         return TEACHER if self.teacher_only else f"seed {self.seeds[0]}: {', '.join(self.only)}"
 
@@ -110,11 +120,14 @@ def _signals():
 # ---- which jobs there are
 
 
-def plan(config: ConfigDict, root, only, seeds, methods_per_job: int, covered=frozenset()) -> list[Job]:
+def plan(
+    config: ConfigDict, root, only, seeds, methods_per_job: int, covered=frozenset(), expected=frozenset()
+) -> list[Job]:
     """The jobs for what is missing of an experiment: first that of its teacher if it must be trained, then the array.
 
     Everything is checked that can be checked without reading the data; the first job, and each one, checks the rest.
-    `covered` are (seed, method) of runs, the teacher's among them, that jobs in the queue will make.
+    `covered` are (seed, method) of runs, the teacher's among them, that jobs in the queue will make; `expected`, runs
+    of other experiments' teachers that jobs will finish before those that are planned here begin.
 
     Raises:
       ValueError: something in the config or the directory is wrong.
@@ -126,7 +139,7 @@ def plan(config: ConfigDict, root, only, seeds, methods_per_job: int, covered=fr
     unfinished = missing(config, directory, rows, (), seeds)
     names = chosen([row.name for row in rows], only)
     wanted = [(s, row) for s, row in unfinished if row.name in names and (s, row.name) not in covered]
-    _check(config, list({row.name: row for _, row in wanted}.values()))
+    _check(config, list({row.name: row for _, row in wanted}.values()), expected)
     config.seeds = tuple(sorted({*config.seeds, *seeds}))  # what the table will have, said alike by every job
     jobs = []
     for seed in dict.fromkeys(seed for seed, _ in wanted):
@@ -164,7 +177,14 @@ def _groups(unfinished: list[Method], wanted: list[str], size: int) -> list[list
     return [[name for name in wanted if name in group] for group in groups if group]
 
 
-def _check(config: ConfigDict, rows: list[Method]) -> None:
+def _teachers(spec, directory: Path) -> tuple[str, ...]:
+    if spec["run"]:
+        return tuple(path.strip() for path in spec["run"].split("+"))
+    own = spec["model"] and not spec["weights"]
+    return (str(run_path(directory, TEACHER, spec["seed"])),) if own else ()
+
+
+def _check(config: ConfigDict, rows: list[Method], expected=frozenset()) -> None:
     """Makes every model, loss and optimizer, for no matter how many classes and steps; looks for every file."""
     classes = steps = 10
     known = {"vocabulary": 10}
@@ -177,9 +197,33 @@ def _check(config: ConfigDict, rows: list[Method]) -> None:
         if config.teacher[name] and not Path(config.teacher[name]).exists():
             raise ValueError(f"config.teacher.{name}: there is no file {config.teacher[name]!r}")
     for path in filter(None, (path.strip() for path in config.teacher.run.split("+"))):
-        Run(Path(path)).finished()
+        if path not in expected:
+            Run(Path(path)).finished()
     for row in rows:
         configured.stages(configured.with_model(row, config, classes, known), config, steps)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What there is to do of an experiment."""
+
+    directory: Path
+    jobs: list[Job]  # to be submitted, that of its own teacher first
+    waiting: list[Submitted]  # in the queue already
+
+
+def submission(config: ConfigDict, root, only, seeds, size: int, waiting: list[Submitted], before) -> Submission:
+    """That of an experiment, after those in `before`, whose jobs may train its teacher; the rest is as in `plan`."""
+    covered = {run for at in waiting for run in at.runs}
+    expected = {path for each in before for path in taught_by(each)}
+    return Submission(Path(root) / config.experiment, plan(config, root, only, seeds, size, covered, expected), waiting)
+
+
+def taught_by(each: Submission) -> dict[str, str]:
+    """The run of an experiment's own teacher, if a job is to finish it -> the job's number, "" if it has none yet."""
+    found = {path: "" for job in each.jobs if job.teacher_only for path in job.teachers}
+    waiting = [(seed, job) for job in each.waiting if job.teacher for seed, _ in job.runs]
+    return found | {str(run_path(each.directory, TEACHER, seed)): job.number for seed, job in waiting}
 
 
 # ---- what has become of a job

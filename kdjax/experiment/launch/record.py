@@ -16,6 +16,12 @@ class Submitted:
     log: str
     runs: tuple[tuple[int, str], ...]  # (seed, method) of every one that it is to finish
     teacher: bool = False  # the others wait for it
+    after: str = ""  # the numbers of the jobs that it waits for, joined by :
+
+    @property
+    def directory(self) -> Path:
+        """The experiment's."""
+        return Path(self.log).parent.parent
 
     @property
     def number(self) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kdjax.experiment.launch import record, scheduler
-from kdjax.experiment.launch.jobs import Job, Outcome, outcome
+from kdjax.experiment.launch.jobs import Job, Outcome, Submission, outcome, taught_by
 from kdjax.experiment.launch.record import Submitted
 
 POLL_SECONDS = 5.0
@@ -41,39 +41,54 @@ def queued(directory: Path) -> list[Submitted]:
 # ---- submitting
 
 
-def submit(submitit, directory: Path, jobs: list[Job], waiting: list[Submitted], options: dict) -> list[Submitted]:
-    """Submits the jobs: all as arrays, after the teacher's if that is to be trained; or none of them.
+def submit(submitit, experiments: list[Submission], options: dict) -> list[Submitted]:
+    """Submits the jobs: all as arrays, after those of their teachers that are to be trained; or none of them.
 
     Args:
-      directory: the experiment's.
-      jobs: those to submit, the teacher's first.
-      waiting: jobs of the experiment that are in the queue; if the teacher's is one of them, the others wait for it.
+      experiments: those that train a teacher of others before these.
       options: as kdjax.experiment.launch.options.parse returns them.
 
     Raises:
       ValueError: sbatch refuses a job; what it had taken is cancelled.
     """
-    if not jobs:
+    experiments, known = [each for each in experiments if each.jobs], _numbers(experiments)
+    if not experiments:
         return []
-    folder, taken = directory / "jobs", []
-    settings = scheduler.settings()
+    settings, taken = scheduler.settings(), []
     _warn(settings)
-    before = _files(directory)
+    largest = settings.get("MaxArraySize", 1001)
+    arrays = sum(len(_arrays(each.jobs, largest)) for each in experiments)
+    options = {**options, "array_parallelism": max(1, options.get("array_parallelism", 256) // max(1, arrays))}
+    before = _files(experiments)
     try:
         with _outside_of_jobs():
-            for some in _submit(submitit, folder, jobs, waiting, options, settings.get("MaxArraySize", 1001)):
-                record.add(directory, some)
-                taken += some
+            for each in experiments:
+                for some in _submit(submitit, each, known, options, largest):
+                    record.add(each.directory, some)
+                    taken += some
     except submitit.core.utils.FailedJobError as error:
         scheduler.cancel(job.number for job in taken)
-        _remove(_files(directory) - before)
+        _remove(_files(experiments) - before)
         raise ValueError(f"sbatch refuses the jobs: {_refusal(str(error), options)}{_cancelled(taken)}") from error
     return taken
 
 
-def _files(directory: Path) -> set[Path]:
-    folders = (directory.parent, directory, directory / "jobs")
-    return {path for path in (*folders, *directory.glob("jobs/*")) if path.exists()}
+def _numbers(experiments: list[Submission]) -> dict[str, str]:
+    """The run of a teacher -> the number of the job that is in the queue for it."""
+    return {path: number for each in experiments for path, number in taught_by(each).items() if number}
+
+
+def _arrays(jobs: list[Job], largest: int) -> list[list[Job]]:
+    """The jobs but the teacher's, in arrays of at most `largest`."""
+    rest = [job for job in jobs if not job.teacher_only]
+    return [rest[start : start + largest] for start in range(0, len(rest), largest)]
+
+
+def _files(experiments: list[Submission]) -> set[Path]:
+    found = set()
+    for directory in (each.directory for each in experiments):
+        found |= {directory.parent, directory, directory / "jobs", *directory.glob("jobs/*")}
+    return {path for path in found if path.exists()}
 
 
 def _remove(paths: set[Path]) -> None:
@@ -83,23 +98,21 @@ def _remove(paths: set[Path]) -> None:
             path.rmdir() if path.is_dir() else path.unlink()
 
 
-def _submit(submitit, folder: Path, jobs, waiting, options: dict, largest: int) -> Iterator[list[Submitted]]:
-    """Hands the jobs to sbatch, in arrays of at most `largest`, and yields what it has taken, call by call."""
+def _submit(submitit, each: Submission, known: dict, options: dict, largest: int) -> Iterator[list[Submitted]]:
+    """Hands an experiment's jobs to sbatch and yields what it has taken, call by call; notes in `known` who teaches."""
     options = dict(options)
-    of_teacher, make = options.pop("teacher"), _maker(submitit, folder, options)
-    teacher, rest = (jobs[0], jobs[1:]) if jobs[0].teacher_only else (None, jobs)
-    first = next((job.number for job in waiting if job.teacher), "")
-    if teacher is not None:
+    of_teacher, make = options.pop("teacher"), _maker(submitit, each.directory / "jobs", options)
+    for teacher in (job for job in each.jobs if job.teacher_only):
         taken = make(of_teacher).submit(teacher)
         yield [_submitted(teacher, taken)]
-        first = taken.job_id
+        known |= dict.fromkeys(teacher.teachers, taken.job_id)
+    first = ":".join(known[path] for path in each.jobs[0].teachers if path in known)
     if first:
         options = _after(options, first)
-    arrays = [rest[start : start + largest] for start in range(0, len(rest), largest)]
-    share = max(1, options.get("array_parallelism", 256) // max(1, len(arrays)))
-    for array in arrays:
-        taken = make({**options, "array_parallelism": share}).submit_array(array)
-        yield list(map(_submitted, array, taken))
+    for array in _arrays(each.jobs, largest):
+        yield [
+            _submitted(job, taken, first) for job, taken in zip(array, make(options).submit_array(array), strict=True)
+        ]
 
 
 def _maker(submitit, folder: Path, options: dict) -> Callable:
@@ -128,8 +141,8 @@ def _after(options: dict, first: str) -> dict:
     return {**options, "dependency": dependency, "additional_parameters": never}
 
 
-def _submitted(job: Job, taken) -> Submitted:
-    return Submitted(taken.job_id, job.what, str(taken.paths.stdout), job.runs, job.teacher_only)
+def _submitted(job: Job, taken, after: str = "") -> Submitted:
+    return Submitted(taken.job_id, job.what, str(taken.paths.stdout), job.runs, job.teacher_only, after)
 
 
 @contextlib.contextmanager
@@ -167,18 +180,18 @@ def _cancelled(taken: list[Submitted]) -> str:
     return f"; job {numbers}, which it had taken, is cancelled" if taken else ""
 
 
-def tell(directory: Path, submitted: list[Submitted], waiting: list[Submitted]) -> None:
+def tell(directories: list[Path], submitted: list[Submitted], waiting: list[Submitted]) -> None:
     """Prints what was submitted, what was there already, where the logs are and what to do next."""
-    for job in submitted:
-        print(f"job {job.job}  {job.what}")
-    for job in waiting:
-        print(f"job {job.job}  {job.what} (submitted earlier)")
+    several = len(directories) > 1
+    for job, there in [*((job, "") for job in submitted), *((job, " (submitted earlier)") for job in waiting)]:
+        print(f"job {job.job}  {f'{job.directory.name}, ' * several}{job.what}{there}")
     numbers = list(dict.fromkeys(job.number for job in (*waiting, *submitted)))
+    given = " ".join(map(str, directories))
     print(
-        f"logs:   {directory}/jobs/<job>_0_log.out\n"
-        f"watch:  kdjax status {directory}\n"
+        f"logs:   {directories[0].parent / '<experiment>' if several else given}/jobs/<job>_0_log.out\n"
+        f"watch:  kdjax status {given}\n"
         f"stop:   scancel {' '.join(numbers)}\n"
-        f"table:  kdjax table {directory}\n"
+        f"{'grid:   kdjax grid' if several else 'table:  kdjax table'} {given}\n"
         "The same command submits what is missing and not in the queue."
     )
 
@@ -246,8 +259,8 @@ def _settled(outcomes: list[Outcome]) -> bool:
 
 
 def _outcome(job: Submitted, jobs: list[Submitted]) -> Outcome:
-    directory = Path(job.log).parent.parent
-    teachers = [other for other in jobs if other.teacher and other != job]
-    if not Path(job.log).exists() and any(not outcome(directory, each, "").ok for each in teachers):
+    awaited = [other for other in jobs if other.teacher and other != job]
+    awaited = [other for other in awaited if not job.after or other.job in job.after.split(":")]
+    if not Path(job.log).exists() and any(not outcome(other.directory, other, "").ok for other in awaited):
         return Outcome(job, False, "not started: the teacher's job failed")
-    return outcome(directory, job, scheduler.ended(job.job))
+    return outcome(job.directory, job, scheduler.ended(job.job))

@@ -18,7 +18,7 @@ class Candidate:
     experiment: str
     row: str
     method: str  # its directory
-    form: str  # NETWORK, or as `kdjax sizes` calls its file: float32, int8
+    form: str  # NETWORK, or as `kdjax sizes` calls its file: float32, int8, LiteRT int8
     scores: tuple[float, ...]  # a seed each; empty where only mean, std and n are known
     n: int
     mean: float

@@ -11,9 +11,10 @@ SAME = 1.01
 def command(candidate: Candidate) -> str:
     """What exports it."""
     run = f"{candidate.source}/{candidate.method}/seed{candidate.seed}"
-    if candidate.form == "int8":
-        return f"kdjax sizes {run}    # writes {run}/student-int8.onnx"
-    return f"kdjax export {run} student.onnx"
+    option, suffix = (" --tflite", "tflite") if candidate.form.startswith("LiteRT") else ("", "onnx")
+    if candidate.form.endswith("int8"):
+        return f"kdjax sizes {run}{option}    # writes {run}/student-int8.{suffix}"
+    return f"kdjax export {run} student.{suffix}"
 
 
 def _percent(fraction: float | None) -> str:

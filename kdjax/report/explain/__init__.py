@@ -6,13 +6,14 @@
 stages of the networks are is computed by kdjax.ship.similarity, and handed over.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from kdjax import tables
 from kdjax.files import write_text
-from kdjax.report.explain.findings import Findings, compare
+from kdjax.report.explain.findings import Findings, compare, listed
 from kdjax.report.explain.page import markdown, summary
 from kdjax.report.explain.subject import read as read
 
@@ -33,7 +34,9 @@ def write(found: Findings, out) -> list[Path]:
         }
         rows.append({"class": name, **own, subject.method: found.after[k], "gain": found.gain[k]})
     write_text(out / "classes.csv", tables.csv([{k: _known(v) for k, v in row.items()} for row in rows]))
-    write_text(out / "examples.csv", tables.csv(found.examples))
+    texts = {i: seen for i, seen in found.seen.items() if isinstance(seen, str)} if isinstance(found.seen, dict) else {}
+    told = [{**row, **({"text": texts.get(row["example"])} if texts else {})} for row in found.examples]
+    write_text(out / "examples.csv", tables.csv(told))
     return drawn
 
 
@@ -41,17 +44,21 @@ def _known(value):
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def main(args, similar=None) -> None:
+def main(args, similar=None, shown=None) -> None:
     """`kdjax explain RUN METHOD [--against=ROW] [--out=DIR]`: prints the numbers, writes the page and pictures.
 
     Args:
       similar: (subject) -> what kdjax.ship.similarity says of its stages, or None.
+      shown: (a run's directory, examples) -> what kdjax.ship.shown says of these, or why it does not.
     """
     from rich.console import Console
     from rich.text import Text
 
     subject = read(args.run, args.method, args.against)
     found = compare(subject, similar(subject) if similar else None)
+    numbers = [row["example"] for what in ("fixed", "broken") for row in listed(found, what)]
+    if shown and numbers:
+        found = replace(found, seen=shown(subject.paths["after"], list(dict.fromkeys(numbers))))
     out = args.out or f"{str(args.run).rstrip('/')}/explain-{args.method.replace('/', '_')}"
     write(found, out)
     console = Console(highlight=False)

@@ -24,6 +24,7 @@ class Findings:
       examples: those that were fixed or broken in any seed, the most often fixed first, the most often broken last.
       similar: {"stages of teacher", "before" and "after": [teacher's, student's] CKA}; None where it was not computed.
       said: sentences.
+      seen: example -> its image [H, W, C] or its text, of those that are `listed`; why not, where they were not read.
     """
 
     subject: Subject
@@ -35,10 +36,16 @@ class Findings:
     examples: list[dict]
     similar: dict | None
     said: list[str]
+    seen: dict | str = ""
 
     @property
     def gain(self) -> np.ndarray:
         return self.after - self.before
+
+
+def listed(found: Findings, what: str) -> list[dict]:
+    """The examples that were "fixed", or "broken", in most seeds: SHOWN of them."""
+    return sorted((row for row in found.examples if row[what]), key=lambda row: -row[what])[:SHOWN]
 
 
 def compare(subject: Subject, similar: dict | None = None) -> Findings:

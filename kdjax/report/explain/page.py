@@ -4,12 +4,13 @@ import numpy as np
 
 from kdjax import tables
 from kdjax.report import forms
-from kdjax.report.explain.findings import SHOWN, Findings, differences
+from kdjax.report.explain.findings import Findings, differences, listed
 from kdjax.report.wording import DASH, MINUS, clean, counted
 
 PICTURES = {
     "transfer": "What each class gained in recall, against the teacher's; a line reaches to where the teacher is.",
     "reliability": "How often a prediction of some confidence is right; below the diagonal it is too sure.",
+    "examples": "Test examples that were fixed and broken in most seeds: class, and what was named before and after.",
     "cka": "Linear CKA of stages, rows the teacher's from shallow to deep, columns the student's: before and after.",
 }
 
@@ -61,19 +62,33 @@ def markdown(found: Findings, pictures: list[str]) -> str:
             parts.append(f"## {text}\n\n![{stem}]({stem}.png)")
     if found.similar is None:
         parts.append("Stages were not compared: there are no checkpoints here, or --no-stages was given.")
+    if isinstance(found.seen, str) and found.seen and found.examples:
+        parts.append(f"Examples stand by their number in the test split alone: {forms.escape(clean(found.seen))}.")
     parts += [_listed(found, "fixed"), _listed(found, "broken")]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _listed(found: Findings, what: str) -> str:
     """The examples that were fixed, or broken, in most seeds."""
-    rows = [row for row in found.examples if row[what]]
-    rows = sorted(rows, key=lambda row: -row[what])[:SHOWN]
+    rows = listed(found, what)
     if not rows:
         return ""
+    texts = {i: seen for i, seen in found.seen.items() if isinstance(seen, str)} if isinstance(found.seen, dict) else {}
     keys = [*list(rows[0])[:5], what]
     head = [*keys[:-1], "seeds"]
     cells = [
         [forms.escape(clean(str(cell))) for cell in line] for line in [head, *([row[k] for k in keys] for row in rows)]
     ]
-    return f"## Most often {what}; what a student named in most seeds\n\n{tables.markdown(cells, texts=5)}"
+    text = f"## Most often {what}; what a student named in most seeds\n\n{tables.markdown(cells, texts=5)}"
+    lines = [
+        f"- {row['example']}: {forms.escape(clean(short(texts[row['example']], LONGEST)))}" for row in rows if texts
+    ]
+    return "\n\n".join(filter(None, (text, "\n".join(lines))))
+
+
+def short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+LONGEST = 200
+"""Characters of a text that a page shows."""

@@ -37,7 +37,7 @@ class Column:
     name: str  # the experiment's
     task: Task
     source: str  # where it was read
-    lines: list[dict]  # of runs.jsonl, without curves and confusions
+    lines: list[dict]  # of runs.jsonl, of each curve the last epoch, without confusions
     records: dict[str, dict]  # row -> its record (kdjax.report.records), the teacher's as TEACHER
     settings: dict[str, str]  # what may tell it from others, in words
 
@@ -83,7 +83,7 @@ def _light(line: dict) -> dict:
         parts = {name: result[name] for name in ("last", "best", "peak") if isinstance(result.get(name), dict)}
         light = {name: {k: v for k, v in part.items() if k != "confusion"} for name, part in parts.items()}
         result = {**result, **light}
-    return {**line, "result": result, "history": []}
+    return {**line, "result": result, "history": line["history"][-1:]}
 
 
 def _row(line: dict) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from kdjax.report.explain.findings import Findings
+from kdjax.report.explain.findings import Findings, listed
 from kdjax.report.plots import canvas, style
 from kdjax.report.plots.pictures import save
 
@@ -16,7 +16,7 @@ NAMED = 25
 
 def write(found: Findings, out: Path, complain: Callable[[str], None] | None = None) -> list[Path]:
     """Draws what applies as PNG, SVG and PDF; see kdjax.report.plots.pictures.write."""
-    drawn = [(draw.__name__, draw, found) for draw in (transfer, reliability, cka)]
+    drawn = [(draw.__name__, draw, found) for draw in (transfer, reliability, examples, cka)]
     return save(drawn, out, [stem for stem, _, _ in drawn], complain)
 
 
@@ -64,6 +64,33 @@ def reliability(found: Findings) -> Figure | None:
     figure.supxlabel("confidence (%)", fontsize=9)
     figure.supylabel("accuracy (%)", fontsize=9)
     return figure
+
+
+def examples(found: Findings) -> Figure | None:
+    """The images that were fixed, then those that were broken: class, and what was named before and after."""
+    kinds = {what: listed(found, what) for what in ("fixed", "broken")}
+    if not isinstance(found.seen, dict) or any(isinstance(seen, str) for seen in found.seen.values()):
+        return None
+    lines = [(what, rows[i : i + ACROSS]) for what, rows in kinds.items() for i in range(0, len(rows), ACROSS)]
+    if not lines:
+        return None
+    figure, panels = canvas.panels(len(lines) * ACROSS, ACROSS, (1.15, 1.45))
+    for number, axes in enumerate(panels):
+        what, rows = lines[number // ACROSS]
+        axes.set_axis_off()
+        if number % ACROSS >= len(rows):
+            continue
+        row = rows[number % ACROSS]
+        axes.imshow(np.squeeze(found.seen[row["example"]]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        before, after = (style.short(row[name], 10) for name in (found.subject.baseline, found.subject.method))
+        told = f"{style.short(row['class'], 16)}\n{before} → {after}"
+        axes.set_title(told, fontsize=7, color=style.MAIN if what == "fixed" else style.TEACHER)
+    figure.suptitle("test examples that were fixed, then broken; class, and what was named before → after", fontsize=8)
+    return figure
+
+
+ACROSS = 6
+"""Images in a line."""
 
 
 def cka(found: Findings) -> Figure | None:

@@ -14,7 +14,7 @@ from kdjax.report.plots import canvas, style
 from kdjax.report.plots.pictures import save
 from kdjax.report.statistics import CONFIDENCE
 
-MARKS = {NETWORK: "o", "float32": "s", "int8": "D"}
+MARKS = {NETWORK: "o", "float32": "s", "int8": "D", "LiteRT float32": "v", "LiteRT int8": "^"}
 
 
 def write(choice: Choice, out: Path, complain: Callable[[str], None] | None = None) -> list[Path]:
@@ -70,7 +70,7 @@ def _mark(axes: Axes, candidate: Candidate, x: float, choice: Choice) -> None:
     if low_high:
         axes.plot([x, x], [choice.score.scale * end for end in low_high], color=style.GREY, linewidth=0.8, zorder=1)
     face = style.MAIN if candidate.front else "white"
-    mark = MARKS.get(candidate.form, "^")
+    mark = MARKS.get(candidate.form, "P")
     axes.plot([x], [y], mark, color=style.MAIN, markerfacecolor=face, markersize=6, label=candidate.form)
     if candidate == choice.chosen:
         axes.plot([x], [y], "o", color=style.INK, markerfacecolor="none", markersize=13, label="chosen")
