@@ -5,6 +5,11 @@ merchant, product, name of the product, category, its name. The query is the pro
 titles. 4 % of the products, with two offers or more, are the test queries, other 4 % choose epochs.
 
     kdjax run --config=configs/products_search.py:path=pricerunner_aggregate.csv
+
+Cost: some ten minutes of one CPU core, a third of them the teacher's; no loss was tuned.
+Expected, MRR@10, three seeds (results/products_search): TF-IDF of characters, without learning, 0.869; teacher 0.908;
+student 0.870 +- 0.003, which is no more than TF-IDF; documents_kl 0.879 +- 0.003, whose interval contains 0 over seeds.
+With ten epochs in place of six one seed of the student reached 0.903: these are short trainings.
 """
 
 from kdjax.config import default, parse_arg
@@ -38,9 +43,8 @@ def get_config(arg=""):
     config.optimizer.learning_rate = 2e-2
     config.optimizer.weight_decay = 1e-2
     config.methods.student = {"in_batch_documents": {"weight": 1.0}}
-    for name, temperature in (("documents_kl", 0.1), ("documents_kl_soft", 0.2)):
-        config.methods[name] = {
-            "in_batch_documents": {"weight": 1.0},
-            "in_batch_documents_kl": {"weight": 1.0, "temperature": temperature},
-        }
+    config.methods.documents_kl = {
+        "in_batch_documents": {"weight": 1.0},
+        "in_batch_documents_kl": {"weight": 1.0, "temperature": 0.1},
+    }
     return config

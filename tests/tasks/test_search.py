@@ -151,6 +151,12 @@ def test_a_search_from_a_table_to_the_table(searched):
     assert again["mrr@10"].mean() == pytest.approx(result["last"]["mrr@10"], rel=1e-5)
 
 
+def test_the_doctor_reads_it(searched, kdjax):
+    status, out, err = kdjax("doctor", searched[0])
+    assert (status, err) == (0, "")
+    assert "3 methods" in out
+
+
 def test_what_does_not_work_on_searches_yet_is_said(searched):
     directory, _ = searched
     with pytest.raises(ValueError, match=r"only classifiers of images and of texts are exported; this is search"):

@@ -104,4 +104,5 @@ def _soft(experiment: records.Experiment, source: Path | None) -> np.ndarray | N
     path = Path(run.strip()) if run else Path(source) / TEACHER / f"seed{spec.get('seed', 0)}"
     if not (path / predictions.NAME).is_file():
         return None
-    return predictions.read(path)["logits"].astype(np.float64)
+    logits = predictions.read(path).get("logits")  # tasks over a whole catalogue keep none
+    return None if logits is None else logits.astype(np.float64)
