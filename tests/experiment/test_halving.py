@@ -135,6 +135,8 @@ def test_halved_from_the_command_line(kdjax, tmp_path):
     assert best_of.best_of(found).axes[0].get_xlabel().endswith("stopped ones by their score at epoch 1")
     panel = next(axes for axes in searched.searched(found).axes if axes.axison)
     assert sorted(line.get_markersize() for line in panel.get_lines()) == [3, 5, 5]
+    panel.figure.canvas.draw()
+    assert [float(tick.get_text()) for tick in panel.get_xticklabels()]  # numbers, and no formula
     status, printed, err = kdjax("run", *TINY, "--tuned", "--only=student", out)
     assert status == 0, err
     lines = gather.read(tmp_path / "tiny-tuned")

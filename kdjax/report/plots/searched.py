@@ -1,7 +1,7 @@
 """What each hyperparameter did among the trials of kdjax tune: every method in a row, every dimension of its space."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from kdjax.report.plots import best_of, canvas, style
 
@@ -45,6 +45,8 @@ def _panel(axes, axis: dict, method: dict, told) -> None:
             axes.axvline(trial["values"][axis["path"]], color=style.GREY, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(axis["low"] / 1.1, axis["high"] * 1.1)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 3)))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=6)
     axes.set_xlabel(style.short(axis["path"].removeprefix("optimizer."), 26), fontsize=7)
