@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
+import math
 import re
 import threading
 from collections.abc import Iterable
@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from kdjax import config as configs
+from kdjax.cores import memory
 from kdjax.data import Arrays, fingerprint, subset
 from kdjax.data.batches import Lengths
 from kdjax.experiment.lab import Lab, keeps_last
@@ -109,7 +110,7 @@ def check(lab: Lab, config, fields: frozenset, examples: int, model: nn.Module, 
             f"teacher has to look at it; {fewer}, or augment nothing{_otherwise(model)}"
         )
     dtype = kept.record(outputs_of(model, batch_of(spec, 2)), fields, second)
-    total, room = examples * found * dtype.itemsize, SHARE * memory()
+    total, room = examples * found * dtype.itemsize, SHARE * (memory() or math.inf)
     if total > room:
         parts = ", ".join(f"{name} {list(of[0].shape)}" for name, of in dtype["first"].fields.items())
         times = f"{examples:,} examples x {found} view{'s' * (found > 1)} x {dtype.itemsize:,} bytes ({parts})"
@@ -125,11 +126,6 @@ def _why(model: nn.Module) -> str:
 
 def _otherwise(model: nn.Module) -> str:
     return "" if isinstance(model, Given) else ", or leave teach_once out"
-
-
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool) -> Kept:
