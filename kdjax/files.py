@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +81,18 @@ def read_json(path: Path) -> dict | None:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         return None
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; one that goes meanwhile has none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    total = 0
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            known = file.lstat()
+            total += known.st_size if stat.S_ISREG(known.st_mode) else 0
+    return total
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

@@ -93,6 +93,16 @@ class Experiment:
 
         return pictures.forest_of(self.lines, self._shown(only))
 
+    def doctor(self, width: int | None = None) -> str:
+        """Why distillation did not help, and what to try, as `kdjax doctor` prints it; `width`: as of `table`.
+
+        Raises:
+          ValueError: no run is finished yet.
+        """
+        from kdjax.report import doctor
+
+        return _printed(doctor.terminal(doctor.read(self.path)), width)
+
     def _shown(self, only) -> list[dict]:
         return gather.select(self.lines, names(only) if isinstance(only, str) else tuple(only))
 

@@ -2,6 +2,8 @@
 
 import sys
 
+from kdjax.files import megabytes
+
 
 def add(command) -> None:
     sub = command("clean", _clean, "free what finished runs keep on disk and nothing needs; asks before it does")
@@ -19,11 +21,11 @@ def _clean(args, _) -> int:
     for said in (text for _, why in parts for text in why):
         print(said)
     for spare in spares:
-        print(f"{spare.run.path}: {spare.what}, {_megabytes(spare.bytes)}")
+        print(f"{spare.run.path}: {spare.what}, {megabytes(spare.bytes)}")
     if not spares:
         print("nothing to free: every finished run has its last checkpoint alone, and unfinished ones keep theirs")
         return 0
-    print(f"{_megabytes(sum(spare.bytes for spare in spares))} in {len(spares)} runs; tables, predictions, exports and")
+    print(f"{megabytes(sum(spare.bytes for spare in spares))} in {len(spares)} runs; tables, predictions, exports and")
     print("runs that are taught by these stay possible")
     if args.dry_run:
         return 0
@@ -39,7 +41,3 @@ def _agreed() -> bool:
     if not sys.stdin.isatty():
         raise ValueError("nobody is here to ask: --yes removes it, --dry-run only says what would go")
     return input("Remove it? [y/N] ").strip().lower() in ("y", "yes")
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"

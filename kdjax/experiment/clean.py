@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdjax.files import size
 from kdjax.runs import gather
 from kdjax.runs.directory import Run, leftovers
 from kdjax.runs.schema import damage
@@ -79,9 +80,4 @@ def _of_run(run: Run, mine: bool = False) -> tuple[Spare | None, str]:
     if not paths:
         return None, ""
     parts = [f"{len(older)} {words}"] * bool(older) + [f"{len(half)} half written"] * bool(half)
-    return Spare(run, ", ".join(parts), paths, sum(map(_bytes, paths))), ""
-
-
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_size for file in files if file.is_file())
+    return Spare(run, ", ".join(parts), paths, sum(map(size, paths))), ""

@@ -1,9 +1,11 @@
 """`kdjax status`: what of an experiment is finished, what trains, what waits in a cluster's queue, what is left."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
 from kdjax.experiment.launch import record, scheduler
+from kdjax.files import megabytes, size
 from kdjax.runs.directory import Run
 from kdjax.runs.gather import gather
 from kdjax.runs.lock import Lock
@@ -25,11 +27,14 @@ def lines(directory: Path) -> list[str]:
         for run, (kind, more) in zip(runs, states, strict=True)
         if kind not in ("finished", "to do")
     ]
-    return [f"{directory}: {len(runs)} runs, {summary}", *(f"  {text}" for text in (*told, *jobs(directory)))]
+    whole = f"{directory}: {len(runs)} runs, {summary}; {megabytes(size(directory))} on disk"
+    return [whole, *(f"  {text}" for text in (*told, *jobs(directory)))]
 
 
 KINDS = ("finished", "diverged", "in training", "stopped", "damaged", "to do")
 """In the order of the summary. A run is stopped when it has begun, and nobody is at work on it."""
+CONTINUED = 60.0
+"""A lock so many seconds younger than its run is of a process that continues it, or of a lease that was renewed."""
 
 
 def state(directory: Path, line: dict) -> tuple[str, str]:
@@ -42,8 +47,25 @@ def state(directory: Path, line: dict) -> tuple[str, str]:
     holder = Lock(run.path / "lock").holder()
     done = f", epoch {line['history'][-1]['epoch']} of {line['config'].get('epochs', '?')}" if line["history"] else ""
     if holder:
-        return "in training", f"{done} ({holder})"
+        return "in training", f"{done}{_left(run, line)} ({holder})"
     return ("stopped", done) if run.path.is_dir() else ("to do", "")
+
+
+def _left(run: Run, line: dict) -> str:
+    """How long a run still trains at the pace of its epochs until now; "" for one that was continued: its is not known.
+
+    The pace follows from when its files were written: config.json at its beginning, metrics.jsonl after each epoch.
+    """
+    epochs, history = line["config"].get("epochs"), line["history"]
+    try:
+        began, ended, held = ((run.path / name).stat().st_mtime for name in ("config.json", "metrics.jsonl", "lock"))
+    except FileNotFoundError:  # it has just ended
+        return ""
+    if not history or not epochs or held > began + CONTINUED:
+        return ""
+    pace = (ended - began) / (history[-1]["epoch"] - history[0]["epoch"] + 1)
+    seconds = max(0.0, (epochs - history[-1]["epoch"]) * pace - (time.time() - ended))
+    return f", some {seconds:,.0f} s left" if seconds < 120 else f", some {seconds / 60:,.0f} min left"
 
 
 def jobs(directory: Path) -> list[str]:

@@ -155,6 +155,10 @@ def test_a_notebook_sees_table_and_picture():
     assert "digits_fewshot10" in grid.table(width=200) or "10" in grid.table(width=200)
     assert "<table>" in grid._repr_html_()
     assert len(grid.rows()) > len(experiment.methods)
+    said = " ".join(experiment.doctor(width=80).split())
+    for line in (ROOT / "results/digits/doctor.md").read_text().splitlines():
+        if line.startswith("- "):
+            assert line.split(": ", 1)[1].replace("\\", "") in said
 
 
 def test_a_frame_has_the_numbers_of_the_csv():

@@ -62,19 +62,27 @@ def _title(case: Case) -> str:
     return f"{case.experiment.name}: {counted(len(case.students), 'method')}, {counted(seeds, 'seed')}"
 
 
-def main(args) -> None:
-    """`kdjax doctor RUNS... [--out=DIR]`: prints what it finds, and writes doctor.md."""
-    from rich.console import Console
+def terminal(found: list[Case]):
+    """What is found, in colours, then what is in order and what is not known: for a rich console."""
+    from rich.console import Group
     from rich.text import Text
 
-    console = Console(highlight=False)
-    found = [case for path in args.runs for case in read(path)]
+    parts = []
     for case in found:
-        console.print(Text(_title(case), "bold"))
+        parts.append(Text(_title(case), "bold"))
         for name, verdict in examine(case).items():
             style = {FOUND: "bold red", FINE: "green", UNKNOWN: "dim"}[verdict.state]
             text = Text.assemble((f"{verdict.state}: ", style), (f"{name}. ", "bold"), clean(verdict.said))
-            console.print(text.append(f" {clean(verdict.advice)}" if verdict.advice else ""))
-        console.print()
+            parts.append(text.append(f" {clean(verdict.advice)}" if verdict.advice else ""))
+        parts.append(Text())
+    return Group(*parts)
+
+
+def main(args) -> None:
+    """`kdjax doctor RUNS... [--out=DIR]`: prints what it finds, and writes doctor.md."""
+    from rich.console import Console
+
+    found = [case for path in args.runs for case in read(path)]
+    Console(highlight=False).print(terminal(found))
     if args.out:
         write_text(Path(args.out) / "doctor.md", HEAD + markdown(found))
