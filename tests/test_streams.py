@@ -22,7 +22,8 @@ LABELS = {"cross_entropy": {"weight": 1.0}}
 TAUGHT = {**LABELS, "noisy": {"fn": "tests.tiny.noisy", "weight": 1.0}}
 HINT = {"fn": "tests.tiny.layered", "weight": 1.0}
 EPOCHS, STEPS, TERMS = 2, 2, 3
-OF_TEXTS = {"test", "lengths", "lists"}
+UNUSED = {"test", "lengths", "lists", "views"}
+"""Roles of texts, of searches and of data.views, which this experiment of images has no use for."""
 
 
 def config(**more):
@@ -61,7 +62,7 @@ def drawn(tmp_path_factory):
 
 def test_no_two_draws_of_a_run_share_a_key(drawn):
     found, inside = drawn
-    assert {role.removeprefix(TEACHER) for _, role, *_ in found} == ROLES.keys() - OF_TEXTS
+    assert {role.removeprefix(TEACHER) for _, role, *_ in found} == ROLES.keys() - UNUSED
     assert inside == WITHIN.keys()
     trained = {(role, *numbers) for _, role, *numbers in found if role.endswith("training")}
     assert trained == {(f"{TEACHER}training", 0, 0), *(("training", *n) for n in ((0, 0), (0, 1), (1, 0)))}
@@ -72,7 +73,7 @@ def test_no_two_draws_of_a_run_share_a_key(drawn):
 
 
 def test_no_two_roles_share_a_key():
-    """Those that this experiment of images has no use for, too."""
+    """The unused ones, too."""
     names = [prefix + role for prefix in ("", TEACHER) for role in ROLES]
     made = [stream(0, role, *(0 for _ in ROLES[role.removeprefix(TEACHER)])) for role in names]
     assert len({each.words for each in made}) == len(names)
