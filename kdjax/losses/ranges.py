@@ -65,6 +65,8 @@ RANGES = {
     "others": AT_LEAST_1,
     "pool": AT_LEAST_1,
     "rd.samples": AT_LEAST_0,
+    "unkd.even": AT_LEAST_0,
+    "unkd.pairs": AT_LEAST_1,
     "sample": BOOLEAN,
     "sharpness": POSITIVE,
     "spread": POSITIVE,

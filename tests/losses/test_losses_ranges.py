@@ -42,7 +42,12 @@ def test_numbers_that_cannot_be_right_are_refused(fn, key):
             term(fn, **{key: -1})
     with pytest.raises(ValueError, match=where):
         term(fn, **{key: float("nan")})
-    none = {key, f"{fn.__name__}.{key}"} & {*AT_LEAST_0, "item_softmax.negatives", "rd.samples"}  # 0: all, or none
+    none = {key, f"{fn.__name__}.{key}"} & {
+        *AT_LEAST_0,
+        "item_softmax.negatives",
+        "rd.samples",
+        "unkd.even",
+    }  # 0: all, or none
     if not none and key != "layer" and not key.endswith("_weight"):
         with pytest.raises(ValueError, match=where):
             term(fn, **{key: 0})
