@@ -18,6 +18,9 @@ NUMBERS = [
 ]
 AT_LEAST_0 = ("alpha", "beta", "gamma", "margin", "momentum", "span", "label_smoothing", "masked", "complementary")
 
+NONE = ("item_softmax.negatives", "rd.samples", "unkd.even")
+"""Of these 0 is all, or none."""
+
 
 def named(parameters):
     return [pytest.param(*p, id=f"{p[0].__name__}.{p[1]}") for p in parameters]
