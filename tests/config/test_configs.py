@@ -117,7 +117,7 @@ def test_cifar100_trains(tmp_path):
     config.teacher.batch_size = 50
     config.methods.activation_boundary.first_stage.epochs = 1
     config.methods.crd.crd.negatives = 64  # of 16,384, which take a gigabyte
-    chosen = ("student", "crd", "reviewkd", "activation_boundary")
+    chosen = ("student", "crd", "activation_boundary")
     directory = experiment.run(config, tmp_path, only=chosen, seeds=(0,))
     for method in (*chosen, "teacher"):
         result, history = (run := Run(directory / method / "seed0")).result(), run.history()
