@@ -112,6 +112,7 @@ import os, signal, sys
 for name in {LINUX}:
     if hasattr(os, name):
         delattr(os, name)
+os.process_cpu_count = os.cpu_count  # as it is where Python was built without sched_getaffinity
 for name in ("SIGRTMIN", "SIGRTMAX", "SIGPWR", "SIGSTKFLT", "SIGPOLL", "SIGCLD"):
     if hasattr(signal, name):
         delattr(signal, name)
