@@ -11,10 +11,7 @@ import numpy as np
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.images.encoded import Encoded
 from kdjax.data.text import splits
-from kdjax.data.text.texts import class_order, objects, refuse
-
-MANY = 100
-"""Images above which a label that is another one for every second image is taken for no label."""
+from kdjax.data.text.texts import class_order, names_nothing, objects, refuse
 
 
 class Image(NamedTuple):
@@ -82,7 +79,7 @@ def _check_forms(images: Iterable[Image]) -> None:
 def _check_labels(train: list[Image], parts: dict, classes: tuple[str, ...], name: str) -> None:
     if len(classes) < 2:
         raise ValueError(f"{name}: every training image is of class {classes[0]!r}; a classifier needs two at least")
-    if len(train) > MANY and len(classes) > len(train) / 2:
+    if names_nothing(len(classes), len(train)):
         shown = ", ".join(map(repr, classes[:3]))
         raise ValueError(f"{name}: {len(classes):,} classes of {len(train):,} images, as {shown}: that is no label")
     known = {*classes} if len(parts) < 2 else {image.label for image in train}

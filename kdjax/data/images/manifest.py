@@ -35,13 +35,12 @@ def read(config, column: str, root: str, given: dict[str, str]) -> Dataset:
 
 def _form(path: Path) -> str:
     """csv, tsv, jsonl or parquet, by the name of a file, or of a folder's file for training."""
-    forms = {suffix: form for form, suffixes in files.SUFFIXES.items() for suffix in suffixes}
     if path.is_dir():
-        there = [file for file in sorted(path.iterdir()) if file.suffix.lower() in forms]
+        there = [file for file in sorted(path.iterdir()) if file.suffix.lower() in files.FORMS]
         path = next((file for file in there if splits.named(file.stem) == "train"), there[0] if there else path)
-    if path.suffix.lower() not in forms:
-        raise ValueError(f"config.data.path {str(path)!r}: lists of images are {', '.join(forms)}")
-    return forms[path.suffix.lower()]
+    if path.suffix.lower() not in files.FORMS:
+        raise ValueError(f"config.data.path {str(path)!r}: lists of images are {', '.join(files.FORMS)}")
+    return files.FORMS[path.suffix.lower()]
 
 
 def _check_columns(rows: files.Rows, column: str, columns) -> None:

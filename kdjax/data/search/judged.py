@@ -15,7 +15,7 @@ import numpy as np
 
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.text.splits import NAMES
-from kdjax.data.text.texts import Texts, objects, refuse
+from kdjax.data.text.texts import Texts, objects, refuse, wrong_text
 from kdjax.streams import stream
 
 
@@ -50,6 +50,23 @@ class Draw:
     def __post_init__(self):
         if min(self.relevant, self.least) < 1 or self.negatives < 0:
             raise ValueError("config.data.kwargs: relevant and least are 1 or more, negatives 0 or more")
+
+
+def texts_by_name(rows: Iterable[tuple], what: str, problems: list[str]) -> dict[str, str]:
+    """Name -> text; of names that stand twice, and texts that are none, `problems` are told.
+
+    Args:
+      rows: (place, name, text, what messages call the text); what: what they call the name.
+    """
+    found, places = {}, {}
+    for place, name, text, called in rows:
+        if told := wrong_text(text, called):
+            problems.append(f"{place}: {told}")
+        elif name in found:
+            problems.append(f"{place}: {what} {name!r} again, it stands at {places[name]}")
+        else:
+            found[name], places[name] = text, place
+    return found
 
 
 def dataset(judged: Judged, config, draw: Draw) -> Dataset:

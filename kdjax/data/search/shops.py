@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kdjax.data.arrays import Dataset
-from kdjax.data.search.judged import Draw, Judged, Judgment, dataset
+from kdjax.data.search.judged import Draw, Judged, Judgment, dataset, texts_by_name
 from kdjax.data.search.trec import file
 from kdjax.data.text import files, splits
 from kdjax.data.text.texts import missing, refuse, wrong_text
@@ -95,17 +95,9 @@ def _texts(rows: files.Rows, key: str, fields: tuple[str, ...], problems: list[s
     """id -> the texts of some columns, those that there are, joined by spaces."""
     _check(rows, (key, *fields))
     problems += rows.problems
-    found, places = {}, {}
-    for place, row in rows:
-        name = str(row[key]).strip()
-        text = " ".join(str(row[field]).strip() for field in fields if not missing(row[field]))
-        if told := wrong_text(text, " and ".join(fields)):
-            problems.append(f"{place}: {told}")
-        elif name in found:
-            problems.append(f"{place}: {key} {name!r} again, it stands at {places[name]}")
-        else:
-            found[name], places[name] = text, place
-    return found
+    joined = lambda row: " ".join(str(row[field]).strip() for field in fields if not missing(row[field]))  # noqa: E731
+    named = ((place, str(row[key]).strip(), joined(row), " and ".join(fields)) for place, row in rows)
+    return texts_by_name(named, key, problems)
 
 
 def _selected(path: Path, columns: tuple[str, ...], wanted: dict) -> files.Rows:

@@ -19,12 +19,12 @@ def read(config, draw: Draw) -> Dataset:
       ValueError: there is no such file or column, or rows cannot be used; those are named, up to a bound.
     """
     path = Path(config.path).expanduser()
-    forms = {suffix: form for form, suffixes in files.SUFFIXES.items() for suffix in suffixes}
-    if not config.path or not path.is_file() or path.suffix.lower() not in forms:
+    if not config.path or not path.is_file() or path.suffix.lower() not in files.FORMS:
         raise ValueError(
-            f"config.data.path {config.path!r} is no file of queries and documents, which ends in {', '.join(forms)}"
+            f"config.data.path {config.path!r} is no file of queries and documents, which ends in "
+            f"{', '.join(files.FORMS)}"
         )
-    table = files.read(path, forms[path.suffix.lower()], tuple(config.columns.names))
+    table = files.read(path, files.FORMS[path.suffix.lower()], tuple(config.columns.names))
     _check_columns(table, config.columns)
     judged, problems = Judged(path.resolve().stem, {}, {}, []), list(table.problems)
     for place, row in table:

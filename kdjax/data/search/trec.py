@@ -7,9 +7,9 @@ Queries and documents are files of `id <tab> text` (.tsv, .txt), or of rows with
 from pathlib import Path
 
 from kdjax.data.arrays import Dataset
-from kdjax.data.search.judged import Draw, Judged, Judgment, dataset
+from kdjax.data.search.judged import Draw, Judged, Judgment, dataset, texts_by_name
 from kdjax.data.text import files
-from kdjax.data.text.texts import finite, refuse, wrong_text
+from kdjax.data.text.texts import finite, refuse
 
 COLUMNS = ("id", "text")
 
@@ -55,22 +55,14 @@ def file(folder: Path, role: str, name: str) -> Path:
 
 def texts_of(path: Path, problems: list[str]) -> dict[str, str]:
     """id -> text; what is wrong with rows enters `problems`."""
-    forms = {suffix: form for form, suffixes in files.SUFFIXES.items() for suffix in suffixes}
-    form = forms.get(path.suffix.lower(), "tsv")
+    form = files.FORMS.get(path.suffix.lower(), "tsv")
     rows = files.read(path, form, COLUMNS if form == "tsv" else ())
     if missing := [name for name in COLUMNS if rows and name not in rows.columns]:
         raise ValueError(f"{path.name} has no column {missing[0]!r}; texts are rows of id and text")
     problems += rows.problems
-    found, places = {}, {}
-    for place, row in rows:
-        name, text = str(row.get("id")).strip(), row.get("text")
-        if told := wrong_text(text, f"text of {name}"):
-            problems.append(f"{place}: {told}")
-        elif name in found:
-            problems.append(f"{place}: the id {name!r} again, it stands at {places[name]}")
-        else:
-            found[name], places[name] = text, place
-    return found
+    names = (str(row.get("id")).strip() for _, row in rows)
+    named = ((place, name, row.get("text"), f"text of {name}") for name, (place, row) in zip(names, rows, strict=True))
+    return texts_by_name(named, "the id", problems)
 
 
 def qrels(path: Path, split: str | None, problems: list[str]) -> list[Judgment]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SUFFIXES = {"csv": (".csv",), "tsv": (".tsv", ".txt"), "jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
+FORMS = {suffix: form for form, suffixes in SUFFIXES.items() for suffix in suffixes}
+"""The end of a file's name -> what `read` takes it for."""
 
 _FIELDS = threading.Lock()
 """The longest field that the csv module reads is set for the whole process."""

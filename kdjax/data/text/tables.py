@@ -7,11 +7,8 @@ import numpy as np
 
 from kdjax.data.arrays import Arrays, Dataset
 from kdjax.data.text import files, splits
-from kdjax.data.text.texts import Texts, class_order, label_of, objects, refuse, wrong_text
+from kdjax.data.text.texts import Texts, class_order, label_of, names_nothing, objects, refuse, wrong_text
 from kdjax.find import nearest
-
-MANY = 100
-"""Rows above which a label that is another one in every second row is taken for no label."""
 
 
 def read(config, form: str, given: dict[str, str]) -> Dataset:
@@ -137,7 +134,7 @@ def _by_column(values: tuple, column: str) -> dict[str, tuple]:
 def _check_labels(whole: dict[str, tuple], classes: tuple[str, ...]) -> None:
     """Raises a ValueError for a column that is no label, and for test rows of classes that train does not have."""
     rows = len(next(iter(whole.values()))[1])
-    if rows > MANY and len(classes) > rows / 2:
+    if names_nothing(len(classes), rows):
         raise ValueError(
             f"config.data.columns.label: {len(classes):,} classes in {rows:,} rows, the first ones "
             f"{', '.join(map(repr, classes[:3]))}: that column is no label"

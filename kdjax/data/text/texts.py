@@ -12,6 +12,9 @@ LONGEST = 65_536
 LISTED = 20
 """Bad rows that a message names, however many there are."""
 
+MANY = 100
+"""Rows above which a label that is another one in every second row is taken for no label."""
+
 
 @dataclass(frozen=True)
 class Texts:
@@ -84,6 +87,11 @@ def label_of(value) -> str | None:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else None
     return str(value).strip()
+
+
+def names_nothing(classes: int, rows: int) -> bool:
+    """Whether a column is taken for no label: it is another one in every second row, of more than MANY."""
+    return rows > MANY and classes > rows / 2
 
 
 def class_order(names: Iterable[str]) -> tuple[str, ...]:

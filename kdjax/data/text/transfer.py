@@ -39,7 +39,7 @@ def _joined(train: Texts, more: Texts, name: str):
 
 
 def _read(path: Path, columns, pairs: bool) -> Texts:
-    forms = {suffix: form for form, suffixes in files.SUFFIXES.items() for suffix in suffixes} | {".txt": "lines"}
+    forms = files.FORMS | {".txt": "lines"}
     form = forms.get(path.suffix.lower())
     if form is None:
         raise ValueError(f"config.data.transfer {str(path)!r}: a file ends in {', '.join(sorted(forms))}")

@@ -34,7 +34,7 @@ def write(found: Findings, out) -> list[Path]:
         }
         rows.append({"class": name, **own, subject.method: found.after[k], "gain": found.gain[k]})
     write_text(out / "classes.csv", tables.csv([{k: _known(v) for k, v in row.items()} for row in rows]))
-    texts = {i: seen for i, seen in found.seen.items() if isinstance(seen, str)} if isinstance(found.seen, dict) else {}
+    texts = found.texts
     told = [{**row, **({"text": texts.get(row["example"])} if texts else {})} for row in found.examples]
     write_text(out / "examples.csv", tables.csv(told))
     return drawn

@@ -42,6 +42,12 @@ class Findings:
     def gain(self) -> np.ndarray:
         return self.after - self.before
 
+    @property
+    def texts(self) -> dict[int, str]:
+        """Of `seen` those that are texts."""
+        seen = self.seen if isinstance(self.seen, dict) else {}
+        return {i: each for i, each in seen.items() if isinstance(each, str)}
+
 
 def listed(found: Findings, what: str) -> list[dict]:
     """The examples that were "fixed", or "broken", in most seeds: SHOWN of them."""

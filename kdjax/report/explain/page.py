@@ -73,7 +73,7 @@ def _listed(found: Findings, what: str) -> str:
     rows = listed(found, what)
     if not rows:
         return ""
-    texts = {i: seen for i, seen in found.seen.items() if isinstance(seen, str)} if isinstance(found.seen, dict) else {}
+    texts = found.texts
     keys = [*list(rows[0])[:5], what]
     head = [*keys[:-1], "seeds"]
     cells = [

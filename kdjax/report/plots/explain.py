@@ -69,7 +69,7 @@ def reliability(found: Findings) -> Figure | None:
 def examples(found: Findings) -> Figure | None:
     """The images that were fixed, then those that were broken: class, and what was named before and after."""
     kinds = {what: listed(found, what) for what in ("fixed", "broken")}
-    if not isinstance(found.seen, dict) or any(isinstance(seen, str) for seen in found.seen.values()):
+    if not isinstance(found.seen, dict) or found.texts:
         return None
     lines = [(what, rows[i : i + ACROSS]) for what, rows in kinds.items() for i in range(0, len(rows), ACROSS)]
     if not lines:
