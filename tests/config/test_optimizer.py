@@ -254,7 +254,9 @@ def test_an_optimizer_by_its_import_path(decay):
 def test_optimizers_of_optax_contrib_are_found_by_their_path():
     config = optimizer_config(name="optax.contrib.muon", weight_decay=0.0)
     config.kwargs = {}
-    make_optimizer(config, optax.constant_schedule(RATE)).init({"student": PARAMS})
+    optimizer, params = make_optimizer(config, optax.constant_schedule(RATE)), {"student": PARAMS}
+    updates, _ = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    assert all(bool(jnp.all(leaf < 0)) for leaf in jax.tree.leaves(updates))  # against the gradient
 
 
 @pytest.mark.parametrize(
