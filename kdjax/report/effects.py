@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import special
 
 from kdjax.report.statistics import CONFIDENCE
 from kdjax.runs.task import Task
@@ -42,7 +41,7 @@ def cohen(n: int, difference: float | None, std: float | None) -> dict:
 
 def _noncentrality(t: float, freedom: int, quantile: float) -> float:
     """The noncentrality for which t >= 0 is this quantile, between 0.01 and 0.99, of the distribution."""
-    from scipy import optimize  # slow to import, and only table.csv has intervals
+    from scipy import optimize, special  # slow to import, and only table.csv has intervals
 
     if t > 1e4:  # special.nctdtr ends at some 1e5; here the mean's own error has no part in the interval any more
         return t * math.sqrt(special.chdtri(freedom, quantile) / freedom)
@@ -66,6 +65,8 @@ def posterior(n: int, difference: float | None, std: float | None, rope: float |
     """
     if std is None or rope is None:
         return dict.fromkeys(("rope", "better", "equal", "worse"))
+    from scipy import special  # slow to import
+
     scale = std / math.sqrt(n)
     above, below = (difference - rope) / scale, (-rope - difference) / scale
     better, worse = (float(special.stdtr(n - 1, value)) for value in (above, below))

@@ -1,7 +1,6 @@
 """Tests of a table over test examples, such as queries or images, where results keep the score of each."""
 
 import numpy as np
-from scipy import special
 
 from kdjax.report import statistics
 from kdjax.runs.gather import done
@@ -93,6 +92,8 @@ def over_both(differences: np.ndarray, seeds: tuple[float, float] | None = None)
     freedom = np.array([count - 1, examples - 1, (count - 1) * (examples - 1)])
     if not parts.sum() > 0:
         return None, None
+    from scipy import special  # slow to import
+
     half = special.stdtrit(parts.sum() ** 2 / np.sum(parts**2 / freedom), 0.5 + statistics.CONFIDENCE / 2)
     half *= np.sqrt(parts.sum())
     low, high = seeds or (mean, mean)
@@ -106,6 +107,8 @@ def mcnemar(fixed: int, broken: int) -> float:
     """
     if fixed == broken:
         return 1.0
+    from scipy import special  # slow to import
+
     return float(min(1.0, 2 * special.bdtr(min(fixed, broken), fixed + broken, 0.5)))
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from kdjax.report.statistics import CONFIDENCE
 
@@ -80,6 +79,8 @@ def seeds(difference: float, std: float) -> int:
 
 def interval(n: int, std: float) -> tuple[float, float]:
     """The 95 % confidence interval of a standard deviation seen over n >= 2 normal values, by chi-square."""
+    from scipy import special  # slow to import
+
     freedom = n - 1
     high, low = 2 * special.gammaincinv(freedom / 2, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return std * math.sqrt(freedom / low), std * math.sqrt(freedom / high)

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from scipy import special  # scipy.stats takes as long to import as a table to make
 
 CONFIDENCE = 0.95
 
@@ -20,7 +19,11 @@ def summary(values) -> dict:
 
 def lower_bound(mean: float, std: float | None, n: int) -> float | None:
     """The lower end of the one-sided 95 % t interval of a mean; None where the spread is not known."""
-    return None if std is None or n < 2 else mean - float(special.stdtrit(n - 1, CONFIDENCE)) * std / math.sqrt(n)
+    if std is None or n < 2:
+        return None
+    from scipy import special  # slow to import
+
+    return mean - float(special.stdtrit(n - 1, CONFIDENCE)) * std / math.sqrt(n)
 
 
 def paired(values: dict, baseline: dict) -> dict:
@@ -47,6 +50,8 @@ def paired(values: dict, baseline: dict) -> dict:
     std = float(differences.std(ddof=1))
     if not 0 < std < np.inf:  # of numbers that double precision cannot square
         return result
+    from scipy import special  # as slow to import as a table is to make, scipy.stats three times so
+
     mean, n = np.mean(differences), np.float64(len(seeds))
     error = np.sqrt(np.mean((differences - mean) ** 2) * (n / (n - 1)) / n)  # to the bit that of scipy.stats.ttest_rel
     quantile = special.stdtrit(n - 1, np.array([(1 - CONFIDENCE) / 2, 1 - (1 - CONFIDENCE) / 2]))
