@@ -7,10 +7,13 @@ What a file may say of itself, in a variable of its module:
                      optimizes all of them.
   DEVICES = 8        it sees so many devices. Elsewhere it is two: each device more has programs compiled for it, and
                      takes a thread that compiles beside the others, with hundreds of megabytes for a large program.
+  COSTS = True       what networks cost is measured whenever it is asked for. Elsewhere once: it is two fifths of what a
+                     run of tests/tiny.py takes, and many have the same networks.
 """
 
 import ctypes
 import faulthandler
+import functools
 import gc
 import os
 import resource
@@ -21,6 +24,7 @@ import jax
 import pytest
 
 from kdjax import cli, cores
+from kdjax.models import cost
 from kdjax.training import parallel
 
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
@@ -39,7 +43,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture(autouse=True, scope="module")
 def _settings_of_one_file(request):
-    """OPTIMIZED and DEVICES."""
+    """OPTIMIZED, DEVICES and COSTS."""
     every, all_of, count = jax.local_devices, jax.devices, getattr(request.module, "DEVICES", 2)
     plain = "0" if getattr(request.module, "OPTIMIZED", False) else PLAIN
     jax.config.update("jax_disable_most_optimizations", plain == "1")
@@ -48,6 +52,8 @@ def _settings_of_one_file(request):
         patch.setattr(jax, "local_devices", lambda *args, **kwargs: every(*args, **kwargs)[:count])
         patch.setattr(jax, "devices", lambda *args, **kwargs: all_of(*args, **kwargs)[:count])
         patch.setattr(jax, "device_count", lambda *args: len(jax.local_devices(*args)))
+        if not getattr(request.module, "COSTS", False):
+            patch.setattr(cost, "cost", cost_once)
         yield
 
 
@@ -67,6 +73,17 @@ def _memory_of_one_test():
         ROOM["bytes"] = max(1.2e9, 1.2 * resident())  # what a file's own arrays hold is not looked for at every test
 
 
+def cost_once(model, spec) -> dict:
+    """`kdjax.models.cost.cost`, of each model and shape the first that was measured."""
+    leaves, structure = jax.tree.flatten(spec)
+    return dict(_costs(model, structure, tuple(leaves)))
+
+
+@functools.cache
+def _costs(model, structure, leaves, measure=cost.cost) -> dict:
+    return measure(model, jax.tree.unflatten(structure, leaves))
+
+
 def let_go() -> None:
     """A program holds megabytes, and some of the memory mappings of which Linux gives a process 65,530; without them
     the next load of a program is a segmentation fault. glibc keeps what is freed for the thread that asked for it, a
@@ -82,6 +99,12 @@ def resident() -> int:
     """Bytes of memory that the process holds; 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: without it the collector looks at a million objects less each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items):

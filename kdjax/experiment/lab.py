@@ -125,6 +125,8 @@ class Lab:
         """Parameters, FLOPs, bytes and latency of what ships of a model, measured once; trained_parameters if more."""
         network, spec = cost.shipped(model), sight.spec
         row = self.once(lambda: cost.cost(network, spec), "cost", network, sight)
+        if network == model:
+            return row
         trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, sight)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 

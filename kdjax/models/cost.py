@@ -31,9 +31,10 @@ def cost(model: nn.Module, spec, variables=None) -> dict:
       latency_64_ms, medians in milliseconds for a batch of 1 and of 64; latency_1_spread_ms and latency_64_spread_ms,
       the interquartile ranges.
     """
-    size = parameters(model, spec)
-    row = {"parameters": size, "flops": flops(model, spec), "bytes": size * WIDTHS["float32"]}
-    variables = jax.device_put(_random(_shapes(model, spec)) if variables is None else variables)
+    shapes = _shapes(model, spec)
+    size = _size(shapes)
+    row = {"parameters": size, "flops": _flops(model, spec, shapes), "bytes": size * WIDTHS["float32"]}
+    variables = jax.device_put(_random(shapes) if variables is None else variables)
     for batch in (1, 64):
         times = _measure(model, variables, batch_of(spec, batch))
         low, median, high = np.percentile(times, (25, 50, 75))
@@ -49,13 +50,17 @@ def shipped(model: nn.Module) -> nn.Module:
 
 
 def parameters(model: nn.Module, spec) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(_shapes(model, spec)["params"]))
+    return _size(_shapes(model, spec))
 
 
 def embeddings(model: nn.Module, spec) -> int:
     """How many of the parameters are rows of tables, of which a text uses a few: vectors of words, places, segments."""
     leaves = jax.tree_util.tree_leaves_with_path(_shapes(model, spec)["params"])
     return sum(leaf.size for path, leaf in leaves if path[-1].key == "embedding")
+
+
+def _size(shapes) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 
 
 def _shapes(model, spec):
@@ -70,7 +75,11 @@ def flops(model: nn.Module, spec) -> int:
     it leaves out products with padding (4 % of a 3x3 convolution on 32x32 positions, 31 % on 4x4) and contains
     normalisation, activations and pooling. Of a loop XLA counts one turn; here are all of a scan's.
     """
-    given = _shapes(model, spec), batch_of(spec, 1)
+    return _flops(model, spec, _shapes(model, spec))
+
+
+def _flops(model, spec, shapes) -> int:
+    given = shapes, batch_of(spec, 1)
     forward = _forward(model)
     return round(count(forward, *given) + _more_turns(jax.make_jaxpr(forward)(*given).jaxpr))
 

@@ -12,6 +12,8 @@ from kdjax.models import compress, cost
 from kdjax.training import parallel
 from kdjax.types import image_spec
 
+COSTS = True
+
 
 def positions(size: int, stride: int) -> int:
     """Products along one axis of a 3-wide convolution padded by 1: 3 a position, less one at each end that pads."""

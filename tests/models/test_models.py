@@ -79,6 +79,13 @@ def trace(model, shape, train=False):
     return jax.eval_shape(run, jax.random.key(0), jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
+@functools.cache
+def published(name):
+    """`trace` as the network trains in bfloat16 on images of its literature, for all that asks for shapes and types."""
+    classes, size = (1000, 224) if name in IMAGENET else (100, 32)
+    return trace(build(name, classes, dtype=jnp.bfloat16), (2, size, size, 3), train=True)
+
+
 def count(params):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
@@ -102,18 +109,15 @@ def drawn(model, x, seed=0):
     return {"params": params, "batch_stats": stats}
 
 
-@pytest.mark.parametrize(
-    ("name", "classes", "size", "expected"),
-    [(n, 100, 32, e) for n, e in CIFAR.items()] + [(n, 1000, 224, e) for n, e in IMAGENET.items()],
-)
-def test_parameters_and_shapes_are_those_of_the_literature(name, classes, size, expected):
+@pytest.mark.parametrize(("name", "expected"), [*CIFAR.items(), *IMAGENET.items()])
+def test_parameters_and_shapes_are_those_of_the_literature(name, expected):
     parameters, taps, width = expected
-    outputs, variables = trace(build(name, classes), (2, size, size, 3))
+    outputs, variables = published(name)
     assert count(variables["params"]) == parameters
     assert [f"{f.shape[3]},{f.shape[1]}" for f in outputs.features] == taps.split()
     assert [p.shape for p in outputs.preacts] == [f.shape for f in outputs.features]
     assert all(f.shape[0] == 2 and f.shape[1] == f.shape[2] for f in outputs.features)
-    assert (outputs.embedding.shape, outputs.logits.shape) == ((2, width), (2, classes))
+    assert (outputs.embedding.shape, outputs.logits.shape) == ((2, width), (2, 1000 if name in IMAGENET else 100))
 
 
 def test_the_listing_is_complete():
@@ -160,8 +164,14 @@ def test_small_networks_take_digits():
     assert trace(build("lenet"), (2, 8, 8, 1))[0].logits.shape == (2, 10)
 
 
-@pytest.mark.parametrize("size", [32, 96])
-@pytest.mark.parametrize("name", [*IMAGENET, "resnet20", "vgg8", "mobilenetv2", "shufflenetv2"])
+SMALL = ("resnet20", "vgg8", "mobilenetv2", "shufflenetv2")
+DEEPER = ("resnet34", "resnet50", "resnet101", "mobilenetv3_large", "deit_small")  # than others of their family
+DEEPER += ("efficientnet_lite1", "efficientnet_lite2", "efficientnet_lite3", "efficientnet_lite4")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [(n, s) for n in (*IMAGENET, *SMALL) for s in (32, 96) if s == 32 or n not in DEEPER]
+)
 def test_image_sizes(name, size):
     outputs, _ = trace(build(name), (1, size, size, 3))
     assert outputs.logits.shape == (1, 10)
@@ -170,7 +180,7 @@ def test_image_sizes(name, size):
 
 @pytest.mark.parametrize("name", [*CIFAR, *IMAGENET, "convnet", "lenet", "plain_student"])
 def test_bfloat16_computes_with_float32_parameters_and_statistics(name):
-    outputs, variables = trace(build(name, dtype=jnp.bfloat16), (2, 32, 32, 3), train=True)
+    outputs, variables = published(name)
     assert {leaf.dtype for leaf in jax.tree.leaves((outputs.features, outputs.preacts, outputs.embedding))} == {
         jnp.dtype(jnp.bfloat16)
     }
@@ -322,7 +332,7 @@ def test_distillation_token(distilled):
 
 @pytest.mark.parametrize(("name", "norms"), [("resnet20", 3), ("resnet50_cifar", 4), ("wrn_16_2", 3), ("vgg13", 4)])
 def test_stage_norms_are_as_wide_as_the_preacts(name, norms):
-    outputs, variables = trace(build(name), (1, 32, 32, 3))
+    outputs, variables = published(name)
     found = stage_norms(variables["params"])
     assert len(found) == norms
     assert [n["scale"].shape[-1] for n in found] == [p.shape[-1] for p in outputs.preacts[1:]]
