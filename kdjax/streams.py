@@ -38,6 +38,7 @@ ROLES = {
     "validation": ("class",),  # likewise
     "test": ("class",),  # texts that are held out for testing, by config.data.split_seed
     "lists": (),  # training lists of searches, by config.data.split_seed
+    "negatives": (),  # documents that stand in them besides, likewise
     "lengths": ("epoch",),  # how batches of texts of like lengths follow each other
 }
 """Role -> its numbers."""

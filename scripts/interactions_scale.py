@@ -14,7 +14,8 @@ import numpy as np
 import optax
 
 from kdjax import losses
-from kdjax.models import matrix_factorisation
+from kdjax.models import lightgcn, matrix_factorisation
+from kdjax.models.lightgcn import Graph
 from kdjax.tasks import recommendation
 from kdjax.training import parallel
 from kdjax.training.objective import Objective, Term
@@ -27,8 +28,10 @@ LOSSES = (("sampled_softmax", {"negatives": 1024}), ("item_softmax", {}))
 
 def main() -> None:
     parallel.setup()
-    model = matrix_factorisation(ITEMS, users=USERS, width=WIDTH)
     batch = made_up()
+    model = lightgcn(ITEMS, users=USERS, width=WIDTH, graph=edges())
+    report(f"a step of {BATCH} users of lightgcn by bpr", *reversed(trained(model, "bpr", {}, batch)))
+    model = matrix_factorisation(ITEMS, users=USERS, width=WIDTH)
     for name, hyper in LOSSES:
         state, step = trained(model, name, hyper, batch)
         report(f"a step of {BATCH} users by {name}", step, state)
@@ -49,6 +52,13 @@ def made_up() -> dict:
     target[:, :TAKEN] = [rng.choice(ITEMS, TAKEN, replace=False) for _ in range(BATCH)]
     inputs = {"user": rng.integers(0, USERS, BATCH).astype(np.int32), "history": np.zeros((BATCH, 50), np.int32)}
     return jax.tree.map(jnp.asarray, {"input": inputs, "target": target, "index": np.arange(BATCH, dtype=np.int32)})
+
+
+def edges() -> Graph:
+    """Every user with as many items, different ones, drawn evenly."""
+    rng = np.random.default_rng(1)
+    pairs = np.unique(np.repeat(np.arange(USERS), TAKEN) * ITEMS + rng.integers(0, ITEMS, USERS * TAKEN))
+    return Graph(pairs // ITEMS, pairs % ITEMS)
 
 
 def trained(model, name: str, hyper: dict, batch: dict):

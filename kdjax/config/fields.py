@@ -95,6 +95,11 @@ def _data() -> ConfigDict:
     data.views = 0  # different augmented views of each example, that epochs take in turn; 0: every epoch has its own
     data.second_augment = ConfigDict(sort_keys=False)  # what a second view has besides, for losses that ask for it
     data.kwargs = ConfigDict()  # keyword arguments of the source, one's own too
+    data.negatives = ConfigDict(sort_keys=False)  # of searches: irrelevant documents that training lists have besides
+    data.negatives.random = 0  # drawn from the catalogue for each query, once
+    data.negatives.hard = 0  # those that its teacher ranks highest, mined once and kept
+    data.negatives.skip = 0  # of these so many are left out, the first: perhaps relevant, and not judged
+    data.negatives.pool = 100  # that a teacher without towers, cross_encoder, looks at: the first by TF-IDF
     _text(data)
     return data
 
@@ -257,6 +262,10 @@ def _check_values(config: ConfigDict) -> None:
         "data.vocabulary": 0,
         "data.length": 0,
         "data.buckets": 1,
+        "data.negatives.random": 0,
+        "data.negatives.hard": 0,
+        "data.negatives.skip": 0,
+        "data.negatives.pool": 1,
         "optimizer.weight_decay": 0,
         "optimizer.learning_rate": 0,
         "optimizer.warmup_epochs": 0,

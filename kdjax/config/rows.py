@@ -27,7 +27,7 @@ from kdjax.training.step import make_init
 from kdjax.typed import typed
 
 STAGE_FIELDS = {"epochs": 1, "freeze": (), "optimizer": {}, "terms": {}}
-VIEW = ("unlabelled", "augment")
+VIEW = ("unlabelled", "augment", "negatives")
 """Fields of config.data that a method may have for itself: they change what its student sees, and nothing else."""
 
 
@@ -90,6 +90,7 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     _check_reserved(spec, where)
     for key, value in _known(spec.get("data", {}), VIEW, f"{where}.data").items():
         typed(value, configs.plain(config.data[key]), f"{where}.data.{key}")
+    _check_negatives(config, spec.get("data", {}).get("negatives", {}), f"{where}.data.negatives")
     if "first_stage" in spec:
         stage = configs.plain({**STAGE_FIELDS, **_known(spec["first_stage"], STAGE_FIELDS, f"{where}.first_stage")})
         spec = {**spec, "first_stage": stage}
@@ -102,6 +103,13 @@ def _method(config, name: str, spec, ablation=None) -> Method:
     if not method.terms:
         raise ValueError(f"{where} has no loss; give at least one term, as cross_entropy=dict(weight=1.0)")
     return method
+
+
+def _check_negatives(config, given: dict, where: str) -> None:
+    for key, value in _known(given, config.data.negatives, where).items():
+        least = int(key == "pool")
+        if typed(value, 0, f"{where}.{key}") < least:
+            raise ValueError(f"{where}.{key} must be at least {least}, got {value}")
 
 
 def _check_reserved(spec: dict, where: str) -> None:
@@ -209,6 +217,7 @@ def with_view(config: ConfigDict, method: Method) -> ConfigDict:
         return config
     own = configs.resolve(config)  # a copy that keeps the order of augmentations
     own.data.unlabelled = method.data.get("unlabelled", own.data.unlabelled)
+    own.data.negatives.update(method.data.get("negatives", {}))
     for name, hyper in method.data.get("augment", {}).items():
         own.data.augment[name] = hyper
     return own

@@ -1,11 +1,14 @@
 """What a data source returns: inputs and targets, class names, and what is worth knowing about them."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import numpy as np
+
+from kdjax.models.lightgcn import Graph
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,21 @@ class Dataset:
     users: tuple[str, ...] = ()  # names of the users that have a number
     documents: Any = None  # of searches, all that can be found: Texts, once loaded {"tokens", "mask"} [M, T]
     texts: dict = field(default_factory=dict)  # of searches: "documents" [M] and, split -> [N], its queries, as read
+    relevant: Any = None  # of searches, documents with a grade above 0: place of a training query -> their numbers, as
+    # a list need not have all of them; None: it does. Once loaded [N, R] of the training split, -1 at padding
 
     @property
     def known(self) -> dict:
         """What a network is made for besides the number of classes, by the names of its fields: {"vocabulary": 812}."""
         vocabulary = {"vocabulary": self.tokenizer.size} if self.tokenizer else {}
         front = {"front": self.tokenizer.special.front} if self.tokenizer and self.documents is not None else {}
-        return vocabulary | front | ({"users": len(self.users)} if self.users else {})
+        return vocabulary | front | ({"users": len(self.users), "graph": self.graph} if self.users else {})
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        """Of interactions, who took what in the training split."""
+        rows, places = np.nonzero(self.train.target >= 0)
+        return Graph(self.train.input["user"][rows], self.train.target[rows, places])
 
     @property
     def choices(self) -> int:

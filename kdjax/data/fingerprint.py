@@ -93,6 +93,11 @@ def _digest_file(path: Path, partly: bool) -> bytes:
         return b""
 
 
+def of_texts(texts: dict) -> str:
+    """SHA-256 of texts, name -> an array [N] of them."""
+    return _digest(*(_digest(name, *texts[name]) for name in sorted(texts)))
+
+
 def of_file(path: str) -> str:
     """SHA-256 of a file.
 

@@ -9,7 +9,7 @@ import numpy as np
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config import rows, trace
-from kdjax.experiment import references, taught
+from kdjax.experiment import mined, references, taught
 from kdjax.experiment.elsewhere import load
 from kdjax.experiment.lab import Lab, keeps_last, named, teacher_config
 from kdjax.losses.tokens import layers_of
@@ -126,6 +126,7 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     targets = jax.ShapeDtypeStruct((len(arrays), *own.shape[1:]), own.dtype)
     given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
     _check_reads(lab, where, row.model, lab.seen_by(row).spec)
+    mined.check(lab, rows.with_view(config, row), teacher and teacher[0], where)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
     second = any(asks(stage.objective.terms, "second") for stage in stages)
     if second:
@@ -139,7 +140,7 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     if teacher and taught.once(config, teacher[0]):
         own = rows.with_view(config, row)
         fields = taught.fields(lab, own, row, stages, arrays, teacher)
-        taught.check(lab, own, fields, len(arrays), teacher[0], teacher[2], second, where)
+        taught.check(lab, own, fields, len(arrays), teacher[0], mined.wider(own, teacher[2]), second, where)
     _check_classified(lab, row, stages, teacher)
 
 

@@ -15,7 +15,7 @@ from kdjax.config import rows as configured
 from kdjax.data import fingerprint
 from kdjax.data.batches import Lengths
 from kdjax.data.reader import Batches, Reader
-from kdjax.experiment import taught
+from kdjax.experiment import mined, taught
 from kdjax.experiment.lab import Lab, keeps_last, named
 from kdjax.experiment.plan import finished, run_config, run_path, teaches
 from kdjax.experiment.results import Results
@@ -124,6 +124,7 @@ class Cohorts:
     def _cohort(self, config, learners: list[Learner], seed: int, arrays, teacher, place: Place, until: int = 0):
         """The cohort of some learners, whose images are read until it is left."""
         lab = self.lab
+        arrays = mined.extended(lab, config, arrays, teacher, place)
         inputs = self._inputs(config, seed, learners[0].prefix, arrays, place)
         second = any(asks(stage.objective.terms, "second") for each in learners for stage in each.program.stages)
         own = lab.seen_by(learners[0].program.method)
@@ -132,7 +133,8 @@ class Cohorts:
         fields = self._fields(config, learners, arrays, teacher)
         if teacher and taught.once(config, teacher.model):
             teach = self._teach(teacher, place.whole, fields)
-            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second)
+            spec = mined.wider(config, teacher.sight.spec)
+            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec)
             feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)

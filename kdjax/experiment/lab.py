@@ -246,6 +246,7 @@ def teacher_config(config: ConfigDict) -> ConfigDict:
     config.steps_per_epoch = 0
     config.data = taught_data(config)
     config.data.update(shots=0, imbalance=0.0, unlabelled=False, views=0)  # these restrict what students see
+    config.data.negatives.update(random=0, hard=0)  # and this is theirs, as it is the teacher's work
     start, config.teacher = config.teacher.start, configs.default().teacher
     config.teacher.start = start
     return config

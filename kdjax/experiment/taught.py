@@ -128,14 +128,15 @@ def _otherwise(model: nn.Module) -> str:
     return "" if isinstance(model, Given) else ", or leave teach_once out"
 
 
-def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool) -> Kept:
+def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool, spec) -> Kept:
     """What looks up what a teacher says of the examples of a feed; what is missing of it is made when it is asked for.
 
     Args:
       teach: its pass over whole batches, which returns `fields` of its Outputs.
+      spec: the shapes of an example that it sees.
     """
-    check(lab, config, fields, len(arrays), teacher.model, teacher.sight.spec, second, f"seed {feed.seed}")
-    dtype = kept.record(outputs_of(teacher.model, batch_of(teacher.sight.spec, 2)), fields, second)
+    check(lab, config, fields, len(arrays), teacher.model, spec, second, f"seed {feed.seed}")
+    dtype = kept.record(outputs_of(teacher.model, batch_of(spec, 2)), fields, second)
     described = _described(lab, config, feed.seed, arrays, teacher, second) | {"fields": sorted(fields)}
     number, variables, opened = views(config, second), feed.place.put(teacher.variables), []
 
@@ -166,8 +167,7 @@ def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset
                 opened.append(kept.read(path(each), dtype, len(arrays)))
         return opened[view]
 
-    spec = None if isinstance(feed.inputs, Lengths) else teacher.sight.spec
-    return Kept(teacher.model, spec, fields, second, number, records)
+    return Kept(teacher.model, None if isinstance(feed.inputs, Lengths) else spec, fields, second, number, records)
 
 
 def _until_stopped(lab: Lab, batches: Iterable) -> Iterable:
@@ -182,13 +182,21 @@ def _described(lab: Lab, config, seed: int, arrays, teacher, second: bool) -> di
     data, sees, random = configs.plain(config.data), teacher.sight.data, drawn(config, second)
     split = fingerprint.of_split if random else lambda arrays: fingerprint.of_inputs(arrays.input)
     own = {name: data[name] for name in ("augment", "second_augment")}
+    of = json.dumps(data, sort_keys=True), seed, random, teacher.sha256  # which mines some of what stands in lists
+    return {
+        **network(teacher),
+        "examples": lab.once(lambda: split(arrays), "examples", *of),
+        "sees": {name: np.ravel(sees[name]).tolist() for name in ("image_size", "mean", "std")},
+        "drawn": {"seed": seed, **own, "code": identity.of_code({"data": own})} if random else {},
+    }
+
+
+def network(teacher) -> dict:
+    """What a teacher is as a function of what it sees: weights, code, and what computes it."""
     return {
         "teacher": teacher.sha256,
         "model": re.sub(r" at 0x[0-9a-f]+", "", repr(teacher.model)),
         "code": identity.of_modules(_classes(teacher.model)),
-        "examples": lab.once(lambda: split(arrays), "examples", json.dumps(data, sort_keys=True), seed, random),
-        "sees": {name: np.ravel(sees[name]).tolist() for name in ("image_size", "mean", "std")},
-        "drawn": {"seed": seed, **own, "code": identity.of_code({"data": own})} if random else {},
         "versions": {name: version(name) for name in ("kdjax", "jaxlib")},
     }
 

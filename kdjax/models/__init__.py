@@ -14,6 +14,7 @@ Its last linear layer is params["classifier"]. Layers are named as in the torch 
 from kdjax.models.compose import ensemble, peers, simkd
 from kdjax.models.dense import mlp
 from kdjax.models.interactions import matrix_factorisation, neumf, popularity, sasrec
+from kdjax.models.lightgcn import lightgcn
 from kdjax.models.ranking.encoders import bi_encoder, cross_encoder
 from kdjax.models.ranking.scorer import scorer
 from kdjax.models.text.bert import bert
@@ -67,7 +68,7 @@ FAMILIES = {
     "numbers": (mlp,),
     "lists": (scorer,),
     "searches": (bi_encoder, cross_encoder),
-    "interactions": (matrix_factorisation, neumf, sasrec, popularity),
+    "interactions": (matrix_factorisation, neumf, lightgcn, sasrec, popularity),
     "made of others": (ensemble, peers, simkd),
 }
 """The inputs that a network is made for -> networks, in the order in which `kdjax list models` shows them."""

@@ -4,7 +4,7 @@ from kdjax.config.fields import completed, differences
 from kdjax.config.recipes import PRUNE
 from kdjax.report.deviations import objective
 from kdjax.report.statistics import summary
-from kdjax.report.wording import counted, last_parts, listed, setting, with_settings
+from kdjax.report.wording import counted, last_parts, listed, negatives, setting, with_settings
 from kdjax.runs import caution, identity
 from kdjax.runs import task as tasks
 from kdjax.runs.gather import done
@@ -165,7 +165,8 @@ def _view(view: dict, noun: str) -> str:
     if view.get("augment"):
         names = [with_settings(name, hyper or {}) for name, hyper in view["augment"].items()]
         parts.append(f"has {listed(names)} besides the others' augmentation, or in place of what has the same name")
-    return f"Its view of the data is another: it {listed(parts)}." if parts else ""
+    found = [f"Its view of the data is another: it {listed(parts)}."] if parts else []
+    return " ".join([*found, *filter(None, [negatives(view.get("negatives") or {}, "Its training lists have")])])
 
 
 def _first_stage(stage: dict) -> str:

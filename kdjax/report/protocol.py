@@ -4,7 +4,7 @@ from kdjax.report import paired, pilot, power, teacher, tuning
 from kdjax.report.deviations import hyperparameters
 from kdjax.report.footnotes import example, shared_config, spec_of, students_of
 from kdjax.report.records import Experiment
-from kdjax.report.wording import DASH, captured, counted, last_parts, listed, optimizer, span
+from kdjax.report.wording import DASH, captured, counted, last_parts, listed, negatives, optimizer, span
 from kdjax.runs import identity
 from kdjax.runs.gather import done
 from kdjax.runs.task import CLASSIFICATION, Task
@@ -51,7 +51,8 @@ def _data(shared: dict, students: list[dict]) -> str:
     sizes += [span(train, f"labelled training {noun}")] if train else []
     sizes.append(_validation(spec, results))
     sizes += [span(tests, f"test {noun}")] if tests else []
-    return f"{name}: {', '.join(sizes)}.{_part(spec, noun)}{_few(spec, noun)}"
+    own = negatives(spec.get("negatives") or {}, " Training lists of students have")
+    return f"{name}: {', '.join(sizes)}.{_part(spec, noun)}{_few(spec, noun)}{own}"
 
 
 def _counted(students: list[dict], split: str) -> set[int]:

@@ -87,3 +87,12 @@ def _decay(spec: Mapping) -> str:
     amount = spec.get("weight_decay") or kwargs.get("weight_decay") or kwargs.get("weight_decay_rate") or 0
     kind = decay_kind(spec)
     return "no weight decay" if kind == "none" or not amount else f"weight decay {amount:g} ({kind})"
+
+
+def negatives(spec: dict, begin: str) -> str:
+    """What config.data.negatives, or a method's, put into training lists; `begin`: whose these are."""
+    hard, random, skip = (spec.get(name, 0) for name in ("hard", "random", "skip"))
+    after = f" after the first {skip}" if skip else ""
+    parts = [f"{counted(hard, 'hard negative')}, of the teacher's first documents{after}"] if hard else []
+    parts += [f"{random} random {'ones' if hard else 'negatives'} besides"] if random else []
+    return f"{begin} {', and '.join(parts)}." if parts else ""

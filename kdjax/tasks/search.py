@@ -52,15 +52,15 @@ def _query(scores: np.ndarray, relevant: np.ndarray, most: int) -> np.ndarray:
     row = np.zeros(K + 2 * most, np.float32)
     if not np.isfinite(scores).all():
         return np.full_like(row, np.nan)
-    first = _first(scores, min(K, len(scores)))
-    row[:K] = np.pad(first, (0, K - len(first)), constant_values=-1)
+    found = first(scores, min(K, len(scores)))
+    row[:K] = np.pad(found, (0, K - len(found)), constant_values=-1)
     ordered, own = np.sort(scores), scores[relevant]
     begin, end = (np.searchsorted(ordered, own, side) for side in ("left", "right"))
     row[K : K + len(own)], row[K + most : K + most + len(own)] = len(ordered) - end, end - begin
     return row
 
 
-def _first(scores: np.ndarray, count: int) -> np.ndarray:
+def first(scores: np.ndarray, count: int) -> np.ndarray:
     """The numbers of the largest scores [M], of equal ones the lowest number first."""
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
     (at_least,) = np.nonzero(scores >= least)

@@ -3,15 +3,23 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+import scipy.sparse
 
 import kdjax.models
+from kdjax import losses
+from kdjax.models.lightgcn import Graph
+from kdjax.training.objective import Objective, Term
+from kdjax.training.step import make_init, make_train_step
 
 USERS, ITEMS = 7, 11
-NAMES = ("matrix_factorisation", "neumf", "sasrec", "popularity")
+NAMES = ("matrix_factorisation", "neumf", "lightgcn", "sasrec", "popularity")
+EDGES = np.array([[0, 0, 0, 1, 2, 2, 6], [1, 4, 9, 4, 0, 9, 4]])  # users 3 to 5 took nothing, items 2 and 3 nobody
 KWARGS = {
     "matrix_factorisation": {"users": USERS, "width": 4},
     "neumf": {"users": USERS, "width": 4},
+    "lightgcn": {"users": USERS, "width": 4, "graph": Graph(*EDGES)},
     "sasrec": {"width": 4, "heads": 2, "layers": 2},
     "popularity": {},
 }
@@ -55,6 +63,55 @@ def test_neumf_is_its_formula():
         x = np.maximum(x @ p["hidden_1"]["kernel"] + p["hidden_1"]["bias"], 0)
         score = (u[:4] * i[:4]) @ p["product"] + x @ p["last"]["kernel"][:, 0] + p["item_bias"][item]
         np.testing.assert_allclose(made.logits[user, item], score, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("layers", [0, 3])
+def test_lightgcn_is_its_formula(layers):
+    """The mean of powers of D^-1/2 A D^-1/2, users and items its rows alike, in float64."""
+    model = kdjax.models.lightgcn(num_classes=ITEMS, **KWARGS["lightgcn"], layers=layers)
+    params = model.init(jax.random.key(0), BATCH)["params"]
+    made = jax.jit(model.apply)({"params": params}, BATCH)
+    upper = scipy.sparse.coo_array((np.ones(EDGES.shape[1]), EDGES), (USERS, ITEMS))
+    whole = scipy.sparse.block_array([[None, upper], [upper.T, None]]).tocsr()
+    degree = np.maximum(whole.sum(1), 1)
+    normalised = scipy.sparse.diags_array(degree**-0.5) @ whole @ scipy.sparse.diags_array(degree**-0.5)
+    power = np.concatenate([np.asarray(params[name], np.float64) for name in ("user_vectors", "item_vectors")])
+    mean = power / (layers + 1)
+    for _ in range(layers):
+        power = normalised @ power
+        mean = mean + power / (layers + 1)
+    np.testing.assert_allclose(made.embedding, mean[: len(BATCH["user"])], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(made.logits, mean[: len(BATCH["user"])] @ mean[USERS:].T, rtol=1e-5, atol=1e-7)
+
+
+def test_lightgcn_learns_by_bpr_and_reaches_neighbours():
+    model = kdjax.models.lightgcn(num_classes=ITEMS, **KWARGS["lightgcn"])
+    objective = Objective(model, (Term("bpr", losses.bpr, lambda step: jnp.float32(1), {"negatives": 8}),))
+    target = np.full((USERS, 3), -1, np.int32)
+    for user, item in EDGES.T:
+        target[user, (target[user] >= 0).sum()] = item
+    users = {"user": jnp.arange(USERS), "history": jnp.full((USERS, 1), -1)}
+    batch = {"input": users, "target": jnp.asarray(target), "index": jnp.arange(USERS)}
+    given = batch, None, None, None
+    step = jax.jit(make_train_step(objective, optax.sgd(20.0)))
+    state = make_init(objective, optax.sgd(20.0))(jax.random.key(0), *given)
+    first = state.params["student"]["item_vectors"]
+    lost = []
+    for _ in range(80):
+        state, values = step(state, *given)
+        lost.append(float(values["loss"]))
+    assert np.mean(lost[-5:]) < 0.3 * lost[0]
+    assert (np.abs(state.params["student"]["item_vectors"] - first).sum(1) > 0)[[0, 1, 4, 9]].all()
+
+
+def test_graphs_are_equal_by_their_edges():
+    """As fields of modules must be, so that programs are compiled once."""
+    same, other = Graph(*EDGES.copy()), Graph(*EDGES[:, 1:])
+    assert Graph(*EDGES) == same != other
+    assert len({Graph(*EDGES), same, other}) == 2
+    assert repr(same) != repr(other)
+    with pytest.raises(ValueError, match="lightgcn needs its field graph"):
+        kdjax.models.lightgcn(num_classes=ITEMS, users=USERS).init(jax.random.key(0), BATCH)
 
 
 def test_sasrec_sees_the_order_and_the_last_items_alone():

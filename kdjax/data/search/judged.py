@@ -92,7 +92,8 @@ def dataset(judged: Judged, config, draw: Draw) -> Dataset:
     parts = arrays["train"], arrays.get("validation"), arrays["test"]
     places = objects(f"document {document}" for document in judged.documents)
     documents = Texts(objects(judged.documents.values()), None, places)
-    return Dataset(*parts, (), judged.name, tuple(warnings), kind="search", documents=documents)
+    known = dict(kind="search", documents=documents, relevant=_relevant_of(lists, number))
+    return Dataset(*parts, (), judged.name, tuple(warnings), **known)
 
 
 def _lists(judged: Judged) -> tuple[dict[str, dict[str, Judgment]], int]:
@@ -168,6 +169,16 @@ def _told(judged: Judged, name: str, own: dict) -> list[str]:
     ]
 
 
+def _relevant_of(lists: dict, number: dict[str, int]) -> dict[str, np.ndarray]:
+    """The place of each query -> all documents that are relevant to it, in no list or in one."""
+    relevant = lambda own: [number[document] for document, each in own.items() if each.grade > 0]  # noqa: E731
+    return {_place(query): np.array(relevant(own), np.int32) for query, own in lists.items()}
+
+
+def _place(query: str) -> str:
+    return f"query {query}"
+
+
 def _left_out(lists: dict, split: dict[str, str], draw: Draw) -> list[str]:
     counts = [_relevant(own) for query, own in lists.items() if split[query] == "train"]
     over = sum(max(0, count - draw.relevant) for count in counts)
@@ -216,5 +227,5 @@ def _arrays(judged: Judged, own: dict, made: Iterable[tuple], length: int) -> Ar
     items, target = np.full((len(own), length), -1, np.int32), np.full((len(own), length), -1, np.float32)
     for row, (documents, grades) in enumerate(made):
         items[row, : len(documents)], target[row, : len(documents)] = documents, grades
-    texts = Texts(objects(judged.queries[query] for query in own), None, objects(f"query {query}" for query in own))
+    texts = Texts(objects(judged.queries[query] for query in own), None, objects(map(_place, own)))
     return Arrays({"query": texts, "items": items}, target)

@@ -46,7 +46,19 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
         warnings=(*dataset.warnings, *told),
         tokenizer=tokenizer,
         fingerprint={**dataset.fingerprint, "tokenizer": tokenizers.digest(tokenizer)},
+        relevant=_relevant(dataset),
     )
+
+
+def _relevant(dataset: Dataset) -> np.ndarray:
+    """[N, R] int32 of each training query what is relevant to it, in its list or not, -1 at padding."""
+    train, known = dataset.train, dataset.relevant or {}
+    given = zip(train.input["query"].places, train.input["items"], train.target, strict=True)
+    found = [np.union1d(items[grades > 0], known.get(place, items[:0])) for place, items, grades in given]
+    made = np.full((len(found), max(map(len, found))), -1, np.int32)
+    for row, documents in zip(made, found, strict=True):
+        row[: len(documents)] = documents
+    return made
 
 
 def _lengths(tokenizer, texts: np.ndarray) -> list[int]:
