@@ -16,6 +16,7 @@ from kdjax.report import table
 from kdjax.runs.directory import Run
 from kdjax.types import batch_of, text_spec
 
+DEVICES = 1  # what trains here is no test of places, and programs of CIFAR-100 are large
 CONFIGS = Path(__file__).parents[2] / "configs"
 INTERACTIONS = {"user": jax.ShapeDtypeStruct((), jnp.int32), "history": jax.ShapeDtypeStruct((6,), jnp.int32)}
 LISTS = {
