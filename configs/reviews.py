@@ -28,6 +28,8 @@ STEPS = 150
 """Of an epoch with a transfer set: two passes over 2,400 reviews in batches of 32."""
 LAYERS = {"embeddings": "embeddings", "encoder_layer_*": "uniform"}
 """What a BERT begins as: the words and every so many layers of its teacher."""
+SMALL = {"layers": 2, "width": 128, "heads": 2, "hidden": 512}
+"""A BERT a third as wide, afresh: its rows end in _small."""
 
 
 def get_config(arg=""):
@@ -74,3 +76,6 @@ def _layers_of_the_teacher(config) -> None:
     for name in ("layers", "kd_layers", "distilbert_layers"):
         recipe = methods.recipe("student" if name == "layers" else name.removesuffix("_layers"))
         config.methods[name] = {**recipe, "from_teacher": LAYERS}
+    for name in ("student", "kd"):
+        small = {"student": {"kwargs": {**config.teacher.kwargs, **SMALL}}, "optimizer": {"learning_rate": 5e-4}}
+        config.methods[f"{name}_small"] = {**methods.recipe(name), **small}

@@ -39,6 +39,7 @@ ROLES = {
     "test": ("class",),  # texts that are held out for testing, by config.data.split_seed
     "lists": (),  # training lists of searches, by config.data.split_seed
     "negatives": (),  # documents that stand in them besides, likewise
+    "rewrite": (),  # which words of training texts are replaced, and by what: kdjax rewrite
     "lengths": ("epoch",),  # how batches of texts of like lengths follow each other
 }
 """Role -> its numbers."""

@@ -132,6 +132,9 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",
+    "kdjax rewrite --config=configs/reviews.py:path=reviews.tsv --encoder=bert-base-uncased --out=rewritten.txt": (
+        "tests/data/text/test_rewrite.py"
+    ),
     "kdjax grid runs/digits runs/digits_fewshot10 --out=results/grid": "tests/report/test_grid.py",
     "kdjax tune --config=configs/digits_fewshot.py --trials=16": "tests/experiment/test_tune.py",
     "kdjax run --config=configs/digits_fewshot.py --tuned": "tests/experiment/test_tune.py",

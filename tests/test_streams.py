@@ -22,7 +22,7 @@ LABELS = {"cross_entropy": {"weight": 1.0}}
 TAUGHT = {**LABELS, "noisy": {"fn": "tests.tiny.noisy", "weight": 1.0}}
 HINT = {"fn": "tests.tiny.layered", "weight": 1.0}
 EPOCHS, STEPS, TERMS = 2, 2, 3
-UNUSED = {"test", "lengths", "lists", "negatives", "views"}
+UNUSED = {"test", "lengths", "lists", "negatives", "rewrite", "views"}
 """Roles of texts, of searches and of data.views, which this experiment of images has no use for."""
 
 

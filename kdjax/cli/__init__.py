@@ -7,7 +7,7 @@ import signal
 import sys
 
 from kdjax.arguments import PROGRAM
-from kdjax.cli import catalogue, cite, clean, diff, report, run, ship, studies, tables, track, tune
+from kdjax.cli import catalogue, cite, clean, diff, report, rewrite, run, ship, studies, tables, track, tune
 from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
 
@@ -21,7 +21,7 @@ def main(argv=None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parser()
     args, rest = arguments.parse_known_args(argv)
-    if rest and args.command not in ("run", "tune"):
+    if rest and args.command not in ("run", "tune", "rewrite"):
         arguments.error(f"unknown argument {rest[0]}")
     args.command_line = shlex.join([PROGRAM, *argv])
     sys.path.insert(0, "")  # losses and models of one's own lie in the working directory
@@ -85,6 +85,6 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    for part in (run, tune, tables, studies, catalogue, report, diff, clean, track, cite, ship):
+    for part in (run, tune, rewrite, tables, studies, catalogue, report, diff, clean, track, cite, ship):
         part.add(command)
     return top

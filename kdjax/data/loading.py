@@ -26,13 +26,32 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
     Validation and test are held in memory, and so is train unless `in_memory` is false: then its images stay
     `images.Encoded`, for `kdjax.data.reader`; or, if it is None, where they can.
 
-    In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
-    `validation` is held out, unless the source has a validation split of its own; then the texts of `transfer` stand
-    after the others, without labels; where the test split is `closed`, validation replaces it. Nothing here depends on
-    a seed.
+    In this order: what `read` does; then the texts of `transfer` stand after the others, without labels. Nothing here
+    depends on a seed.
 
     Raises:
       ValueError: what is wrong, naming the field or file, and what would be valid.
+    """
+    dataset = read(config, task)
+    if config.transfer:
+        dataset = transfer.extended(dataset, config)
+    dataset = replace(dataset, fingerprint=fingerprint.of_data(dataset))  # of what is stored, not of what is decoded
+    kind = KINDS[dataset.kind]
+    dataset = kind.prepare(dataset, config, in_memory)
+    if dataset.classes:
+        labelled_per_class(dataset.train.target, config, dataset.classes)
+    return replace(dataset, warnings=(*dataset.warnings, *_missing_classes(dataset), *kind.remarks(dataset)))
+
+
+def read(config, task: Task = TASK) -> Dataset:
+    """The splits as their source has them, images not decoded and texts not tokenized.
+
+    In this order: the source's splits; coarse labels; `train_examples` of the training split; of these, the fraction
+    `validation` is held out, unless the source has a validation split of its own; where the test split is `closed`,
+    validation replaces it.
+
+    Raises:
+      ValueError: as `load`.
     """
     source = find(config.source, sources, "config.data.source")
     dataset = source(config, **check_keywords(source, config.kwargs, "config.data.kwargs"))
@@ -43,15 +62,7 @@ def load(config, in_memory: bool | None = True, task: Task = TASK) -> Dataset:
     task.check_data(dataset)
     if config.coarse_labels:
         dataset = _coarse(dataset, config.coarse_labels)
-    dataset = _parts(dataset, config, task)
-    if config.transfer:
-        dataset = transfer.extended(dataset, config)
-    dataset = replace(dataset, fingerprint=fingerprint.of_data(dataset))  # of what is stored, not of what is decoded
-    kind = KINDS[dataset.kind]
-    dataset = kind.prepare(dataset, config, in_memory)
-    if dataset.classes:
-        labelled_per_class(dataset.train.target, config, dataset.classes)
-    return replace(dataset, warnings=(*dataset.warnings, *_missing_classes(dataset), *kind.remarks(dataset)))
+    return _parts(dataset, config, task)
 
 
 def _parts(dataset: Dataset, config, task: Task) -> Dataset:

@@ -39,8 +39,9 @@ def lookup(benchmark: str, teacher: str, student: str, method: str) -> dict | No
     """What is published for a cell: {"value", "std", "trials", "epoch", "protocol", "source"}, or None.
 
     Args:
-      benchmark: cifar100, imagenet, cifar10, tiny_imagenet, cub200 or citeulike.
-      teacher, student: names as in kdjax.models, upper or lower case; of citeulike with their width, bpr200, bpr20.
+      benchmark: cifar100, imagenet, cifar10, tiny_imagenet, cub200, citeulike or sst2.
+      teacher, student: names as in kdjax.models, upper or lower case; of citeulike with their width, bpr200, bpr20;
+        of sst2 bert_base and distilbert, bert_large and bilstm.
       method: our name, "teacher" and "student" (trained alone) among them.
 
     Returns:

@@ -58,6 +58,11 @@ CASES = {  # file and argument -> (shape of an input, or its spec, number of out
     "reviews.py:path=reviews.tsv,student=bert": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv": (text_spec(8), 2),
     "reviews.py:path=reviews.tsv,transfer=others.txt": (text_spec(8), 2),
+    "titles.py:path=offers.csv": (text_spec(8), 10),
+    "titles.py:path=offers.csv,student=bert": (text_spec(8), 10),
+    "chinese.py:path=reviews.csv": (text_spec(8), 2),
+    "sst2.py:path=SST-2": (text_spec(8), 2),
+    "sst2.py:path=SST-2,student=bilstm": (text_spec(8), 2),
     "products_lite.py:path=images,student=squeezenet,begin=s.safetensors": ((96, 96, 3), 5),
     "products_lite.py:path=images,student=lenet,shots=5": ((96, 96, 3), 5),
     "products_small.py:path=images,teacher=resnet20,student=resnet8": ((64, 64, 3), 5),
@@ -87,7 +92,8 @@ def test_config(name):
     shape, outputs = CASES[name]
     config = resolve(cli.load_config(str(CONFIGS / name), []))
     known = {"vocabulary": 50} if "tokens" in shape or "query" in shape else {"users": 9} if "user" in shape else {}
-    taught = config.teacher if config.teacher.model else config.methods.wide.student  # a row that teaches the others
+    rows_teach = config.methods.get("wide")  # a row that teaches the others
+    taught = config.teacher if config.teacher.model else rows_teach.student if rows_teach else config.student
     teacher = rows.build_model(taught, outputs, config.dtype, "config.teacher", known)
     spec = shape if isinstance(shape, dict) else jax.ShapeDtypeStruct(shape, jnp.float32)
     items = shape["mask"].shape if shape is LISTS or shape is SEARCH else ()

@@ -139,14 +139,27 @@ def folder(path: Path, change=lambda tensors: tensors, **config) -> Path:
     return path
 
 
-def formula(tensors: dict, inputs: dict, segments) -> np.ndarray:
-    """Logits [B, K] of a BertForSequenceClassification in float64: one text after the other, without padding."""
+def layers_of(tensors: dict) -> tuple:
+    """(the tensors in float64 by their names in BertModel, a dense layer, a normalisation) of a BERT."""
     w = {name.removeprefix("bert."): x.astype(np.float64) for name, x in tensors.items()}
-    dense = lambda x, name: x @ w[f"{name}.weight"].T + w[f"{name}.bias"]  # noqa: E731
 
     def norm(x, name):
         x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-12)
         return x * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+    return w, lambda x, name: x @ w[f"{name}.weight"].T + w[f"{name}.bias"], norm
+
+
+def formula(tensors: dict, inputs: dict, segments) -> np.ndarray:
+    """Logits [B, K] of a BertForSequenceClassification in float64."""
+    _, dense, _ = layers_of(tensors)
+    seen = hidden(tensors, inputs, segments)
+    return np.stack([dense(np.tanh(dense(x[0], "pooler.dense")), "classifier") for x in seen])
+
+
+def hidden(tensors: dict, inputs: dict, segments) -> list[np.ndarray]:
+    """What the last layer of a BERT gives, [t, C] of each text, in float64: one after the other, without padding."""
+    w, dense, norm = layers_of(tensors)
 
     def attended(x, layer):
         q, k, v = (
@@ -170,8 +183,8 @@ def formula(tensors: dict, inputs: dict, segments) -> np.ndarray:
             y = dense(x, f"{layer}.intermediate.dense")
             y = dense(y * (1 + erf(y / np.sqrt(2))) / 2, f"{layer}.output.dense")
             x = norm(x + y, f"{layer}.output.LayerNorm")
-        rows.append(dense(np.tanh(dense(x[0], "pooler.dense")), "classifier"))
-    return np.stack(rows)
+        rows.append(x)
+    return rows
 
 
 def test_a_folder_of_hugging_face_is_the_formula(tmp_path):

@@ -21,6 +21,8 @@ from kdjax.tasks import drawn
         (("cifar100", "resnet110", "resnet20", "kd"), 70.67, 0.27, 5),  # another README copied 70.66
         (("imagenet", "resnet34", "resnet18", "dkd"), 71.7, None, None),
         (("imagenet", "resnet34", "resnet18", "crd"), 71.17, None, None),
+        (("sst2", "bert_base", "distilbert", "distilbert"), 91.3, None, 5),  # the dev set
+        (("sst2", "bert_large", "bilstm", "logit_mse"), 90.7, None, None),  # the test set
         (("citeulike", "bpr200", "bpr20", "rrd"), 38.79, None, 1),  # nDCG@10 among 499, not top-1
     ],
 )
@@ -76,7 +78,8 @@ def test_methods_of_the_benchmark_are_named():
     named = published.load()["methods"]
     crd = ("fitnet", "attention", "similarity", "correlation", "vid", "rkd", "pkt", "activation_boundary", "fsp")
     assert {"teacher", *crd, "factor_transfer", "nst", "crd", "kd", "dkd", "reviewkd"} <= named.keys()
-    ours = {"teacher", *recipes.RECIPES, *recipes.VARIANTS, *(fn.__name__ for fn in losses.FAMILIES["recommendation"])}
+    lists = (fn.__name__ for fn in losses.FAMILIES["recommendation"])
+    ours = {"teacher", *recipes.RECIPES, *recipes.VARIANTS, *recipes.TEXT, *lists}
     assert [name for name in named if name not in ours and name.removesuffix("_kd") not in ours] == []
 
 

@@ -81,8 +81,12 @@ def tokenizer_of(texts: list[str], config) -> tokenizers.Learned | tokenizers.Fo
 
 def holds_most(lengths: list[int]) -> int:
     """The length that holds WHOLE of the texts, rounded up to a multiple of MULTIPLE, at most MOST."""
-    whole = np.quantile(lengths, WHOLE, method="higher")
-    return min(MOST, tokenizers.MULTIPLE * math.ceil(whole / tokenizers.MULTIPLE))
+    return min(MOST, rounded(np.quantile(lengths, WHOLE, method="higher")))
+
+
+def rounded(length: float) -> int:
+    """The next multiple of MULTIPLE."""
+    return tokenizers.MULTIPLE * math.ceil(length / tokenizers.MULTIPLE)
 
 
 def told_cut(cut: int, texts: int, length: int, what: str = "training texts") -> list[str]:

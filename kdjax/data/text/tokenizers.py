@@ -127,6 +127,12 @@ class Folder:
         others = numbers(("[PAD]", "[CLS]", "[SEP]", "[MASK]", "<pad>", "<s>", "</s>", "<mask>", "<|endoftext|>"))
         return Special(self.padding, mask, front, back, tuple(dict.fromkeys([self.padding, *others])))
 
+    def names(self) -> list[str]:
+        """The tokens by their numbers; a number that none has is ""."""
+        numbers = _made(self.serialized, 0).get_vocab()
+        named = {number: name for name, number in numbers.items()}
+        return [named.get(number, "") for number in range(max(named) + 1)]
+
     def text(self) -> str:
         return self.serialized
 

@@ -1,0 +1,47 @@
+"""Chinese reviews by characters, which need no segmenter: a network that reads in order teaches a smaller one.
+
+Data: a file with a review and a label a row, as waimai_10k (11,987 orders of food, one in three praised).
+
+    kdjax run --config=configs/chinese.py:path=waimai_10k.csv
+    kdjax run --config=configs/chinese.py:path=waimai_10k.csv,student=bag_of_words
+    kdjax tune --config=configs/chinese.py:path=waimai_10k.csv --trials=6
+
+Cost and results: results/chinese/README.md.
+"""
+
+from kdjax import methods
+from kdjax.config import default, parse_arg
+
+SIZES = {
+    "bag_of_words": {"embedding": 32},
+    "textcnn": {"embedding": 32, "filters": 16},
+    "bilstm": {"embedding": 32, "width": 16},
+}
+"""Student -> its arguments."""
+
+
+def get_config(arg=""):
+    args = parse_arg(arg, path="", student="textcnn", epochs=6)
+    config = default()
+    config.experiment = f"chinese_{args.student}"
+    config.seeds = (0, 1, 2)
+    config.epochs = args.epochs
+    config.batch_size = 64
+    config.data.source, config.data.path = "csv", args.path
+    config.data.columns.text = "review"
+    config.data.validation = 0.1
+    config.data.tokenizer = "characters"
+    config.data.length, config.data.buckets = 64, 2  # 94 of 100 reviews are shorter
+    config.references = ("tfidf",)
+    config.execution.teach_once = True
+    config.teacher.model = "bilstm"
+    config.teacher.kwargs = {"embedding": 128, "width": 128, "dropout": 0.4}
+    config.teacher.optimizer = {"learning_rate": 3e-3}
+    config.student.model, config.student.kwargs = args.student, SIZES[args.student]
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 5e-3
+    config.optimizer.weight_decay = 1e-2
+    config.optimizer.warmup_epochs = 1.0
+    for name in ("student", "kd", "logit_mse"):
+        config.methods[name] = methods.recipe(name)
+    return config
