@@ -1,9 +1,9 @@
-"""Chinese reviews by characters, which need no segmenter: a network that reads in order teaches a smaller one.
+"""Chinese reviews by characters, which need no segmenter: a wide text CNN, or a BiLSTM, teaches a narrow text CNN.
 
 Data: a file with a review and a label a row, as waimai_10k (11,987 orders of food, one in three praised).
 
     kdjax run --config=configs/chinese.py:path=waimai_10k.csv
-    kdjax run --config=configs/chinese.py:path=waimai_10k.csv,student=bag_of_words
+    kdjax run --config=configs/chinese.py:path=waimai_10k.csv,teacher=bilstm,student=bag_of_words
     kdjax tune --config=configs/chinese.py:path=waimai_10k.csv --trials=6
 
 Cost and results: results/chinese/README.md.
@@ -12,16 +12,20 @@ Cost and results: results/chinese/README.md.
 from kdjax import methods
 from kdjax.config import default, parse_arg
 
-SIZES = {
+TEACHERS = {
+    "textcnn": {"embedding": 64, "filters": 100},
+    "bilstm": {"embedding": 128, "width": 128, "dropout": 0.4},
+}
+STUDENTS = {
     "bag_of_words": {"embedding": 32},
     "textcnn": {"embedding": 32, "filters": 16},
     "bilstm": {"embedding": 32, "width": 16},
 }
-"""Student -> its arguments."""
+"""Network -> its arguments."""
 
 
 def get_config(arg=""):
-    args = parse_arg(arg, path="", student="textcnn", epochs=6)
+    args = parse_arg(arg, path="", teacher="textcnn", student="textcnn", epochs=4)
     config = default()
     config.experiment = f"chinese_{args.student}"
     config.seeds = (0, 1, 2)
@@ -31,13 +35,12 @@ def get_config(arg=""):
     config.data.columns.text = "review"
     config.data.validation = 0.1
     config.data.tokenizer = "characters"
-    config.data.length, config.data.buckets = 64, 2  # 94 of 100 reviews are shorter
+    config.data.length, config.data.buckets = 64, 1  # 94 of 100 reviews are shorter
     config.references = ("tfidf",)
     config.execution.teach_once = True
-    config.teacher.model = "bilstm"
-    config.teacher.kwargs = {"embedding": 128, "width": 128, "dropout": 0.4}
+    config.teacher.model, config.teacher.kwargs = args.teacher, TEACHERS[args.teacher]
     config.teacher.optimizer = {"learning_rate": 3e-3}
-    config.student.model, config.student.kwargs = args.student, SIZES[args.student]
+    config.student.model, config.student.kwargs = args.student, STUDENTS[args.student]
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 5e-3
     config.optimizer.weight_decay = 1e-2
