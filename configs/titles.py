@@ -15,7 +15,7 @@ The teacher that knows the labels of all `examples`, which no shop has, for comp
 
     kdjax run --config=configs/titles.py:path=...,encoder=...
 
-Cost and results: results/titles/README.md.
+Cost: an encoder of six layers takes one processor second a step of 32 titles, a text CNN a thirtieth; not yet run.
 """
 
 from kdjax import methods
