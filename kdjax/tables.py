@@ -2,6 +2,7 @@
 
 import csv as csvlib
 import io
+import math
 from collections.abc import Iterable, Sequence
 
 
@@ -33,6 +34,12 @@ def csv(rows: Iterable[dict]) -> str:
     writer.writerow(header)
     writer.writerows(["" if row.get(key) is None else row[key] for key in header] for row in rows)
     return file.getvalue()
+
+
+def milliseconds(median: float, spread: float) -> str:
+    """Median ± interquartile range, to three digits of the median."""
+    digits = max(0, 2 - math.floor(math.log10(median)))
+    return f"{median:.{digits}f} ± {spread:.{digits}f}"
 
 
 def terminal(header: Sequence, rows: Iterable[Sequence], title=None, wrapped: bool = False):

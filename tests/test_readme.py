@@ -129,6 +129,16 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax sizes runs/digits/{student,kd}/seed* --tflite --out=results/digits_sizes": "tests/ship/test_sizes.py",
     "kdjax export runs/queries/kd/seed0 queries.onnx": "tests/ship/test_texts.py",
     'kdjax predict queries.onnx "table for lamp" queries.txt -': "tests/ship/test_texts.py",
+    "kdjax export runs/products_search/student/seed0 search.onnx --catalogue=offers.npz": "tests/ship/test_rankers.py",
+    'kdjax predict search.onnx --catalogue=offers.npz "red shoe 42" queries.txt --top=5': "tests/ship/test_rankers.py",
+    "kdjax embed search.onnx catalogue.npz titles.txt --dtype=int8": "tests/ship/test_rankers.py",
+    "kdjax export runs/searches/rankdistil/seed0 ranker.onnx": "tests/ship/test_rankers.py",
+    "kdjax predict ranker.onnx test.txt --top=10": "tests/ship/test_rankers.py",
+    "kdjax export runs/digits_search/similarity/seed0 encoder.onnx": "tests/ship/test_rankers.py",
+    "kdjax embed encoder.onnx photographs.npz folder/": "tests/ship/test_rankers.py",
+    "kdjax predict encoder.onnx --catalogue=photographs.npz photo.jpg": "tests/ship/test_rankers.py",
+    "kdjax export runs/sequences/student/seed0 items.onnx": "tests/ship/test_rankers.py",
+    'kdjax predict items.onnx "item 3, item 8" --top=10': "tests/ship/test_rankers.py",
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",

@@ -44,13 +44,17 @@ class Student:
         return rows.stored_model(config, outputs, self.path, known)
 
     def predict(self, inputs, seconds=None):
-        """The student's logits, as the evaluation after the last epoch computed them.
+        """The student's logits, as the evaluation after the last epoch computed them; of rankers what a file gives.
+
+        Embeddings [N, D] of images or texts, where the task is retrieval, and of queries, where it is search. What
+        ranks lists or items, and reads pairs, takes what `kdjax.ship.rankers` says: [L, F] of each list, histories and
+        users, queries and documents; the data of its run must be at hand.
 
         Args:
           inputs: images [N, H, W, C] uint8 of any H and W, resized and cropped as `kdjax predict` does; a list of
             texts, cut and padded as those of the training; or, where the examples are numbers, a pytree of arrays
             [N, ...].
-          seconds: the second text of each pair, where examples are pairs of texts.
+          seconds: the second text of each pair, where examples are pairs of texts; documents; users.
 
         Returns:
           [N, K] float32.
@@ -61,6 +65,8 @@ class Student:
         import jax
         import numpy as np
 
+        if self._ranker is not None and not isinstance(inputs, dict):
+            return self._ranker.predict(inputs, *([] if seconds is None else [seconds]))
         if self._texts is not None:
             inputs = self._texts.encode(inputs, seconds)
         elif seconds is not None:
@@ -77,6 +83,21 @@ class Student:
             part = jax.tree.map(lambda leaf, start=start: _padded(leaf[start : start + size], size), inputs)
             logits.append(np.asarray(self._apply(part)))
         return np.concatenate(logits)[:examples]
+
+    @functools.cached_property
+    def _ranker(self):
+        """What a file of a ranker would serve, of the network here; None: it is none."""
+        import jax
+
+        from kdjax.ship import export, inference, ranked, serve
+
+        config, result = self._finished()
+        run = self._run()
+        if not ranked.of_ranks(config):
+            return None
+        description = export.description_of(run, config, result, export.dataset(config))
+        one = inference.predictor(description, self.variables)
+        return serve.of(description)({**description, "weights": str(self.path)}, jax.jit(one))
 
     @functools.cached_property
     def _texts(self):
@@ -96,19 +117,21 @@ class Student:
         import jax.numpy as jnp
         from ml_collections import ConfigDict
 
+        from kdjax import tasks
         from kdjax.data import kinds
         from kdjax.models import convolve
         from kdjax.types import as_outputs
 
         config, result = self._finished()
-        model = self.model
+        model, field = self.model, tasks.named(config["task"]).reads
         kind = "images" if result.get("image_shape") else "numbers" if self._texts is None else "text"
         transform = kinds.KINDS[kind].transform(ConfigDict(config["data"]), None)
 
         @jax.jit
         @convolve.fast()
         def apply(variables, inputs):
-            return as_outputs(model.apply(variables, transform(inputs), train=False)).logits.astype(jnp.float32)
+            outputs = model.apply(variables, transform(inputs), train=False)
+            return getattr(as_outputs(outputs), field).astype(jnp.float32)
 
         return {"apply": apply, "batch_size": config["execution"]["eval_batch_size"]}
 

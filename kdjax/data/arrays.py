@@ -43,7 +43,7 @@ class Dataset:
     catalogue: tuple[str, ...] = ()  # names of the items that networks rank, where they rank all that there are
     users: tuple[str, ...] = ()  # names of the users that have a number
     documents: Any = None  # of searches, all that can be found: Texts, once loaded {"tokens", "mask"} [M, T]
-    texts: dict = field(default_factory=dict)  # of searches: "documents" [M] and, split -> [N], its queries, as read
+    texts: dict = field(default_factory=dict)  # of searches: "documents", "ids" [M] and, split -> [N], its queries
     relevant: Any = None  # of searches, documents with a grade above 0: place of a training query -> their numbers, as
     # a list need not have all of them; None: it does. Once loaded [N, R] of the training split, -1 at padding
 

@@ -81,7 +81,8 @@ class NeuMF(nn.Module):
     def __call__(self, inputs, train: bool = False) -> Outputs:
         number = user_of(inputs, "neumf")
         init = nn.initializers.normal(0.1)
-        user = self.param("user_vectors", init, (self.users, 2 * self.width), jnp.float32)[number]
+        users = self.param("user_vectors", init, (self.users, 2 * self.width), jnp.float32)
+        user = jnp.asarray(users)[number]  # weights that were read are of NumPy, which takes no traced numbers
         item = self.param("item_vectors", init, (self.num_classes, 2 * self.width), jnp.float32)
         bias = self.param("item_bias", nn.initializers.zeros, (self.num_classes,), jnp.float32)
         weight = self.param("product", nn.initializers.ones, (self.width,), jnp.float32)

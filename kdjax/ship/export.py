@@ -1,4 +1,7 @@
-"""A finished run's student as a file that ships: a function from photographs or texts to logits, and what it is."""
+"""A finished run's student as a file that ships: a function from photographs or texts to logits, and what it is.
+
+Of rankers, which give embeddings or scores, `kdjax.ship.ranked` says what they are.
+"""
 
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from kdjax.find import nearest
 from kdjax.models import convolve, weights
 from kdjax.runs import task
 from kdjax.runs.directory import Run
-from kdjax.ship import inference, litert, serve
+from kdjax.ship import forms, found, inference, litert, ranked, serve
 from kdjax.training import checkpoint
 
 TOLERANCE = 1e-4
@@ -26,7 +29,9 @@ SAMPLE = 256
 """Examples of the test split that a file is checked with, evenly spaced."""
 
 
-def export(run, target="", format: str = "", say=lambda message: None) -> dict:
+def export(
+    run, target="", format: str = "", say=lambda message: None, catalogue: str = "", dtype: str = "float32"
+) -> dict:
     """Writes the student of a finished run to `target`, runs the file, and describes it.
 
     The file computes fn(image [B, H, W, C] uint8) -> logits [B, K] float32 for any B, H and W: resizing, cropping and
@@ -42,13 +47,14 @@ def export(run, target="", format: str = "", say=lambda message: None) -> dict:
     pairs (whether an example is one), vocabulary (how many tokens there are) and tokenizer (what tokenizer.json holds),
     dataset, accuracy (measured after the last epoch, and what it was computed in, which may be coarser than the file),
     parameters, run (where they come from), versions, weights (the file's name), verified and latency_1 (see
-    `serve.latency`).
+    `serve.latency`). Rankers take and give what `kdjax.ship.forms` says, and describe it by `kdjax.ship.ranked`.
 
     Args:
       run: a run's directory, runs/<experiment>/<method>/seed<k>.
       target: the file to write, in a folder that exists; "": <experiment>-<method>-seed<k>.<format> here.
       format: a key of FORMATS, and the suffix of the file; "": what the target's name says, or else safetensors.
       say: told why the file is not checked on the test split, if it is not.
+      catalogue: a .npz file for the embeddings of a search's documents, "": none; dtype: theirs, "float32" or "int8".
 
     Returns:
       The description.
@@ -63,26 +69,33 @@ def export(run, target="", format: str = "", say=lambda message: None) -> dict:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
     run = Run(run)
     config, result = run.finished()
-    _check_kind(run, result)
+    form = _form(run, config, result, format)
+    if catalogue:
+        found.check(run.path, catalogue, dtype, form)
+    loaded = None if form in ("images", "texts") else dataset(config)
     try:
         target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
-        texts = text_shape(run.path, result)
-        description = {**_description(config, result, texts), "weights": target.name}
+        description = {**description_of(run, config, result, loaded), "weights": target.name}
         fingerprint = result["student_sha256"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
     variables = checkpoint.student(run.checkpoints, fingerprint)
-    _check_target(target, f".{format}")
-    inputs, source = _inputs(config, description, say)
-    return write(target, format, variables, description, inputs, source)
+    files = ranked.files(target, description)
+    for part, _ in files:
+        _check_target(part, f".{format}")
+    for part, told in reversed(files):
+        inputs, source = _inputs(config, told, loaded, say)
+        written = write(part, format, variables, told, inputs, source)
+    if catalogue:
+        written["catalogue"] = found.write(target, catalogue, dtype, loaded, tasks.named(config["task"]))
+    return written
 
 
-def _check_kind(run: Run, result: dict) -> None:
-    """Raises a ValueError for what is neither a classifier of images nor one of texts."""
-    kind, text = task.of(result).name, (run.path / "tokenizer.json").is_file()
-    if kind != task.CLASSIFICATION.name or not (text or result.get("image_shape", ()) is not None):
-        what = kind if kind != task.CLASSIFICATION.name else "one of other examples"
-        raise ValueError(f"{run.path}: only classifiers of images and of texts are exported; this is {what}")
+def _form(run: Run, config: dict, result: dict, format: str) -> str:
+    form = ranked.form(run, config, result)
+    if format == "tflite" and form not in ("images", "texts"):
+        raise ValueError(f"{run.path}: a .tflite file holds networks of images and of texts; this takes {form}")
+    return form
 
 
 def write(target: Path, format: str, variables, description: dict, inputs: list, source: str) -> dict:
@@ -122,7 +135,8 @@ def check(target, served: serve.Served, reference, inputs: list, batch_size: int
     """
     largest = 0.0
     for batch in (part for each in inputs for part in batches(each, batch_size)):
-        expected, found = np.asarray(reference(batch)), np.asarray(served.run(batch))
+        expected, found = (np.asarray(run(batch)) for run in (reference, served.run))
+        expected, found = expected.reshape(len(expected), -1), found.reshape(len(found), -1)
         difference, allowed = np.abs(found - expected).max(), TOLERANCE * max(1.0, np.abs(expected).max())
         lost = expected.max(axis=1) - np.take_along_axis(expected, found.argmax(axis=1)[:, None], 1)[:, 0]
         if not difference <= allowed or lost.max() > 2 * allowed:
@@ -148,7 +162,7 @@ def _stablehlo(target: Path, variables, description: dict) -> None:
         plain = lambda variables, inputs: inference.predictor(description, variables)(inputs)  # noqa: E731
         return jax.lax.platform_dependent(variables, inputs, cpu=convolve.fast("cpu")(plain), default=plain)
 
-    taken, limits = inference.signature(description)
+    taken, limits = forms.signature(description)
     names = dict.fromkeys(size for shape, _ in taken.values() for size in shape if isinstance(size, str))
     symbols = dict(zip(names, jax.export.symbolic_shape(",".join(names), constraints=limits), strict=True))
     shapes = {
@@ -164,11 +178,11 @@ def _onnx(target: Path, variables, description: dict) -> None:
     serve.needs("onnxruntime", target.name)
     from kdjax.ship.onnx_graph import convert as graph
 
-    taken, limits = inference.signature(description)
+    taken, limits = forms.signature(description)
 
     def convert(predict):
         named = lambda *arrays: predict(inference.as_input(dict(zip(taken, arrays, strict=True))))  # noqa: E731
-        return graph.convert(named, taken, "logits", limits)
+        return graph.convert(named, taken, description.get("gives", "logits"), limits)
 
     try:
         model = convert(inference.predictor(description, variables))
@@ -178,7 +192,7 @@ def _onnx(target: Path, variables, description: dict) -> None:
 
 
 def _tflite(target: Path, variables, description: dict) -> None:
-    taken, _ = inference.signature(description)
+    taken, _ = forms.signature(description)
     sizes, predict = litert.sizes(description), inference.predictor(description, variables)
     named = lambda *arrays: predict(inference.as_input(dict(zip(taken, arrays, strict=True))))  # noqa: E731
     shapes = {
@@ -207,17 +221,19 @@ def _format(target: Path) -> str:
     return target.suffix[1:] or "safetensors"
 
 
-def _inputs(config: dict, description: dict, say) -> tuple[list, str]:
+def _inputs(config: dict, description: dict, loaded, say) -> tuple[list, str]:
     """Inputs to check a file with, and what they are: noise, some of another size, and the test split if it is here."""
     generator = np.random.default_rng(0)
     if "image_shape" in description:
         height, width, channels = description["image_shape"]
         shapes = (16, height, width), (2, 2 * height + 3, 3 * width + 1)
         inputs, noise = [generator.integers(0, 256, (*shape, channels), np.uint8) for shape in shapes], "random images"
-    else:
+    elif description.get("form") is None:
         texts = serve.Texts(description, None).drawn(16, generator)
         shorter = {name: leaf[:2, : description["length"] // 2] for name, leaf in texts.items()}
         inputs, noise = [texts, shorter], "random texts"
+    else:
+        return ranked.inputs(description, loaded, SAMPLE)
     try:
         split = _same_data(config, description).test
     except (ValueError, OSError) as error:
@@ -272,25 +288,44 @@ def text_shape(path: Path, result: dict) -> dict | None:
     if tokenizer is None:
         return None
     if task.of(result).name in ("search", "ranking"):
-        raise ValueError(f"{path}: its examples are queries with their documents; of these nothing is predicted yet")
+        raise ValueError(f"{path}: its examples are queries with their documents, and no texts of their own")
     if "length" not in result:
         raise ValueError(f"{path}: an older kdjax wrote its result.json, without the length of texts; run it anew")
     shape = {"length": result["length"], "pairs": result["pairs"]}
     return {**shape, "vocabulary": tokenizer.size, "tokenizer": tokenizer.text()}
 
 
-def _description(config: dict, result: dict, texts: dict | None) -> dict:
-    normalisation = {"mean": config["data"]["mean"], "std": config["data"]["std"]}
-    shape = texts or {"image_shape": result["image_shape"], "normalisation": normalisation}
+def description_of(run: Run, config: dict, result: dict, loaded: data.Dataset | None = None) -> dict:
+    """What a file of a run's student says of it, before anything is written; see `export`.
+
+    Args:
+      loaded: its data, where the form of its student is that of a ranker.
+    """
+    form = ranked.form(run, config, result)
+    plain = form in ("images", "texts")
+    shape = text_shape(run.path, result) if plain else ranked.shape(run.path, config, loaded, form)
+    made = _description(config, result, form, shape)
+    return made | ({"student_sha256": result["student_sha256"]} if made.get("gives") == "embedding" else {})
+
+
+def _description(config: dict, result: dict, form: str, shape: dict | None) -> dict:
+    if form in ("images", "texts"):
+        normalisation = {"mean": config["data"]["mean"], "std": config["data"]["std"]}
+        shape = shape or {"image_shape": result["image_shape"], "normalisation": normalisation}
+        shape = {"classes": result["classes"], **shape}
+        if tasks.named(config.get("task", task.CLASSIFICATION.name)).reads == "embedding":
+            shape["gives"] = "embedding"
+    told = task.of(result)
+    known = {} if told.name == task.CLASSIFICATION.name else {"task": ranked.task_of(result)}
     return {
         "model": config["student"]["model"],
         "kwargs": config["student"]["kwargs"],
         "dtype": config["dtype"],
-        "classes": result["classes"],
         **shape,
+        **known,
         "dataset": result["dataset"],
         "accuracy": {
-            "top1": result["last"]["top1"],
+            told.primary.key: result["last"][told.primary.key],
             "split": "test",
             "epoch": result["last"]["epoch"],
             "computed_in": config["spec"].get("quantize") or config["dtype"],
@@ -299,3 +334,35 @@ def _description(config: dict, result: dict, texts: dict | None) -> dict:
         "run": {key: result[key] for key in ("experiment", "method", "seed", "revision")},
         "versions": result["versions"],
     }
+
+
+def told(written: dict) -> str:
+    """A line that says of a description what was written and how it was checked."""
+    kind, accuracy = serve.of(written), written["accuracy"]
+    primary = _primary(written)
+    measured = f"{primary.title} {primary.number(accuracy[primary.key])} on the test split of {written['dataset']}"
+    if primary.unit == "%":
+        measured = f"{primary.number(accuracy[primary.key])} % on the test split of {written['dataset']}"
+    if accuracy["computed_in"] != "float32":
+        measured += f" in {accuracy['computed_in']}, while this file computes in float32"
+    verified, gives = written["verified"], written.get("gives", "logits").removesuffix("s")
+    return (
+        f"{written['model']}, {written['parameters']:,} parameters, {measured}; {gives}s differ from the network's by "
+        f"at most {verified['largest_difference']:.2g} ({verified[kind.noun]}); "
+        f"{written['latency_1']['median_ms']:.2f} ms {kind.one(written)} on this CPU, one at a time"
+    )
+
+
+def told_catalogue(written: dict) -> str:
+    """A line that says what the catalogue of an export is, and how well it is searched."""
+    of, primary = written["catalogue"], _primary(written)
+    return (
+        f"{of['rows']:,} documents in {of['dtype']}, {of['bytes']:,} bytes; {primary.title} "
+        f"{primary.number(of[primary.key])} on the test split, of these files"
+    )
+
+
+def _primary(description: dict) -> task.Score:
+    """The score that a description has of the test split."""
+    told = description.get("task")
+    return task.CLASSIFICATION.primary if told is None else task.Score(told["primary"], told["title"], told["unit"])

@@ -1,22 +1,24 @@
-"""What ships: one function from photographs, or from tokens of texts, to logits; what is done to pixels is inside."""
+"""What ships: one function from photographs, tokens of texts, lists or users to logits, scores or embeddings.
+
+What is done to pixels is inside.
+"""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from kdjax.config.build import build_model
 from kdjax.data.images.augment import normalise
-from kdjax.types import as_outputs, image_spec, text_spec
+from kdjax.ship import forms
 
 _SPLIT = 64
 """Weights are multiplied in two parts, above and below this, so that sums of products stay exact in float32."""
 
 
 def predictor(description: dict, variables, singly: bool = False) -> Callable:
-    """fn(input) -> logits [B, K] float32: what every format computes.
+    """fn(input) -> logits [B, K] float32, or what else a ranker gives (`kdjax.ship.forms`): what every format computes.
 
     Images [B, H, W, C] uint8 of any H and W are resized and cropped by `fit`, scaled to 0..1 and normalised. Texts are
     {"tokens": [B, T] int32, "mask": [B, T] bool}, of pairs with "segments" [B, T] int32, of any T up to the
@@ -33,8 +35,8 @@ def predictor(description: dict, variables, singly: bool = False) -> Callable:
     Raises:
       ValueError: there is no such model or it does not take these arguments.
     """
-    model = network(description)
-    logits = lambda inputs: as_outputs(model.apply(variables, inputs)).logits.astype(jnp.float32)  # noqa: E731
+    answer = forms.answer(description, network(description))
+    logits = lambda inputs: answer(variables, inputs).astype(jnp.float32)  # noqa: E731
     prepared = _prepared(description)
 
     def predict(inputs):
@@ -60,27 +62,13 @@ def _prepared(description: dict) -> Callable:
 
 def network(description: dict):
     """The Linen module that a description names, computing in float32."""
-    known = {"vocabulary": description["vocabulary"]} if "vocabulary" in description else {}
-    return build_model(description, len(description["classes"]), "float32", "the exported network", known)
-
-
-def spec(description: dict):
-    """The shapes of one example as the network takes it, see `kdjax.types.batch_of`."""
-    if "image_shape" in description:
-        return image_spec(*description["image_shape"])
-    return text_spec(description["length"], description["pairs"])
-
-
-def signature(description: dict) -> tuple[dict[str, tuple], tuple[str, ...]]:
-    """({name: (shape, dtype)} of what a file takes, what is known of the dimensions that have a name in a shape)."""
-    if "image_shape" in description:
-        return {"image": (("batch", "height", "width", description["image_shape"][-1]), np.uint8)}, ()
-    taken = {name: (("batch", "length"), leaf.dtype) for name, leaf in spec(description).items()}
-    return taken, (f"length <= {description['length']}",)
+    return build_model(
+        description, forms.outputs(description), "float32", "the exported network", forms.known(description)
+    )
 
 
 def as_input(arrays: dict):
-    """What `predictor` takes, of arrays by the names of `signature`."""
+    """What `predictor` takes, of arrays by the names of `forms.signature`."""
     return arrays.get("image", arrays)
 
 

@@ -31,8 +31,8 @@ def quantize(source, target, inputs, batch: int = 32) -> None:
     x86 without it ONNX Runtime adds products in 16 bits, which may saturate: measure accuracy there anew.
 
     Args:
-      inputs: a pytree of [N, ...] as `kdjax.ship.inference.predictor` takes it: training examples that the ranges of
-        activations are measured on (minimum, maximum).
+      inputs: a pytree of [N, ...] as `kdjax.ship.inference.predictor` takes it, or a list of those: training examples
+        that the ranges of activations are measured on (minimum, maximum).
       batch: how many of them go through the network at once.
 
     Raises:
@@ -44,22 +44,26 @@ def quantize(source, target, inputs, batch: int = 32) -> None:
     from onnxruntime import quantization
 
     description = serve.description(source)
-    noun, given = serve.of(description).noun, inputs if isinstance(inputs, dict) else {"image": inputs}
-    examples = len(next(iter(given.values())))
+    noun, given = serve.of(description).noun, inputs if isinstance(inputs, dict | list) else {"image": inputs}
+    parts = given if isinstance(given, list) else [given]
+    examples = sum(len(next(iter(part.values()))) for part in parts)
     if not examples:
         raise ValueError(f"{source}: int8 needs {noun} to measure the ranges of activations on")
     model = onnx.load(source)
-    names = [node.name for node, _ in layers(model)]
-    if not names:
+    names, lookups = [node.name for node, _ in layers(model)], [node.name for node in _lookups(model)]
+    if description.get("form") in ("pairs", "lists"):
+        names = names[:-1]  # the layer of scores: of those beyond what the examples reach int8 would make ties
+    if not names and not lookups:
         raise ValueError(f"{source}: has no layer with weights that could be quantized")
-    first = next(number for number, node in enumerate(model.graph.node) if node.name == names[0])
-    names += [node.name for node in list(model.graph.node)[first:] if node.op_type in ACTIVATIONS]
-    names += [node.name for node in _lookups(model)]
+    if names:
+        first = next(number for number, node in enumerate(model.graph.node) if node.name == names[0])
+        names += [node.name for node in list(model.graph.node)[first:] if node.op_type in ACTIVATIONS]
+    names += lookups
     with replacing(target) as part, _quiet():
         quantization.quantize_static(
             model,
             str(part),
-            Examples(given, batch),
+            Examples(parts, batch),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=[*LAYERS, *ACTIVATIONS, *TABLES],
             nodes_to_quantize=names,
@@ -75,7 +79,7 @@ def quantize(source, target, inputs, batch: int = 32) -> None:
 def described(description: dict, target: Path, method: str) -> dict:
     """The description of a file in float as that of one in int8, without what was measured of the float."""
     kept = {key: value for key, value in description.items() if key not in ("verified", "latency_1")}
-    accuracy = {key: value for key, value in kept["accuracy"].items() if key not in ("top1", "computed_in")}
+    accuracy = {key: value for key, value in kept["accuracy"].items() if key in ("split", "epoch")}
     return {**kept, "accuracy": accuracy, "weights": target.name, "int8": method}
 
 
@@ -92,9 +96,12 @@ def _quiet():
 class Examples:
     """What ONNX Runtime calibrates on: batches of examples, arrays [B, ...] by the names of inputs, then None."""
 
-    def __init__(self, inputs: dict[str, np.ndarray], batch: int):
-        starts = range(0, len(next(iter(inputs.values()))), batch)
-        self.batches = iter([{name: leaf[i : i + batch] for name, leaf in inputs.items()} for i in starts])
+    def __init__(self, parts: list[dict[str, np.ndarray]], batch: int):
+        self.batches = iter(
+            {name: leaf[i : i + batch] for name, leaf in inputs.items()}
+            for inputs in parts
+            for i in range(0, len(next(iter(inputs.values()))), batch)
+        )
 
     def get_next(self):
         return next(self.batches, None)

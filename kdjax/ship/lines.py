@@ -114,6 +114,18 @@ def predict(model: serve.Texts, texts: Iterable[Line | ValueError], batch_size: 
             yield text, text if isinstance(text, ValueError) else next(answers)
 
 
+def embedded(
+    model: serve.Served, texts: Iterable[Line | ValueError], batch_size: int = 32, of: str = "query"
+) -> Iterator[tuple]:
+    """(text, embedding [D], or the ValueError in its place) for each text, in order; `of`: see `rankers.Towers`."""
+    which = (of,) if serve.form(model.description) == "towers" else ()
+    for chunk in chunks(texts, batch_size):
+        good = [text.first for text in chunk if isinstance(text, Line)]
+        found = iter(model.predict(good, *which) if good else ())
+        for text in chunk:
+            yield text, text if isinstance(text, ValueError) else next(found)
+
+
 def chunks(items: Iterable, size: int) -> Iterator[list]:
     items = iter(items)
     while chunk := list(itertools.islice(items, size)):

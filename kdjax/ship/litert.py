@@ -29,7 +29,7 @@ ATTACHED = "kdjax.json"
 
 
 def sizes(description: dict) -> dict[str, int]:
-    """What a file is made for, by the names of dimensions in `kdjax.ship.inference.signature`."""
+    """What a file is made for, by the names of dimensions in `kdjax.ship.forms.signature`."""
     if "image_shape" not in description:
         return {"batch": 1, "length": description["length"]}
     height, width, _ = description["image_shape"]

@@ -16,11 +16,13 @@ from kdjax.ship import lines, serve
 
 
 def main(args) -> int:
-    """`kdjax predict MODEL INPUT... [--top=3] [--batch-size=32] [--json]`: a line an example; the exit status.
+    """`kdjax predict MODEL INPUT... [--top=3] [--batch-size=32] [--json] [--catalogue=FILE]`; the exit status.
+
+    A line an example, or, of rankers, a line more for each answer.
 
     Args:
       args: model (a file), inputs (of images files and folders, of texts see `kdjax.ship.lines.read`), top (classes to
-        name), batch_size, json (lines of JSON).
+        name), batch_size, json (lines of JSON), catalogue (a file, of rankers that search one, or "").
 
     Returns:
       0, or 2 if an example could not be read: it is named on stderr, and the others are predicted.
@@ -33,6 +35,10 @@ def main(args) -> int:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may be any bytes
     model, failed = serve.load(args.model), 0
+    if "gives" in model.description:
+        return _ranked(model, args)
+    if args.catalogue:
+        raise ValueError(f"{args.model} names classes and takes no --catalogue")
     for example, answer in _answers(model, args):
         if isinstance(answer, ValueError):
             failed += 1
@@ -41,6 +47,20 @@ def main(args) -> int:
         top = np.argsort(-answer, kind="stable")[: args.top]
         named = [(model.classes[k], float(answer[k])) for k in top]
         print(_json(example, named) if args.json else _line(example, named), flush=True)
+    return 2 if failed else 0
+
+
+def _ranked(model: serve.Served, args) -> int:
+    """The same of rankers, whose answers are orders."""
+    from kdjax.ship import asked
+
+    failed = 0
+    for answer in asked.answers(model, args):
+        if isinstance(answer, ValueError):
+            failed += 1
+            print(f"kdjax: {answer}", file=sys.stderr)
+        else:
+            print((asked.as_json if args.json else asked.shown)(*answer), flush=True)
     return 2 if failed else 0
 
 
@@ -77,7 +97,13 @@ def files(arguments: Iterable[str]) -> Iterator[Path | ValueError]:
 
 
 def predict(model: serve.Images, paths: Iterable, batch_size: int = 32) -> Iterator[tuple]:
-    """(path, probabilities [K], or a ValueError that says why there are none) for each path, in order.
+    """(path, probabilities [K], or a ValueError that says why there are none) for each path, as `logits` has them."""
+    for path, answer in logits(model, paths, batch_size):
+        yield path, answer if isinstance(answer, ValueError) else lines.probabilities(answer[None])[0]
+
+
+def logits(model: serve.Images, paths: Iterable, batch_size: int = 32) -> Iterator[tuple]:
+    """(path, what the file gives [K], or a ValueError that says why there is nothing) for each path, in order.
 
     Images are decoded by several threads as those of the training were, resized and cropped by the decoder where
     the model takes squares and by the model else.
@@ -91,7 +117,7 @@ def predict(model: serve.Images, paths: Iterable, batch_size: int = 32) -> Itera
             for shape, group in itertools.groupby(zip(chunk, images, strict=True), lambda pair: _shape(pair[1])):
                 group = list(group)
                 images = [image for _, image in group]
-                answers = lines.probabilities(model.predict(np.stack(images))) if shape else images
+                answers = model.predict(np.stack(images)) if shape else images
                 yield from zip([path for path, _ in group], answers, strict=True)
 
 

@@ -1,107 +1,28 @@
 """A model file as it runs, whatever its format: `load(path).predict(images)`; imports only what the format needs."""
 
-import functools
 import importlib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from kdjax.data.text import tokenizers
 from kdjax.files import read_description, write_bytes, write_text
+from kdjax.ship.rankers import Lists, Pairs, Towers, Users
+from kdjax.ship.served import Images, Served, Texts
+
+FORMS = {"images": Images, "texts": Texts, "towers": Towers, "pairs": Pairs, "lists": Lists, "users": Users}
+"""Form of a file -> what it predicts."""
 
 
-@dataclass(frozen=True)
-class Served:
-    """A model ready to predict. `description` is what `kdjax.ship.export.export` says of it."""
-
-    description: dict
-    run: Callable  # input as `kdjax.ship.inference.predictor` takes it -> logits [B, K]
-
-    @property
-    def classes(self) -> list[str]:
-        return self.description["classes"]
+def form(description: dict) -> str:
+    """A key of FORMS. Descriptions name it but those of classifiers, which tell by what else they say."""
+    return description.get("form") or ("texts" if "length" in description else "images")
 
 
-class Images(Served):
-    """A model of photographs."""
-
-    noun, needs = "images", ("image_shape",)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C) of the images it was trained on; `predict` takes any H and W."""
-        return tuple(self.description["image_shape"])
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits [B, K] float32 of images [B, H, W, C] uint8 of any height and width, which must not be normalised.
-
-        Raises:
-          ValueError: the images are of another type, rank or number of channels.
-        """
-        channels = self.image_shape[-1]
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels:
-            raise ValueError(
-                f"the model takes images uint8 [B, H, W, {channels}], got {images.dtype} {list(images.shape)}"
-            )
-        return np.asarray(self.run(images))
-
-    def drawn(self, examples: int, generator: np.random.Generator):
-        """So many random ones of the training size, as `run` takes them."""
-        return generator.integers(0, 256, (examples, *self.image_shape), np.uint8)
-
-
-class Texts(Served):
-    """A model of texts, or of pairs of texts, with the tokenizer that it was trained with."""
-
-    noun, needs = "texts", ("tokenizer", "length", "pairs", "vocabulary")
-
-    @functools.cached_property
-    def tokenizer(self) -> tokenizers.Learned | tokenizers.Folder:
-        return tokenizers.loaded(self.description["tokenizer"])
-
-    def predict(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> np.ndarray:
-        """Logits [B, K] float32 of texts, with `seconds` of pairs; what is too long loses its end, as in the training.
-
-        Raises:
-          ValueError: as `encode`.
-        """
-        return np.asarray(self.run(self.encode(texts, seconds)))
-
-    def encode(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """What `run` takes of them: as long as the longest, in steps, as each length may have a program of its own.
-
-        Raises:
-          ValueError: there are no texts, one is empty or no str, or pairs are given to a model of texts, or texts to
-            one of pairs.
-        """
-        if self.description["pairs"] != (seconds is not None):
-            raise ValueError(f"the model takes {'pairs of texts' if seconds is None else 'single texts, no pairs'}")
-        for column in (texts, *([] if seconds is None else [seconds])):
-            if isinstance(column, str) or not len(column) or len(column) != len(texts):
-                raise ValueError(f"the model takes lists of texts, of pairs two as long as each other; got {column!r}")
-            for text in column:
-                if not isinstance(text, str) or not text.strip():
-                    raise ValueError(f"the model takes texts, none of them empty, got {text!r}")
-        rows = self.tokenizer.encode(texts, seconds, self.description["length"])
-        longest = max(len(ids) for ids, _ in rows)
-        length = min(self.description["length"], tokenizers.MULTIPLE * -(-longest // tokenizers.MULTIPLE))
-        return tokenizers.padded(rows, length, self.tokenizer.padding, self.description["pairs"])
-
-    def drawn(self, examples: int, generator: np.random.Generator):
-        """So many of random tokens and of the whole length, as `run` takes them."""
-        shape = examples, self.description["length"]
-        tokens = generator.integers(0, self.description["vocabulary"], shape).astype(np.int32)
-        second = {"segments": np.zeros(shape, np.int32)} if self.description["pairs"] else {}
-        return {"tokens": tokens, "mask": np.ones(shape, bool), **second}
-
-
-def of(description: dict) -> type[Images] | type[Texts]:
+def of(description: dict) -> type[Served]:
     """What is served by a model with this description."""
-    return Texts if "tokenizer" in description else Images
+    return FORMS[form(description)]
 
 
 def load(path, exact: bool = False) -> Served:
@@ -122,8 +43,10 @@ def load(path, exact: bool = False) -> Served:
     if exact and path.suffix != ".onnx":
         raise ValueError(f"{path}: only a .onnx file can hold int8 layers")
     description, run = _onnx(path, exact) if exact else LOADERS[path.suffix](path)
+    if description.get("form", "images") not in FORMS:
+        raise ValueError(f"{path} is of the form {description['form']!r}, which this kdjax does not know; is it newer?")
     kind = of(description)
-    missing = [key for key in ("classes", *kind.needs) if key not in description]
+    missing = [key for key in kind.needs if key not in description]
     if missing:
         raise ValueError(f"{path} is no export of kdjax: its description lacks {' and '.join(missing)}")
     return kind(description, run)
@@ -165,12 +88,12 @@ def _safetensors(path: Path):
     import jax
 
     from kdjax.models import convolve, pytorch, weights
-    from kdjax.ship import inference
+    from kdjax.ship import forms, inference
 
     description = weights.describe(path)
     try:
         model = inference.network(description)
-        variables = pytorch.load(path, model, inference.spec(description))
+        variables = pytorch.load(path, model, forms.spec(description))
         return description, jax.jit(convolve.fast()(inference.predictor(description, variables)))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no export of kdjax: {description_path(path)} lacks {error}") from error
@@ -225,8 +148,8 @@ def describe(path, description: dict) -> None:
     write_bytes(path, model.SerializeToString())
 
 
-def latency(served: Served, seconds: float = 0.5) -> dict:
-    """Milliseconds for one image of the training size, or the tokens of one text of the whole length.
+def latency(served: Served, examples: int = 1, seconds: float = 0.5) -> dict:
+    """Milliseconds for so many examples at once: images of the training size, texts of the whole length, users, ...
 
     No other process should disturb it.
 
@@ -235,11 +158,11 @@ def latency(served: Served, seconds: float = 0.5) -> dict:
     Returns:
       {"median_ms", "spread_ms" (interquartile range), "calls"}.
     """
-    one = served.drawn(1, np.random.default_rng(0))
+    given = served.drawn(examples, np.random.default_rng(0))
     times = []
     while len(times) < 7 or (len(times) < 202 and sum(times[2:]) < 1000 * seconds):
         start = time.perf_counter()
-        np.asarray(served.run(one))
+        np.asarray(served.run(given))
         times.append(1000 * (time.perf_counter() - start))
     low, median, high = np.percentile(times[2:], (25, 50, 75))
     return {"median_ms": float(median), "spread_ms": float(high - low), "calls": len(times) - 2}

@@ -1,7 +1,6 @@
 """What students cost as they ship: each exported, in float and in int8, and everything measured from the file."""
 
 import json
-import math
 import zlib
 from pathlib import Path
 
@@ -12,9 +11,9 @@ from kdjax import tables
 from kdjax.cores import cores
 from kdjax.data.images.encoded import Encoded
 from kdjax.files import write_text
-from kdjax.runs import identity
+from kdjax.runs import identity, task
 from kdjax.runs.directory import Run
-from kdjax.ship import export, int8, litert, serve
+from kdjax.ship import export, int8, litert, ranked_sizes, serve
 
 COLUMNS = (
     "student",
@@ -70,10 +69,7 @@ def sizes(paths, images: int, say=lambda message: None, tflite: bool = False) ->
       ValueError: no finished run, data that is not here or has other classes now, or a student that cannot be
         exported.
     """
-    if images < 1:
-        raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
-    runs = {Path(path): Run(path).finished() for path in paths}  # all are looked at before the first is exported
-    _check_rows(runs)
+    runs = _finished(paths, images)
     several = len({config["experiment"] for config, _ in runs.values()}) > 1
     datasets, measured, suffixes = {}, {}, (".onnx", ".tflite") if tflite else (".onnx",)
     for path, (config, result) in runs.items():
@@ -91,6 +87,15 @@ def sizes(paths, images: int, say=lambda message: None, tflite: bool = False) ->
             name = f"{config['experiment']}: {config['row']}" if several else config["row"]
             measured.setdefault((name, row["file"]), []).append(row)
     return [{"student": name, **_summary(rows)} for (name, _), rows in measured.items()]
+
+
+def _finished(paths, images: int) -> dict:
+    """Path -> (config, result) of all runs, before the first is exported."""
+    if images < 1:
+        raise ValueError(f"--images is at least 1: int8 measures the ranges of activations on them; got {images}")
+    runs = {Path(path): Run(path).finished() for path in paths}
+    _check_rows(runs)
+    return runs
 
 
 def _check_rows(runs: dict) -> None:
@@ -181,7 +186,7 @@ def markdown(rows: list[dict], images: int) -> str:
                 *(f"{row[name] / 1000:,.1f}" for name in ("bytes", "deflated")),
                 f"{100 * row['zeros']:.1f} %",
                 *(f"{row[name] / 1e6:,.2f}" for name in ("flops", "flops_left")),
-                _milliseconds(row),
+                tables.milliseconds(row["ms"], row["ms_iqr"]),
             ]
         )
     seeds = sorted({row["n"] for row in rows})
@@ -221,12 +226,6 @@ def _saturated(rows: list[dict]) -> str:
     )
 
 
-def _milliseconds(row: dict) -> str:
-    """Median ± interquartile range, to three digits of the median."""
-    digits = max(0, 2 - math.floor(math.log10(row["ms"])))
-    return f"{row['ms']:.{digits}f} ± {row['ms_iqr']:.{digits}f}"
-
-
 def to_csv(rows: list[dict]) -> str:
     """The rows in full precision."""
     return tables.csv({name: row[name] for name in COLUMNS} for row in rows)
@@ -235,9 +234,28 @@ def to_csv(rows: list[dict]) -> str:
 def main(args) -> None:
     """`kdjax sizes RUN... [--out=DIR] [--images=256] [--tflite]`: prints the table, writes sizes.md and sizes.csv."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        rows = sizes(args.runs, args.images, print, args.tflite)
-    table = markdown(rows, args.images)
+        table, csv = _of_rankers(args) if _ranks(args.runs) else _of_classifiers(args)
     print(f"\n{table}")
     if args.out:
         write_text(Path(args.out) / "sizes.md", table)
-        write_text(Path(args.out) / "sizes.csv", to_csv(rows))
+        write_text(Path(args.out) / "sizes.csv", csv)
+
+
+def _of_classifiers(args) -> tuple[str, str]:
+    rows = sizes(args.runs, args.images, print, args.tflite)
+    return markdown(rows, args.images), to_csv(rows)
+
+
+def _of_rankers(args) -> tuple[str, str]:
+    if args.tflite:
+        raise ValueError("--tflite: files for phones are measured of classifiers alone")
+    rows = ranked_sizes.sizes(_finished(args.runs, args.images), args.images, print)
+    return ranked_sizes.markdown(rows), ranked_sizes.to_csv(rows)
+
+
+def _ranks(paths) -> bool:
+    """Whether all are runs of rankers; one that is none beside others is refused where it is exported."""
+    found = [task.of(Run(path).finished()[1]).name != task.CLASSIFICATION.name for path in paths]
+    if any(found) and not all(found):
+        raise ValueError(f"{paths[found.index(False)]} is a classifier, and others rank: name runs of one task")
+    return all(found)

@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import models
 from kdjax.find import find
-from kdjax.ship import export, inference, litert, serve
+from kdjax.ship import export, forms, inference, litert, serve
 from tests.ship import formats
 from tests.ship.test_export import NARROW, Odd, drawn
 from tests.ship.test_texts import NETWORKS
@@ -43,7 +43,7 @@ def test_networks_of_images(tmp_path, name):
 def test_networks_of_texts(tmp_path, name):
     description = {"model": name, "kwargs": NETWORKS[name], "classes": ["a", "b", "c"], "tokenizer": ""}
     description |= {"length": 24, "pairs": name == "bert", "vocabulary": 50}
-    one = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), inference.spec(description))
+    one = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), forms.spec(description))
     variables = inference.network(description).init(jax.random.key(0), one)
     served, generator = written(tmp_path / "out.tflite", variables, description), np.random.default_rng(0)
     for examples, length in ((1, 5), (3, 24)):

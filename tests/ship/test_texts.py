@@ -19,7 +19,7 @@ from kdjax import experiment
 from kdjax.config import default
 from kdjax.data.text.queries import generate
 from kdjax.runs.directory import Run
-from kdjax.ship import export, inference, int8, lines, serve
+from kdjax.ship import export, forms, inference, int8, lines, serve
 
 FORMATS = [name for name in export.FORMATS if name != "tflite"]
 """Of the recurrent network here, whose loop LiteRT's converter cannot write; others are in test_litert."""
@@ -100,7 +100,7 @@ def test_networks_as_onnx_of_any_number_and_length(tmp_path, name):
     pairs = name == "bert"
     description = {"model": name, "kwargs": NETWORKS[name], "classes": ["a", "b", "c"]}
     description |= {"length": 24, "pairs": pairs, "vocabulary": 50}
-    one = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), inference.spec(description))
+    one = jax.tree.map(lambda leaf: jnp.zeros((1, *leaf.shape), leaf.dtype), forms.spec(description))
     variables = inference.network(description).init(jax.random.key(0), one)
     export._onnx(tmp_path / "out.onnx", variables, description)
     session = onnxruntime.InferenceSession(tmp_path / "out.onnx")

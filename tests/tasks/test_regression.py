@@ -92,7 +92,7 @@ def test_predictions_are_those_that_the_result_is_of(directory):
 
 
 def test_only_images_are_exported(directory, tmp_path):
-    with pytest.raises(ValueError, match="only classifiers of images and of texts are exported; this is regression"):
+    with pytest.raises(ValueError, match="networks that rank lists, documents or items; this is regression"):
         export(directory / "matched/seed0", tmp_path / "student.safetensors")
 
 

@@ -38,11 +38,12 @@ def prepare(dataset: Dataset, config, in_memory: bool | None) -> Dataset:
     cut = sum(length > lengths["document"] for length in _lengths(tokenizer, dataset.documents.first))
     told = text.told_cut(cut, len(dataset.documents), lengths["document"], "documents")
     texts = {name: split.input["query"].first for name, split in dataset.splits.items()}
+    ids = np.array([place.removeprefix("document ") for place in dataset.documents.places], object)
     return replace(
         dataset,
         **splits,
         documents=documents,
-        texts=texts | {"documents": dataset.documents.first},
+        texts=texts | {"documents": dataset.documents.first, "ids": ids},
         warnings=(*dataset.warnings, *told),
         tokenizer=tokenizer,
         fingerprint={**dataset.fingerprint, "tokenizer": tokenizers.digest(tokenizer)},

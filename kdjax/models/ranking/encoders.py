@@ -70,16 +70,19 @@ class CrossEncoder(nn.Module):
     axis_name: str | None = None  # no BatchNorm here: nothing crosses devices
     towers = ("encoder",)  # names of the encoders among the parameters
 
-    @nn.compact
     def __call__(self, search, train: bool = False) -> Outputs:
         query, documents, mask = taken("cross_encoder", search, self.num_classes)
         pairs = joined(query, documents, self.front)
-        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), pairs)
-        x = as_outputs(self.encoder(flat, train)).embedding
-        kept = nn.Dropout(self.dropout, deterministic=not train)(x)
-        scores = nn.Dense(1, dtype=self.dtype, name="classifier")(kept).reshape(mask.shape).astype(jnp.float32)
+        scores, x = self.pairs(jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1]), pairs), train)
         x = jnp.where(mask[..., None], x.reshape(*mask.shape, -1), jnp.zeros((), x.dtype))
-        return Outputs(jnp.where(mask, scores, 0.0), (x,), mask=mask)
+        return Outputs(jnp.where(mask, scores.reshape(mask.shape), 0.0), (x,), mask=mask)
+
+    @nn.compact
+    def pairs(self, texts, train: bool = False) -> tuple[jax.Array, jax.Array]:
+        """Pairs as one text each, {"tokens", "mask", "segments"} [N, T] -> scores [N] and embedding [N, D]."""
+        x = as_outputs(self.encoder(texts, train)).embedding
+        kept = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return nn.Dense(1, dtype=self.dtype, name="classifier")(kept)[..., 0].astype(jnp.float32), x
 
 
 def joined(query, documents, front: int) -> dict:
