@@ -74,13 +74,15 @@ def _run(args, rest) -> int:
     chosen = (config, args.out, names(args.only), () if piloted else integers(args.seeds, "--seeds"))
     several = bool(resolve(config).pairs)
     _check_pairs(args, several)
-    if args.tuned is not None:
-        chosen = (_tuned(args, *chosen), *chosen[1:])
     if piloted:
         until.check(args, several)
+    if args.tuned is not None:
+        _check_tuned(args, several)
     if args.dry_run:
         from kdjax.experiment import dry_run
 
+        if args.tuned is not None:
+            return max(dry_run.show(each, *chosen[1:]) for each in _tuned(args, *chosen))
         return dry_run.show_all(*chosen, names(args.pairs)) if several else dry_run.show(*chosen)
     if not args.launcher:
         mode = resolve(config).execution.devices
@@ -90,8 +92,7 @@ def _run(args, rest) -> int:
         status, chosen = until_stopped(args.command_line, first)
         if chosen is None:
             return status
-        config = chosen[0]
-    work = functools.partial(_train, args, config, chosen, given, several)
+    work = functools.partial(_train, args, chosen, given, several)
     status, directory = until_stopped(args.command_line, work)
     if directory is None:
         return status
@@ -115,11 +116,11 @@ def given_config(args, rest) -> tuple:
     return load_config(file or args.config, overrides), given
 
 
-def _train(args, config, chosen, given, several: bool, asked):
+def _train(args, chosen, given, several: bool, asked):
     """(exit status, the directory of the experiment, or those of config.pairs).
 
     Args:
-      config: as it was given; chosen: (what is run of it, root, only, seeds); given: options of the launcher.
+      chosen: (config, root, only, seeds); given: options of the launcher.
       asked: returns the number of a signal that asks to stop, or 0.
     """
     if args.launcher:
@@ -130,17 +131,18 @@ def _train(args, config, chosen, given, several: bool, asked):
     from kdjax.api.tracking import Live
 
     with Live(args.track) as live:
+        if args.tuned is not None:
+            from kdjax.experiment import tune
+
+            config, *rest = chosen
+            found = tune.run_chosen(config, args.tuned, *rest, names(args.pairs), asked, callbacks=live.callbacks())
+            return 0, found if several else found[0]
         if several:
             from kdjax.experiment import pairs
 
             return 0, pairs.run(*chosen, names(args.pairs), stop_signal=asked, callbacks=live.callbacks())
         from kdjax import experiment
 
-        if args.tuned is not None:
-            from kdjax.config.fields import resolve
-            from kdjax.experiment import tune
-
-            chosen = (tune.taught(resolve(config), chosen[0], args.out, asked), *chosen[1:])
         return 0, experiment.run(*chosen, stop_signal=asked, callbacks=live.callbacks())
 
 
@@ -163,13 +165,12 @@ def until_stopped(command_line: str, work) -> tuple[int, object]:
         return os.EX_TEMPFAIL, None
 
 
-def _tuned(args, config, root, only, seeds):
-    """The config with what kdjax tune has chosen."""
+def _tuned(args, config, root, only, seeds) -> list:
+    """What kdjax tune has chosen, of the config or of each of its pairs."""
     from kdjax.experiment import tune
 
-    if args.launcher:
-        raise ValueError("--tuned runs here, not by --launcher: its teacher is trained first, and once for both tables")
-    return tune.applied(config, args.tuned, root, only, seeds)
+    found = tune.experiments(config, root, names(args.pairs))
+    return [tune.applied(each, args.tuned, root, only, seeds) for each in found]
 
 
 def _check_launcher(args, given) -> None:
@@ -184,6 +185,16 @@ def _check_launcher(args, given) -> None:
         raise ValueError(
             f"--track follows what is trained here, not jobs: kdjax track DIRECTORY --to={args.track[0]} sends their "
             "rows, as often as it is asked to"
+        )
+
+
+def _check_tuned(args, several: bool) -> None:
+    """Raises a ValueError where an option does not go with --tuned."""
+    if args.launcher:
+        raise ValueError("--tuned runs here, not by --launcher: its teacher is trained first, and once for both tables")
+    if args.tuned and several:
+        raise ValueError(
+            f"--tuned={args.tuned} is of one experiment: --tuned alone takes the choice of each of the pairs"
         )
 
 

@@ -20,6 +20,8 @@ k trials and of what each hyperparameter did.
 
   kdjax tune --config=configs/digits_fewshot.py --trials=16 --halve=20
   kdjax run --config=configs/digits_fewshot.py --tuned      runs/<experiment>-tuned: the choice, on the config's seeds
+
+The experiments of config.pairs are tuned one after another, each with a choice of its own, and --tuned runs them all.
 """
 
 
@@ -32,6 +34,7 @@ def add(command) -> None:
     sub.add_argument(
         "--halve", default="", help="epochs at whose end half of each method's trials is stopped, 15,30 (default: none)"
     )
+    sub.add_argument("--pairs", default="", help="of config.pairs those to tune, a,b; all when left out")
     sub.add_argument("--only", default="", help="methods to tune, student,kd; all when left out")
     sub.add_argument("--seeds", default="1000-1001", help="of every trial, none of the config's (default: 1000-1001)")
     sub.add_argument("--out", default="runs", help="where experiments have their directories (default: runs)")
@@ -48,12 +51,25 @@ def _tune(args, rest) -> int:
     if given:
         raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax tune trains here")
     processes.join("", 0, -1, resolve(config).execution.devices)
-    chosen = (config, args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only))
-    chosen += (integers(args.halve, "--halve"),)
-    status, file = until_stopped(args.command_line, lambda asked: (0, tune.run(*chosen, stop_signal=asked)))
-    if file is not None and processes.first():
-        _show(file, tune.read(file))
+    if args.pairs and not resolve(config).pairs:
+        raise ValueError("--pairs chooses among config.pairs, and this config has none")
+    chosen = (args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only), integers(args.halve, "--halve"))
+    for each in tune.experiments(config, args.out, names(args.pairs)):
+        status, file = until_stopped(args.command_line, lambda asked, one=each: (0, _one(one, chosen, asked)))
+        if file is None:
+            return status
+        if processes.first():
+            _show(file, tune.read(file))
     return status
+
+
+def _one(config, chosen, asked) -> Path:
+    """The tuned.json of an experiment."""
+    from kdjax.experiment import tune
+    from kdjax.experiment.lab import named
+
+    with named(config.experiment):
+        return tune.run(config, *chosen, stop_signal=asked)
 
 
 def _show(file: Path, tuned: dict) -> None:

@@ -11,9 +11,11 @@ from ml_collections import ConfigDict
 
 from kdjax import config as configs
 from kdjax import tasks
+from kdjax.config import pairs as paired
 from kdjax.config import spaces
 from kdjax.data import fingerprint
 from kdjax.experiment import halving, pairs, runner
+from kdjax.experiment.lab import NO_CALLBACKS, named
 from kdjax.experiment.plan import run_path
 from kdjax.experiment.progress import Display
 from kdjax.experiment.sights import sights
@@ -201,6 +203,31 @@ def _data(directory: Path, seeds: Sequence[int], methods: dict) -> dict[str, str
 # ---- running what was chosen
 
 
+def run_chosen(
+    config: ConfigDict,
+    file="",
+    root="runs",
+    only=(),
+    seeds=(),
+    pair_names=(),
+    stop_signal: Callable = lambda: 0,
+    display=None,
+    callbacks=NO_CALLBACKS,
+) -> list[Path]:
+    """Runs what was chosen, of a config or of each of its pairs, as `applied`; returns the experiments' directories.
+
+    All choices are looked at before the first is trained. Arguments are those of `applied` and
+    `kdjax.experiment.pairs.run`, which say what is raised.
+    """
+    found = [(own, applied(own, file, root, only, seeds)) for own in experiments(config, root, pair_names)]
+    for own, chosen in found:
+        with named(chosen.experiment):
+            made = taught(own, chosen, root, stop_signal, display)
+            runner.run(made, root, only, seeds, display, stop_signal, callbacks=callbacks)
+    order = [f"{each.experiment}-tuned" for each in paired.experiments(config, pair_names)]
+    return [Path(root) / name for name in order]
+
+
 def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigDict:
     """<experiment>-tuned: the config with what a tuned.json has chosen, of the methods of `only`, () for all.
 
@@ -255,12 +282,23 @@ def read(path: Path) -> dict:
 # ---- both
 
 
+def experiments(config: ConfigDict, root="runs", pair_names=()) -> list[ConfigDict]:
+    """What is tuned one by one: the experiments of config.pairs, those with a teacher of their own first, or the one.
+
+    Raises:
+      ValueError: as `kdjax.config.pairs.experiments`.
+    """
+    found = paired.experiments(config, pair_names)
+    return pairs.in_order(found, root) if len(configs.resolve(config).pairs) else found
+
+
 def _single(config: ConfigDict) -> ConfigDict:
     """The resolved config, of one experiment of methods alone."""
     config = configs.resolve(config)
     if len(config.pairs):
         raise ValueError(
-            "config.pairs are several experiments: tune each by a config of its own, in which its fields stand"
+            f"config.pairs are several experiments, of which kdjax.experiment.tune.run tunes one; those of "
+            f"{config.experiment} are kdjax.experiment.tune.experiments(config)"
         )
     if len(config.ablate):
         swept = ", ".join(config.ablate)

@@ -133,7 +133,7 @@ def test_a_choice_for_another_config_is_refused_with_what_differs(tmp_path):
         ({}, {"trials": 0}, "--trials is at least 1"),
         ({}, {"only": ("studnet",)}, "did you mean 'student'"),
         ({"ablate": {"stateless.stateless.weight": (1.0,)}}, {}, r"config\.ablate sweeps stateless"),
-        ({"pairs": {"a": {"epochs": 1}}}, {}, "tune each by a config of its own"),
+        ({"pairs": {"a": {"epochs": 1}}}, {}, r"kdjax\.experiment\.tune\.experiments\(config\)"),
     ],
 )
 def test_what_cannot_be_tuned_is_refused_before_training(tmp_path, fields, given, told):
@@ -222,3 +222,46 @@ def test_tuned_from_the_command_line(kdjax, tmp_path):
     status, _, err = kdjax("run", *TINY, "--tuned", "--launcher=local", out)
     assert status == 2
     assert "--tuned runs here" in err
+
+
+PAIRS = """
+from tests import tiny
+
+def get_config():
+    config = tiny.config(methods=("student", "stateless"), epochs=1)
+    config.seeds, config.teacher.epochs = (0,), 1
+    for name, width in (("wide", 4), ("narrow", 2)):
+        config.pairs[name] = {"student": {"kwargs": {"width": width}}}
+    return config
+"""
+
+
+def test_every_pair_has_a_choice_of_its_own(kdjax, tmp_path):
+    file, out = tmp_path / "pairs.py", f"--out={tmp_path}"
+    file.write_text(PAIRS)
+    status, printed, err = kdjax("tune", file, "--trials=2", "--seeds=7", "--only=stateless", out)
+    assert status == 0, err
+    assert printed.count("optimizer.learning_rate=") == 2
+    teachers = sorted(path.parent.name for path in tmp_path.glob("*/teacher"))
+    assert teachers == ["tiny_wide"]  # trained once, for both and for all their trials
+
+    choice = tmp_path / "tiny_narrow-tuning/tuned.json"
+    told = tune.read(choice)
+    rate = {**told["methods"]["stateless"]["chosen"], "optimizer.learning_rate": 0.0625}
+    write_json(choice, {**told, "methods": {"stateless": {**told["methods"]["stateless"], "chosen": rate}}})
+    status, printed, err = kdjax("run", file, "--tuned", "--only=stateless", out)
+    assert status == 0, err
+    rates = {}
+    for name in ("wide", "narrow"):
+        (line,) = (line for line in gather.read(tmp_path / f"tiny_{name}-tuned") if line["run"] == "stateless/seed0")
+        rates[name] = line["config"]["spec"]["optimizer"]["learning_rate"]
+    own = tune.read(tmp_path / "tiny_wide-tuning/tuned.json")["methods"]["stateless"]["chosen"]
+    assert rates == {"wide": own["optimizer.learning_rate"], "narrow": 0.0625}
+    assert sorted(path.parent.name for path in tmp_path.glob("*/teacher")) == ["tiny_wide"]
+    status, printed, err = kdjax("run", file, "--tuned", "--only=stateless", "--dry-run", "--pairs=narrow", out)
+    assert (status, printed.count("everything is finished")) == (0, 1), err
+
+    status, _, err = kdjax("run", file, f"--tuned={choice}", out)
+    assert (status, "of one experiment" in err) == (2, True)
+    status, _, err = kdjax("tune", *TINY, "--pairs=wide", out)
+    assert (status, "--pairs chooses among config.pairs" in err) == (2, True)
