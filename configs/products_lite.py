@@ -11,7 +11,8 @@ made smaller on the device for the students.
 
 The teacher is fine-tuned for a few epochs: its classifier at the learning rate, its other layers at a tenth, BatchNorm
 as ImageNet left it. On CPU cores its pass at 224 pixels takes most of a student's step, and every method of a seed
-that sees the same images shares it: give all methods of a seed to one run. `begin` is a file of weights that students
+that sees the same images shares it: give all methods of a seed to one run. With views=4 it looks at four augmented views
+of each image, once, of which the epochs take one in turn (execution.teach_once). `begin` is a file of weights that students
 start from. With `shots` an epoch has `steps` steps for all, and a method sees those labelled images alone, unless its
 name ends in _unlabelled: then the others, too, on which the teacher alone is followed.
 """
@@ -33,6 +34,7 @@ def get_config(arg: str = ""):
     config = products.base(args)
     config.experiment = f"products_lite_{args.student}" + (f"_{args.shots}shots" if args.shots else "")
     config.execution.eval_batch_size = 64
+    config.execution.teach_once, config.data.views = args.views > 0, args.views
     config.batch_size, config.teacher.batch_size = args.batch, 32
     config.data.augment = {}
     config.data.augment.random_resized_crop = {"scale": (0.5, 1.0)}
@@ -48,7 +50,7 @@ def get_config(arg: str = ""):
 
 
 ARGS = dict(path="", size=96, teacher="efficientnet_lite0", student="mobilenetv2", epochs=30, batch=64)
-ARGS |= dict(start="", weights="", run="", begin="", shots=0, steps=40, methods="", pixels=224, tuning=6)
+ARGS |= dict(start="", weights="", run="", begin="", shots=0, steps=40, methods="", pixels=224, tuning=6, views=0)
 """`pixels` are the teacher's, `tuning` the epochs of its fine-tuning."""
 
 
