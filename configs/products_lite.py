@@ -11,10 +11,10 @@ made smaller on the device for the students.
 
 The teacher is fine-tuned for a few epochs: its classifier at the learning rate, its other layers at a tenth, BatchNorm
 as ImageNet left it. On CPU cores its pass at 224 pixels takes most of a student's step, and every method of a seed
-that sees the same images shares it: give all methods of a seed to one run. With views=4 it looks at four augmented views
-of each image, once, of which the epochs take one in turn (execution.teach_once). `begin` is a file of weights that students
-start from. With `shots` an epoch has `steps` steps for all, and a method sees those labelled images alone, unless its
-name ends in _unlabelled: then the others, too, on which the teacher alone is followed.
+that sees the same images shares it: give all methods of a seed to one run. With views=4 it looks once at four augmented
+views of each image, of which the epochs take one in turn (execution.teach_once). `begin` is a file of weights that
+students start from. With `shots` an epoch has `steps` steps for all, and a method sees those labelled images alone,
+unless its name ends in _unlabelled: then the others, too, on which the teacher alone is followed.
 """
 
 import products

@@ -82,7 +82,7 @@ def _run(args, rest) -> int:
         from kdjax.experiment import dry_run
 
         if args.tuned is not None:
-            return max(dry_run.show(each, *chosen[1:]) for each in _tuned(args, *chosen))
+            return max(dry_run.show(each, *chosen[1:], taught_elsewhere=True) for each in _tuned(args, *chosen))
         return dry_run.show_all(*chosen, names(args.pairs)) if several else dry_run.show(*chosen)
     if not args.launcher:
         mode = resolve(config).execution.devices
@@ -166,11 +166,13 @@ def until_stopped(command_line: str, work) -> tuple[int, object]:
 
 
 def _tuned(args, config, root, only, seeds) -> list:
-    """What kdjax tune has chosen, of the config or of each of its pairs."""
+    """What kdjax tune has chosen, of the config or of each of its pairs, with the teachers that they will have."""
     from kdjax.experiment import tune
 
-    found = tune.experiments(config, root, names(args.pairs))
-    return [tune.applied(each, args.tuned, root, only, seeds) for each in found]
+    found = [
+        (own, tune.applied(own, args.tuned, root, only, seeds)) for own in tune.experiments(config, names(args.pairs))
+    ]
+    return [tune.with_teacher(own, chosen, root, tune.experiments(config))[1] for own, chosen in found]
 
 
 def _check_launcher(args, given) -> None:

@@ -1,6 +1,7 @@
 """kdjax tune: its options, what it prints in the end."""
 
 import argparse
+import functools
 from pathlib import Path
 
 from kdjax.arguments import integers, names
@@ -54,8 +55,10 @@ def _tune(args, rest) -> int:
     if args.pairs and not resolve(config).pairs:
         raise ValueError("--pairs chooses among config.pairs, and this config has none")
     chosen = (args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only), integers(args.halve, "--halve"))
-    for each in tune.experiments(config, args.out, names(args.pairs)):
-        status, file = until_stopped(args.command_line, lambda asked, one=each: (0, _one(one, chosen, asked)))
+    siblings = tune.experiments(config)
+    for each in tune.experiments(config, names(args.pairs)):
+        work = functools.partial(_one, each, chosen, siblings)
+        status, file = until_stopped(args.command_line, work)
         if file is None:
             return status
         if processes.first():
@@ -63,13 +66,13 @@ def _tune(args, rest) -> int:
     return status
 
 
-def _one(config, chosen, asked) -> Path:
-    """The tuned.json of an experiment."""
+def _one(config, chosen, siblings, asked) -> tuple[int, Path]:
+    """(exit status, the tuned.json of an experiment)."""
     from kdjax.experiment import tune
     from kdjax.experiment.lab import named
 
     with named(config.experiment):
-        return tune.run(config, *chosen, stop_signal=asked)
+        return 0, tune.run(config, *chosen, stop_signal=asked, siblings=siblings)
 
 
 def _show(file: Path, tuned: dict) -> None:

@@ -13,6 +13,7 @@ from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import pairs as paired
 from kdjax.config import spaces
+from kdjax.config.rows import expand
 from kdjax.data import fingerprint
 from kdjax.experiment import halving, pairs, runner
 from kdjax.experiment.lab import NO_CALLBACKS, named
@@ -59,14 +60,16 @@ def run(
     halve=(),
     stop_signal: Callable = lambda: 0,
     display=None,
+    siblings=(),
 ) -> Path:
     """Trains the trials that are missing, chooses, and writes tuned.json; returns its path.
 
     Args:
       trials: of each method, the first with the config's own values.
       seeds: of every trial, none of them one of config.seeds; only: names of methods, () for all.
-      halve: epochs at whose end the better half of a method's trials goes on, see `kdjax.experiment.halving`. The rest
-        is as in `kdjax.experiment.run`.
+      halve: epochs at whose end the better half of a method's trials goes on, see `kdjax.experiment.halving`.
+      siblings: experiments of whom it takes the teacher if it is the same and trained. The rest is as in
+        `kdjax.experiment.run`.
 
     Raises:
       ValueError: no validation split, seeds that are the comparison's too, rungs that stop nothing, all trials of a
@@ -81,7 +84,7 @@ def run(
     made = experiment(config, trials, seeds, only)
     if not config.data.validation and sights(config, tasks.named(config.task))[0].dataset.validation is None:
         raise ValueError("trials are chosen on a validation split, and there is none: set config.data.validation=0.1")
-    made, going_on = taught(config, made, root, stop_signal, display), tuple(made.methods)
+    made, going_on = taught(config, made, root, stop_signal, display, siblings), tuple(made.methods)
     directory = Path(root) / made.experiment
     for number, epoch in enumerate((*halve, 0)):
         if number:
@@ -137,14 +140,31 @@ def _own_values(names: str) -> str:
     return "+".join(row(name, 0) for name in names.split("+"))
 
 
-def taught(config: ConfigDict, other: ConfigDict, root, stop_signal: Callable = lambda: 0, display=None) -> ConfigDict:
-    """Another experiment of this config, with the config's own teacher, which is trained first if it is missing."""
-    base, other = pairs.shared([config, other], root)
-    own = run_path(Path(root) / config.experiment, TEACHER, config.teacher.seed)
-    if other.teacher.run == str(own) and Run(own).result() is None:
+def taught(
+    config: ConfigDict, other: ConfigDict, root, stop_signal: Callable = lambda: 0, display=None, siblings=()
+) -> ConfigDict:
+    """Another experiment of this config, with the config's own teacher, which is trained first if it is missing.
+
+    Args:
+      siblings: experiments of whom it takes the teacher if it is the same and trained.
+    """
+    base, other = with_teacher(config, other, root, siblings)
+    own = _teacher(config, root)
+    if other.teacher.run == str(own.path) and own.result() is None:
         first = next(iter(config.methods))
         runner.run(base, root, (first,), (), display, stop_signal, exact=True, teacher_only=True)
     return other
+
+
+def with_teacher(config: ConfigDict, other: ConfigDict, root, siblings=()) -> tuple[ConfigDict, ConfigDict]:
+    """A config and another experiment of it, told whose teacher they have; see `taught`, which trains it."""
+    there = [each for each in siblings if _teacher(each, root).result()]
+    base, other, *_ = pairs.shared([config, other, *there], root)
+    return base, other
+
+
+def _teacher(config: ConfigDict, root) -> Run:
+    return Run(run_path(Path(root) / config.experiment, TEACHER, config.teacher.seed))
 
 
 def choose(config: ConfigDict, directory: Path, trials: int, seeds: Sequence[int], only=(), halve=()) -> dict:
@@ -219,13 +239,13 @@ def run_chosen(
     All choices are looked at before the first is trained. Arguments are those of `applied` and
     `kdjax.experiment.pairs.run`, which say what is raised.
     """
-    found = [(own, applied(own, file, root, only, seeds)) for own in experiments(config, root, pair_names)]
+    found = [(own, applied(own, file, root, only, seeds)) for own in experiments(config, pair_names)]
+    siblings = experiments(config)
     for own, chosen in found:
         with named(chosen.experiment):
-            made = taught(own, chosen, root, stop_signal, display)
+            made = taught(own, chosen, root, stop_signal, display, siblings)
             runner.run(made, root, only, seeds, display, stop_signal, callbacks=callbacks)
-    order = [f"{each.experiment}-tuned" for each in paired.experiments(config, pair_names)]
-    return [Path(root) / name for name in order]
+    return [Path(root) / chosen.experiment for _, chosen in found]
 
 
 def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigDict:
@@ -282,14 +302,20 @@ def read(path: Path) -> dict:
 # ---- both
 
 
-def experiments(config: ConfigDict, root="runs", pair_names=()) -> list[ConfigDict]:
-    """What is tuned one by one: the experiments of config.pairs, those with a teacher of their own first, or the one.
+def experiments(config: ConfigDict, pair_names=()) -> list[ConfigDict]:
+    """What is tuned one by one: the experiments of config.pairs, or the config itself. The rows of all are looked at.
+
+    Args:
+      pair_names: names of pairs, () for all.
 
     Raises:
-      ValueError: as `kdjax.config.pairs.experiments`.
+      ValueError: as `kdjax.config.pairs.experiments`, or what is wrong with a row.
     """
     found = paired.experiments(config, pair_names)
-    return pairs.in_order(found, root) if len(configs.resolve(config).pairs) else found
+    for each in found:
+        with named(each.experiment):
+            expand(each)
+    return found
 
 
 def _single(config: ConfigDict) -> ConfigDict:
