@@ -3,8 +3,9 @@
 What a file may say of itself, in a variable of its module:
   OPTIMIZED = True   its programs are compiled as users' are. Elsewhere LLVM optimizes nothing, in this process and in
                      those that it starts: XLA's own passes, and so the order of a sum, stay, and compiling, which is
-                     most of what tests do, takes a third of the time. JAX_DISABLE_MOST_OPTIMIZATIONS=0 scripts/test
-                     optimizes all of them.
+                     most of what tests do, takes a third of the time. And XLA's CPU backend writes fused operations as
+                     it did without MLIR (FUSIONS, of jaxlib 0.10), which takes a third to a half of the rest.
+                     JAX_DISABLE_MOST_OPTIMIZATIONS=0 scripts/test compiles all of them as users' are.
   DEVICES = 8        it sees so many devices. Elsewhere it is two: each device more has programs compiled for it, and
                      takes a thread that compiles beside the others, with hundreds of megabytes for a large program.
   COSTS = True       what networks cost is measured whenever it is asked for. Elsewhere once: it is two fifths of what a
@@ -21,7 +22,9 @@ import tempfile
 from pathlib import Path
 
 import jax
+import jaxlib.version
 import pytest
+from jax._src import compiler  # XLA_FLAGS is read once a process: no public option is of one file
 
 from kdjax import cli, cores
 from kdjax.models import cost
@@ -30,6 +33,10 @@ from kdjax.training import parallel
 CACHE = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(tempfile.gettempdir(), "kdjax-test-xla")
 PLAIN = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 """Of the files that do not say OPTIMIZED, for the processes that they start too."""
+FUSIONS = "xla_cpu_use_fusion_emitters"
+"""Whether XLA builds a module of MLIR for each fusion, on which most of its time goes where LLVM optimizes nothing."""
+FUSIONS_KNOWN = jaxlib.version.__version_info__ < (0, 11)
+"""Later ones have no such flag, and one that XLA does not know ends a process."""
 ROOM = {"bytes": 1.2e9}
 PEAKS = pytest.StashKey[dict]()
 jax.config.update("jax_compilation_cache_dir", CACHE)  # many tests compile the same steps
@@ -52,6 +59,9 @@ def _settings_of_one_file(request):
         patch.setattr(jax, "local_devices", lambda *args, **kwargs: every(*args, **kwargs)[:count])
         patch.setattr(jax, "devices", lambda *args, **kwargs: all_of(*args, **kwargs)[:count])
         patch.setattr(jax, "device_count", lambda *args: len(jax.local_devices(*args)))
+        if plain == "1" and FUSIONS_KNOWN:
+            patch.setattr(compiler, "get_compile_options", plain_options)
+            patch.setenv("XLA_FLAGS", f"{os.environ['XLA_FLAGS']} --{FUSIONS}=false".lstrip())
         if not getattr(request.module, "COSTS", False):
             patch.setattr(cost, "cost", cost_once)
         yield
@@ -71,6 +81,12 @@ def _memory_of_one_test():
     if resident() > ROOM["bytes"]:
         let_go()
         ROOM["bytes"] = max(1.2e9, 1.2 * resident())  # what a file's own arrays hold is not looked for at every test
+
+
+def plain_options(*args, make=compiler.get_compile_options, **kwargs):
+    """What XLA is told of a program."""
+    told = {FUSIONS: False, **(kwargs.pop("env_options_overrides", None) or {})}
+    return make(*args, env_options_overrides=told, **kwargs)
 
 
 def cost_once(model, spec) -> dict:
