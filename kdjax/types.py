@@ -31,6 +31,7 @@ class Outputs(struct.PyTreeNode):
     attentions: tuple[jax.Array, ...] = ()  # of each layer [B, heads, T, T]: scores before softmax, padding left in
     qkv: tuple[jax.Array, ...] = ()  # queries, keys and values of the last attention, [B, T, heads, C / heads] each
     mask: jax.Array | None = None  # [B, T] bool, true where a token is no padding
+    listed: Any = None  # of a teacher, where it is kept: what losses made of its Outputs once (kdjax.losses.lift)
 
 
 class State(struct.PyTreeNode):

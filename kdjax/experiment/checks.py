@@ -139,8 +139,10 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
     if teacher and taught.once(config, teacher[0]):
         own = rows.with_view(config, row)
-        fields = taught.fields(lab, own, row, stages, arrays, teacher)
-        taught.check(lab, own, fields, len(arrays), teacher[0], mined.wider(own, teacher[2]), second, where)
+        fields, spec = taught.fields(lab, own, row, stages, arrays, teacher), mined.wider(own, teacher[2])
+        terms = [term for stage in stages for term in stage.objective.terms]
+        lists = taught.lists(own, terms, arrays, teacher[0], spec)
+        taught.check(lab, own, fields, lists, len(arrays), teacher[0], spec, second, where)
     _check_classified(lab, row, stages, teacher)
 
 

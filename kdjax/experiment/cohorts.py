@@ -132,9 +132,11 @@ class Cohorts:
         feed = self._feed(config, seed, learners[0].prefix, arrays, inputs, place, seen)
         fields = self._fields(config, learners, arrays, teacher)
         if teacher and taught.once(config, teacher.model):
-            teach = self._teach(teacher, place.whole, fields)
             spec = mined.wider(config, teacher.sight.spec)
-            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec)
+            terms = [t for each in learners for stage in each.program.stages for t in stage.objective.terms]
+            lists = taught.lists(config, terms, arrays, teacher.model, spec)
+            teach = self._teach(teacher, place.whole, None if lists else fields)  # all: lists are made of any of it
+            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec, terms)
             feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
@@ -164,8 +166,8 @@ class Cohorts:
         found = [taught.fields(self.lab, config, each.method, each.stages, arrays, known) for each in programs]
         return frozenset().union(*found)
 
-    def _teach(self, teacher, place: Place, fields: frozenset) -> Callable:
-        """The teacher's pass, which returns `fields` of its Outputs."""
+    def _teach(self, teacher, place: Place, fields: frozenset | None) -> Callable:
+        """The teacher's pass, which returns `fields` of its Outputs, None: all."""
         return self.lab.teach(teacher.model, place, fields) if teacher else _nothing
 
     def _learner(self, config, row: Method, run: Run, seed: int, place: Place, arrays, teacher) -> Learner:

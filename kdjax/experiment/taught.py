@@ -30,7 +30,7 @@ from kdjax.training import kept, processes
 from kdjax.training.feed import Feed
 from kdjax.training.kept import Kept
 from kdjax.training.method import Method, Stage
-from kdjax.training.reads import outputs_of, params_of, read
+from kdjax.training.reads import listed, make_lists, outputs_of, params_of, read
 from kdjax.types import batch_of
 
 FOLDER = "taught"
@@ -52,13 +52,16 @@ def fields(lab: Lab, config, row: Method, stages: list[Stage], arrays, teacher) 
     examples = len(arrays)
     two, stored = lab.target(config), lab.dataset.train.target
     model, variables, spec = teacher
-    constants = variables, jax.ShapeDtypeStruct((examples,), stored.dtype)
+    constants = variables, jax.ShapeDtypeStruct((examples, *stored.shape[1:]), stored.dtype)
+
+    lists = keeps_lists(config, model)
 
     def of(stage, size):
         targets = jax.ShapeDtypeStruct((size, *two.shape[1:]), two.dtype)
         seen = batch_of(lab.sight.spec, size)
         student, own = outputs_of(row.model, seen, train=True), params_of(row.model, seen)
-        return read(stage.objective.terms, student, outputs_of(model, batch_of(spec, size)), targets, *constants, own)
+        said = outputs_of(model, batch_of(spec, size))
+        return read(stage.objective.terms, student, said, targets, *constants, own, lists)
 
     def make():
         sizes = [config.batch_size, *([examples % config.batch_size] if keeps_last(config, arrays) else [])]
@@ -70,6 +73,11 @@ def fields(lab: Lab, config, row: Method, stages: list[Stage], arrays, teacher) 
 def once(config, model: nn.Module) -> bool:
     """Whether what a teacher says is kept: if asked for, and of one that is no network of JAX."""
     return config.execution.teach_once or isinstance(model, Given)
+
+
+def keeps_lists(config, model: nn.Module) -> bool:
+    """Whether it is kept in place of what it says what losses make of that once (kdjax.losses.lift.lists_of)."""
+    return config.execution.teach_once and not isinstance(model, Given)
 
 
 def views(config, second: bool) -> int:
@@ -91,9 +99,21 @@ def check_views(lab: Lab, config) -> None:
         )
 
 
-def check(lab: Lab, config, fields: frozenset, examples: int, model: nn.Module, spec, second: bool, where: str) -> None:
+def lists(config, terms, arrays, model: nn.Module, spec) -> dict:
+    """The shapes of what terms make of what a teacher says once, {} where that is not kept; `spec`: what it sees."""
+    if not keeps_lists(config, model):
+        return {}
+    targets, labels = (
+        jax.ShapeDtypeStruct((n, *arrays.target.shape[1:]), arrays.target.dtype) for n in (2, len(arrays))
+    )
+    return listed(terms, outputs_of(model, batch_of(spec, 2)), targets, labels)
+
+
+def check(
+    lab: Lab, config, fields: frozenset, lists: dict, examples: int, model, spec, second: bool, where: str
+) -> None:
     """Raises a ValueError if what losses read of what a teacher says of so many examples cannot be kept."""
-    if not fields:
+    if not fields and not lists:
         return
     found = views(config, second)
     if isinstance(model, Given) and not model.moves and drawn(config, second):
@@ -109,10 +129,11 @@ def check(lab: Lab, config, fields: frozenset, examples: int, model: nn.Module, 
             f"{where}, with {_why(model)}: config.data.augment ({names}) makes each example anew in each epoch, and a "
             f"teacher has to look at it; {fewer}, or augment nothing{_otherwise(model)}"
         )
-    dtype = kept.record(outputs_of(model, batch_of(spec, 2)), fields, second)
+    dtype = kept.record(outputs_of(model, batch_of(spec, 2)), fields, second, lists)
     total, room = examples * found * dtype.itemsize, SHARE * (memory() or math.inf)
     if total > room:
-        parts = ", ".join(f"{name} {list(of[0].shape)}" for name, of in dtype["first"].fields.items())
+        of_all = [each for name in ("first", "lists") if name in dtype.names for each in dtype[name].fields.items()]
+        parts = ", ".join(f"{name} {list(of[0].shape)}" for name, of in of_all)
         times = f"{examples:,} examples x {found} view{'s' * (found > 1)} x {dtype.itemsize:,} bytes ({parts})"
         raise ValueError(
             f"{where}, with {_why(model)}: {times} are {total / 1e9:,.1f} GB, more than {SHARE:.0%} of this machine's "
@@ -128,21 +149,27 @@ def _otherwise(model: nn.Module) -> str:
     return "" if isinstance(model, Given) else ", or leave teach_once out"
 
 
-def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool, spec) -> Kept:
+def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool, spec, terms) -> Kept:
     """What looks up what a teacher says of the examples of a feed; what is missing of it is made when it is asked for.
 
     Args:
-      teach: its pass over whole batches, which returns `fields` of its Outputs.
+      teach: its pass over whole batches, which returns `fields` of its Outputs, or all of them.
       spec: the shapes of an example that it sees.
+      terms: of the students, some of which may make lists of what it says.
     """
-    check(lab, config, fields, len(arrays), teacher.model, spec, second, f"seed {feed.seed}")
-    dtype = kept.record(outputs_of(teacher.model, batch_of(spec, 2)), fields, second)
+    made = lists(config, terms, arrays, teacher.model, spec)
+    check(lab, config, fields, made, len(arrays), teacher.model, spec, second, f"seed {feed.seed}")
+    dtype = kept.record(outputs_of(teacher.model, batch_of(spec, 2)), fields, second, made)
     described = _described(lab, config, feed.seed, arrays, teacher, second) | {"fields": sorted(fields)}
+    if made:
+        names = [f"{term.fn.__module__}.{term.fn.__name__}" for term in terms]
+        told = {"names": sorted(made), "targets": fingerprint.of_split(arrays), "code": identity.of_modules(names)}
+        described["lists"] = told
     number, variables, opened = views(config, second), feed.place.put(teacher.variables), []
 
     def answers(batches: Iterable) -> Iterable:
         if not teacher.elsewhere:
-            return kept.answers(teach, variables, batches)
+            return kept.answers(teach, variables, batches, _lister(terms, feed.targets) if made else kept.no_lists)
         target = lab.dataset.train.target
         positions = subset(Arrays(np.arange(len(target)), target), config.data, feed.seed).input
         return teacher.elsewhere.answers(batches, positions)
@@ -167,7 +194,19 @@ def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset
                 opened.append(kept.read(path(each), dtype, len(arrays)))
         return opened[view]
 
-    return Kept(teacher.model, None if isinstance(feed.inputs, Lengths) else spec, fields, second, number, records)
+    seen = None if isinstance(feed.inputs, Lengths) else spec
+    return Kept(teacher.model, seen, fields, second, number, records, made)
+
+
+def _lister(terms, labels):
+    """fn(Outputs, targets), [1, B, ...] both -> {name: what terms make of them}, likewise; compiled."""
+
+    @jax.jit
+    def make(outputs, targets, labels):
+        own, target = jax.tree.map(lambda leaf: leaf[0], (outputs, targets))
+        return jax.tree.map(lambda leaf: leaf[None], make_lists(terms, own, target, labels))
+
+    return lambda outputs, targets: make(outputs, targets, labels)
 
 
 def _until_stopped(lab: Lab, batches: Iterable) -> Iterable:

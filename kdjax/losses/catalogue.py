@@ -4,13 +4,21 @@ Sizes: B users, I items, K places of the list. The list is made of the teacher's
 the list of the whole catalogue; the items in the user's target are not in it.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kdjax.losses.common import logits
+from kdjax.losses.common import logits, logits_of
 from kdjax.losses.items import at, items_of
+
+
+class Listed(NamedTuple):
+    """The teacher's first items."""
+
+    items: jax.Array  # [B, K], of groups of items [B, G, K]
+    scores: jax.Array  # the same, its scores of them; of groups -inf where there are no more
 
 
 class Ranked(NamedTuple):
@@ -18,23 +26,44 @@ class Ranked(NamedTuple):
 
     scores: jax.Array  # [B, I] the student's
     first: jax.Array  # [B, K] the teacher's first items
+    taught: jax.Array  # [B, K] its scores of them
     known: jax.Array  # [B, I] bool, items of the user's target
 
 
 def ranked(loss: str, student, teacher, target, top: int) -> Ranked:
-    """The student's scores and the teacher's first `top` items for each user.
+    """The student's scores and the teacher's first `top` items for each user, those that are kept where they are.
 
     Raises:
       ValueError: the catalogue has fewer items.
     """
-    s, t = logits(loss, student, teacher)
+    s, _ = logits(loss, student, teacher)
     if top >= s.shape[-1]:
         raise ValueError(f"{loss}: a list of {top} items of a catalogue of {s.shape[-1]}; it must be shorter")
-    known = items_of(loss, target, s.shape[-1]).known
-    _, first = jax.lax.top_k(jnp.where(known, -jnp.inf, t), top)
-    return Ranked(s, first, known)
+    items, scores = teacher.listed if teacher.listed is not None else first_items(loss, teacher, target, top)
+    return Ranked(s, items, scores, items_of(loss, target, s.shape[-1]).known)
 
 
+def first_items(loss: str, teacher, target, top: int) -> Listed:
+    """The `top` items that a teacher ranks first of all that are not in the user's target."""
+    t = logits_of(loss, "teacher", teacher)
+    _, items = jax.lax.top_k(jnp.where(items_of(loss, target, t.shape[-1]).known, -jnp.inf, t), top)
+    return Listed(items, at(t, items))
+
+
+def lists(places: Callable) -> Callable:
+    """Says of a loss that of a teacher it reads so many first items: `places` of its hyperparameters."""
+
+    def said(loss):
+        def made(teacher, target, train_labels, **hyper) -> Listed:
+            return first_items(loss.__name__, teacher, target, places(hyper))
+
+        loss.lists = made
+        return loss
+
+    return said
+
+
+@lists(lambda hyper: hyper["top"])
 def rd(student, teacher, target, *, key, top=10, decay=1.0, sharpness=0.1, samples=100):
     """Ranking Distillation, of which this is the term beside the base loss. Tang and Wang 2018, arXiv:1809.07428.
 
@@ -47,7 +76,7 @@ def rd(student, teacher, target, *, key, top=10, decay=1.0, sharpness=0.1, sampl
       target: items [B, L] (kdjax.losses.items) or classes [B].
       top: K; samples: 0 leaves the dynamic weights out.
     """
-    scores, first, _ = ranked("rd", student, teacher, target, top)
+    scores, first, *_ = ranked("rd", student, teacher, target, top)
     found = at(scores, first)
     weights = static_weights(top, decay)[None]
     if samples:
@@ -73,6 +102,7 @@ def dynamic_weights(found, drawn, items: int, sharpness: float):
     return jax.lax.stop_gradient(weights)
 
 
+@lists(lambda hyper: hyper["pool" if hyper["sample"] else "top"])
 def rrd(student, teacher, target, *, key, top=40, others=40, sample=False, pool=200, spread=10.0):
     """Relaxed Ranking Distillation. Kang et al. 2020, arXiv:2012.04357.
 
@@ -87,7 +117,7 @@ def rrd(student, teacher, target, *, key, top=40, others=40, sample=False, pool=
       sample: draw the K of the teacher's first `pool` places, place r with probability ~ exp(-r / spread), as the paper
         does. The authors' README: without it results are considerably better.
     """
-    scores, first, known = ranked("rrd", student, teacher, target, pool if sample else top)
+    scores, first, _, known = ranked("rrd", student, teacher, target, pool if sample else top)
     choice, draw = jax.random.split(key)
     excluded = known.at[jnp.arange(len(known))[:, None], first].set(True)
     if sample:
@@ -108,6 +138,7 @@ def relaxed(first, beyond):
     return jnp.mean(jnp.sum(jnp.logaddexp(after, rest) - first, -1))
 
 
+@lists(lambda hyper: 4 * hyper["samples"])
 def cd(student, teacher, target, *, key, samples=50, spread=50.0):
     """Collaborative Distillation, its term beside the base loss. Lee et al. 2019, arXiv:1911.05276.
 
@@ -120,10 +151,10 @@ def cd(student, teacher, target, *, key, samples=50, spread=50.0):
       samples: items drawn for each user, of the teacher's first 4 `samples`.
     """
     pool = 4 * samples
-    scores, first, _ = ranked("cd", student, teacher, target, pool)
+    scores, first, taught, _ = ranked("cd", student, teacher, target, pool)
     noise = jax.random.gumbel(key, first.shape) - jnp.arange(pool, dtype=scores.dtype)[None] / spread
-    first = jnp.take_along_axis(first, jax.lax.top_k(noise, samples)[1], axis=1)
-    s, q = at(scores, first), jax.nn.sigmoid(at(teacher.logits.astype(scores.dtype), first))
+    places = jax.lax.top_k(noise, samples)[1]
+    s, q = at(scores, at(first, places)), jax.nn.sigmoid(at(taught, places))
     return jnp.mean(jax.nn.softplus(s) - q * s)
 
 
@@ -141,15 +172,16 @@ def unkd(student, teacher, target, *, key, train_labels, groups=2, pairs=30, poo
       target: items [B, L] (kdjax.losses.items) or classes [B]; train_labels: those of all users, [N, L].
       groups: G; pairs: drawn in each; pool: of the teacher's first so many items of a group that a user has not had.
     """
-    scores, known = logits("unkd", student, teacher)[0], items_of("unkd", target, student.logits.shape[-1]).known
+    scores, _ = logits("unkd", student, teacher)
     if pool >= scores.shape[-1] // groups:
         raise ValueError(f"unkd: pool={pool} items of each of {groups} groups of a catalogue of {scores.shape[-1]}")
-    group, weights = popularity_groups(train_labels, scores.shape[-1], groups, even)
+    _, weights = popularity_groups(train_labels, scores.shape[-1], groups, even)
+    every = teacher.listed
+    if every is None:
+        every = _first_of_groups(teacher, target, train_labels, groups=groups, pool=pool, even=even)
     value = 0.0
     for number in range(groups):
-        allowed = (group == number)[None] & ~known
-        taught = jnp.where(allowed, teacher.logits.astype(scores.dtype), -jnp.inf)
-        found, first = jax.lax.top_k(taught, pool)
+        first, found = every.items[:, number], every.scores[:, number]
         places = -jnp.arange(pool, dtype=scores.dtype) / spread
         drawn = jnp.where(jnp.isfinite(found), places[None], -jnp.inf)[:, None, None]
         shape = (len(scores), pairs, 2)
@@ -159,6 +191,19 @@ def unkd(student, teacher, target, *, key, train_labels, groups=2, pairs=30, poo
         lost = jnp.where(counts, jax.nn.softplus(own[..., 1] - own[..., 0]), 0.0)
         value += weights[number] * jnp.mean(lost.sum(1) / jnp.maximum(counts.sum(1, dtype=scores.dtype), 1.0))
     return value
+
+
+def _first_of_groups(teacher, target, train_labels, *, groups, pool, even, **_) -> Listed:
+    """The teacher's first `pool` items of each group that are not in the user's target."""
+    t = logits_of("unkd", "teacher", teacher)
+    known = items_of("unkd", target, t.shape[-1]).known
+    group, _ = popularity_groups(train_labels, t.shape[-1], groups, even)
+    allowed = (group[None] == jnp.arange(groups)[:, None])[None] & ~known[:, None]  # [B, G, I]
+    scores, items = jax.lax.top_k(jnp.where(allowed, t[:, None], -jnp.inf), pool)
+    return Listed(items, scores)
+
+
+unkd.lists = _first_of_groups
 
 
 def popularity_groups(train_labels, items: int, groups: int, even: float) -> tuple:

@@ -54,7 +54,24 @@ class Lift(nn.Module):
             own, taught = asked["second"]
             asked["second"] = jax.tree.map(_float32, (own, jax.lax.stop_gradient(restored(taught))))
         student, teacher = jax.tree.map(_float32, (student, jax.lax.stop_gradient(restored(teacher))))
+        if teacher is not None and teacher.listed is not None:
+            teacher = teacher.replace(listed=teacher.listed.get(listing(self.fn, self.hyper)))
         return self.fn(student, teacher, labels, **self.hyper, **asked)
+
+
+def listing(fn, hyper: Mapping) -> str:
+    """What `Outputs.listed` has a loss's lists under: its name and hyperparameters."""
+    return f"{fn.__module__}.{fn.__name__}({', '.join(f'{key}={hyper[key]!r}' for key in sorted(hyper))})"
+
+
+def lists_of(fn, hyper: Mapping, teacher: Outputs, labels, train_labels):
+    """What a loss makes of a teacher's Outputs and the labels alone, by its attribute `lists`; a pytree of [B, ...].
+
+    Where config.execution.teach_once keeps what a teacher says, it keeps these in place of the arrays that they are
+    made of, and hands them to the loss as `teacher.listed`; else that is None, and the loss makes them in every step.
+    """
+    teacher = jax.tree.map(_float32, jax.lax.stop_gradient(teacher))
+    return fn.lists(teacher, labels, train_labels, **{**hyperparameters(fn), **hyper})
 
 
 def lift(fn, **hyper) -> Lift:

@@ -26,7 +26,7 @@ def taught(teach: Callable, variables, batch: dict) -> tuple[dict, Any]:
     """
     batch = dict(batch)
     kept, seen = batch.pop("taught", None), batch.pop("teacher", batch["input"])
-    outputs = kept["first"] if kept else teach(variables, seen)
+    outputs = kept["first"].replace(listed=kept.get("lists")) if kept else teach(variables, seen)
     if "second" in batch:
         second = dict(batch["second"])
         seen = second.pop("teacher", second["input"])
@@ -44,16 +44,17 @@ class Kept:
     second: bool  # whether of a second view, too
     views: int  # that epochs take in turn
     records: Callable  # view -> [N] records, see `record`
+    lists: dict  # name -> shapes [B, ...] of what losses made of its Outputs
 
     def __call__(self, epoch: int, indices: np.ndarray, batch: dict) -> dict[str, Outputs]:
-        """{"first": Outputs [*indices.shape, ...], perhaps "second"} of the examples in a batch, on the host.
+        """{"first": Outputs [*indices.shape, ...], perhaps "second", "lists"} of the examples in a batch, on the host.
 
         What has an axis of tokens is cut to those of the batch.
         """
         lead = indices.ndim
         one = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[lead:], leaf.dtype)  # noqa: E731
         spec = self.spec or jax.tree.map(one, batch["input"])
-        rows = self.records(epoch % self.views)[indices] if self.paths else {}
+        rows = self.records(epoch % self.views)[indices] if self.paths or self.lists else {}
         like = outputs_of(self.model, batch_of(spec, 2))
         found = {}
         for name in ("first", "second") if self.second else ("first",):
@@ -65,18 +66,26 @@ class Kept:
                 return np.ascontiguousarray(rows[name][keystr(path)][cut]).view(leaf.dtype)
 
             found[name] = tree_map_with_path(look_up, like)
+        if self.lists:
+            found["lists"] = tree_map_with_path(lambda path, _: np.array(rows["lists"][keystr(path)]), self.lists)
         return found
 
 
-def record(outputs: Outputs, paths: frozenset, second: bool) -> np.dtype:
-    """The type of an example's record, {"first": {".logits": [K], ...}, perhaps "second"}.
+def record(outputs: Outputs, paths: frozenset, second: bool, lists: dict) -> np.dtype:
+    """The type of an example's record, {"first": {".logits": [K], ...}, perhaps "second", perhaps "lists"}.
 
     Args:
       outputs: the shapes of a teacher's Outputs [B, ...]; paths: what is kept of them.
+      lists: the shapes of what losses make of them (kdjax.training.reads.listed).
     """
-    leaves = sorted((keystr(path), leaf) for path, leaf in tree_leaves_with_path(outputs) if keystr(path) in paths)
-    one = np.dtype([(path, _stored(leaf.dtype), leaf.shape[1:]) for path, leaf in leaves])
-    return np.dtype([("first", one), *([("second", one)] if second else [])])
+    one = _one({keystr(path): leaf for path, leaf in tree_leaves_with_path(outputs) if keystr(path) in paths})
+    made = _one({keystr(path): leaf for path, leaf in tree_leaves_with_path(lists)})
+    return np.dtype([("first", one), *([("second", one)] if second else []), *([("lists", made)] if lists else [])])
+
+
+def _one(leaves: dict) -> np.dtype:
+    """That of arrays [B, ...] by their names."""
+    return np.dtype([(name, _stored(leaf.dtype), leaf.shape[1:]) for name, leaf in sorted(leaves.items())])
 
 
 def _stored(dtype) -> np.dtype:
@@ -85,11 +94,24 @@ def _stored(dtype) -> np.dtype:
     return dtype if dtype.kind in "biuf" else np.dtype(f"u{dtype.itemsize}")
 
 
-def answers(teach: Callable, variables, batches: Iterable) -> Iterable[tuple[np.ndarray, dict]]:
-    """Yields (indices [n], {"first": Outputs [B, ...] on the host, perhaps "second"}); see `Feed.whole`."""
+def no_lists(outputs: Outputs, targets) -> dict:
+    """What losses make of a teacher's Outputs where none makes lists."""
+    return {}
+
+
+def answers(
+    teach: Callable, variables, batches: Iterable, lists: Callable = no_lists
+) -> Iterable[tuple[np.ndarray, dict]]:
+    """Yields (indices [n], {"first": Outputs [B, ...] on the host, perhaps "second", "lists"}); see `Feed.whole`.
+
+    Args:
+      teach: returns what of the Outputs is kept, and what `lists` is made of.
+      lists: (Outputs, targets), [1, B, ...] both -> what losses make of them, likewise.
+    """
     for indices, batch in batches:
         given, outputs = taught(teach, variables, batch)
-        found = {"first": outputs} | ({"second": given["second"]["taught"]} if "second" in given else {})
+        found = {"first": outputs, "lists": lists(outputs, batch["target"])}
+        found |= {"second": given["second"]["taught"]} if "second" in given else {}
         yield indices, jax.tree.map(lambda leaf: leaf[0], jax.device_get(found))
 
 
@@ -102,7 +124,8 @@ def write(path: Path, dtype: np.dtype, examples: int, found: Iterable[tuple[np.n
     with replacing(path) as temporary:
         records = np.lib.format.open_memmap(temporary, "w+", dtype, (examples,))
         for indices, said in found:
-            for name, outputs in said.items():
+            for name in dtype.names:
+                outputs = said[name]
                 leaves = {keystr(where): leaf for where, leaf in tree_leaves_with_path(outputs)}
                 for field in dtype[name].names:
                     values = leaves[field][: len(indices)]

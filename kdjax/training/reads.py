@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal
 
-from kdjax.losses.lift import Lift
+from kdjax.losses.lift import Lift, listing, lists_of
 from kdjax.training.objective import Term
 from kdjax.types import Absent, Outputs, as_outputs
 
@@ -49,6 +49,7 @@ def read(
     teacher_params,
     train_labels,
     student_params=None,
+    lists: bool = False,
 ) -> frozenset:
     """The paths of what the terms read of the teacher's Outputs, ".logits" or ".features[1]".
 
@@ -57,14 +58,28 @@ def read(
 
     Args:
       student, teacher, labels, teacher_params, train_labels, student_params: shapes, of a whole batch.
+      lists: what losses make of the teacher's Outputs once is made, so that they do not read what it is made of.
     """
-    given = teacher, student, labels, teacher_params, train_labels, student_params
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(teacher)]
+    whole = teacher
     found = set()
     for term in terms:
+        teacher = whole.replace(listed=listed([term], whole, labels, train_labels) or None) if lists else whole
+        given = teacher, student, labels, teacher_params, train_labels, student_params
+        paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(teacher)]
         jaxpr = jax.make_jaxpr(functools.partial(_everything, term))(*given).jaxpr
         found |= {path for path, used in zip(paths, _used(jaxpr, [True] * len(jaxpr.outvars)), strict=False) if used}
-    return frozenset(found)
+    return frozenset(path for path in found if not path.startswith(".listed"))
+
+
+def listed(terms: Iterable[Term], teacher: Outputs, labels, train_labels) -> dict:
+    """The shapes of `lists` of the terms that have some, by the names that `Outputs.listed` has them under."""
+    return jax.eval_shape(functools.partial(make_lists, tuple(terms)), teacher, labels, train_labels)
+
+
+def make_lists(terms: Iterable[Term], teacher: Outputs, labels, train_labels) -> dict:
+    """{name: what a loss makes of the teacher's Outputs and the labels alone} (kdjax.losses.lift.lists_of)."""
+    having = {listing(term.fn, term.hyper): term for term in terms if hasattr(term.fn, "lists")}
+    return {name: lists_of(t.fn, t.hyper, teacher, labels, train_labels) for name, t in having.items()}
 
 
 def _everything(term: Term, teacher, student, labels, teacher_params, train_labels, student_params):

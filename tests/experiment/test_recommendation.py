@@ -9,9 +9,11 @@ from rich.console import Console
 
 from kdjax import experiment
 from kdjax.config import default
+from kdjax.experiment import taught
 from kdjax.experiment.progress import Display
 from kdjax.report import table
 from kdjax.runs import predictions
+from kdjax.runs.directory import Run
 from kdjax.runs.gather import gather
 
 METHODS = {
@@ -78,6 +80,33 @@ def test_results_hold_scores_of_users_and_their_lists(done):
     assert kept["score/ndcg@10"].mean() == pytest.approx(result["last"]["ndcg@10"], rel=1e-5)
     had = [set((-2 - row[row < -1]).tolist()) for row in kept["target"]]
     assert not any(had[user] & set(items.astype(int).tolist()) for user, items in enumerate(kept["kept"]))
+
+
+def test_the_teachers_lists_are_made_once(done, tmp_path, monkeypatch):
+    """In place of its scores of all items, for all methods, seeds and epochs; nothing of the results changes."""
+    plain, _, path = done
+    seen, write = [], taught.kept.write
+    monkeypatch.setattr(taught.kept, "write", lambda *given: (seen.append(given[0]), write(*given)))
+    made = config(path, seeds=(0, 1))
+    made.execution.teach_once = True
+    made.teacher.run = str(plain / "teacher/seed0")
+    with made.unlocked():
+        del made.methods["student"], made.methods["de"]
+    made.methods.cd = {"cd": {"weight": 1.0, "samples": 4}}
+    made.baseline = "rrd"
+    directory, said = run(made, tmp_path)
+    assert said.count("the teacher looks once") == len(seen) == 1
+    records = np.load(seen[0])
+    assert records.dtype["first"].names == ()
+    assert sorted(records[name].shape for name in ("lists",)) == [(40,)]
+    assert sorted(records.dtype["lists"][name].shape for name in records.dtype["lists"].names) == [
+        (5,),
+        (5,),
+        (16,),
+        (16,),
+    ]
+    ours, theirs = (Run(root / "rrd/seed0").history() for root in (directory, plain))
+    assert ours == theirs
 
 
 def test_a_teacher_of_other_items_is_refused(done, tmp_path):

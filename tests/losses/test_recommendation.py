@@ -10,7 +10,7 @@ import pytest
 
 from kdjax import losses
 from kdjax.losses import catalogue, experts, items
-from kdjax.losses.lift import context_names, lift
+from kdjax.losses.lift import context_names, lift, listing, lists_of
 from kdjax.types import Outputs
 
 FOLDER = Path(__file__).parents[1] / "goldens"
@@ -123,6 +123,28 @@ def test_items_that_the_user_has_are_taught_by_nobody(fn):
     np.testing.assert_array_equal(plain, run(student, other, target, held))
     changed = student.replace(logits=jnp.where(known, -50.0, student.logits))
     np.testing.assert_allclose(plain, run(changed, teacher, target, held), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fn", "hyper"), [case for case in CASES if hasattr(case[0], "lists")], ids=lambda part: str(part)[:30]
+)
+def test_lists_that_are_kept_give_the_bits_of_the_logits(fn, hyper):
+    """What is made of the teacher once is all that the loss needs: its logits are not there any more."""
+    student, teacher, target, context = batch()
+    known = {name: context[name] for name in context_names(fn)}
+    made = lists_of(fn, hyper, teacher, target, context["train_labels"])
+    kept = teacher.replace(logits=jnp.full_like(teacher.logits, jnp.nan), listed={listing(fn, hyper): made})
+
+    @jax.jit
+    def both(scores, *taught):
+        of = lambda s, t: lift(fn, **hyper).apply({}, student.replace(logits=s), t, target, **known)  # noqa: E731
+        return [jax.value_and_grad(of)(scores, each) for each in taught]
+
+    plain, listed = both(student.logits, teacher, kept)
+    np.testing.assert_array_equal(plain[0], listed[0])
+    np.testing.assert_array_equal(plain[1], listed[1])
+    assert np.isfinite(plain[0])
+    assert np.any(plain[1])
 
 
 def test_bpr_and_the_sampled_softmax_draw_no_item_that_the_user_has():
