@@ -126,7 +126,9 @@ def test_items_that_the_user_has_are_taught_by_nobody(fn):
 
 
 @pytest.mark.parametrize(
-    ("fn", "hyper"), [case for case in CASES if hasattr(case[0], "lists")], ids=lambda part: str(part)[:30]
+    ("fn", "hyper"),
+    [case for case in CASES if hasattr(case[0], "lists")],
+    ids=lambda part: getattr(part, "__name__", str(part)),
 )
 def test_lists_that_are_kept_give_the_bits_of_the_logits(fn, hyper):
     """What is made of the teacher once is all that the loss needs: its logits are not there any more."""
