@@ -15,6 +15,9 @@ that sees the same images shares it: give all methods of a seed to one run. With
 views of each image, of which the epochs take one in turn (execution.teach_once). `begin` is a file of weights that
 students start from. With `shots` an epoch has `steps` steps for all, and a method sees those labelled images alone,
 unless its name ends in _unlabelled: then the others, too, on which the teacher alone is followed.
+
+Expected, LeNet at 64 pixels, five labels a class, five seeds (results/grocery): teacher 73.6 %, student 7.9 +- 2.5, kd
+8.3 +- 1.6, kd_unlabelled 23.0 +- 1.5.
 """
 
 import products
