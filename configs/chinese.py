@@ -6,9 +6,9 @@ Data: a file with a review and a label a row, as waimai_10k (11,987 orders of fo
     kdjax run --config=configs/chinese.py:path=waimai_10k.csv,teacher=bilstm,student=bag_of_words
     kdjax tune --config=configs/chinese.py:path=waimai_10k.csv --trials=6
 
-Cost: some four minutes of one CPU core. Expected (results/chinese, three seeds): teacher 89.0 %, student 88.1 +- 0.5, kd
-87.6, logit_mse 87.9: a teacher that is hardly better than its student has nothing to give, as `kdjax doctor` says, and
-TF-IDF of characters with logistic regression is at 90.6 %.
+Cost: some four minutes of one CPU core. Expected (results/chinese, three seeds): teacher 89.0 %, student 88.1 +- 0.5,
+kd 87.6, logit_mse 87.9: a teacher that is hardly better than its student has nothing to give, as `kdjax doctor` says,
+and TF-IDF of characters with logistic regression is at 90.6 %.
 """
 
 from kdjax import methods

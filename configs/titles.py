@@ -16,9 +16,9 @@ The teacher that knows the labels of all `examples`, which no shop has, for comp
     kdjax run --config=configs/titles.py:path=...,encoder=...
 
 Cost: an encoder of six layers takes one processor second a step of 32 titles, a text CNN a thirtieth. Expected of the
-first two commands (results/titles, three seeds): encoder 86.3 %, student 84.9 +- 0.9, kd 82.7, kd_unlabelled 88.4 (+3.5,
-p 0.037; 0.147 after Holm), logit_mse_unlabelled 88.3; TF-IDF with logistic regression 88.8 +- 2.1. The encoder is of seed
-0's labels, so that students of other seeds learn from 200 labels more than they see.
+first two commands (results/titles, three seeds): encoder 86.3 %, student 84.9 +- 0.9, kd 82.7, kd_unlabelled 88.4
+(+3.5, p 0.037; 0.147 after Holm), logit_mse_unlabelled 88.3; TF-IDF with logistic regression 88.8 +- 2.1. The encoder
+is of seed 0's labels, so that students of other seeds learn from 200 labels more than they see.
 """
 
 from kdjax import methods

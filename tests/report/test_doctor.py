@@ -171,6 +171,10 @@ def test_what_diverged_and_what_never_learned():
     for row in other[1]["history"]:
         row["test_spearman"] = 0.1
     assert "student seed 1" in verdict(other, learning.learned).said
+    for each in other:
+        for row in each["history"]:
+            row["epoch"] += 100  # nobody looked when they began
+    assert verdict(other, learning.learned).state == UNKNOWN
 
 
 @pytest.mark.parametrize(("train", "test", "state"), [(1.0, 1.1, FOUND), (1.0, 2.0, FINE), (0.01, 0.01, FINE)])

@@ -37,8 +37,8 @@ def diverged(case: Case) -> Verdict:
 
 
 def learned(case: Case) -> Verdict:
-    """Classifiers at chance; of other tasks, rows that end no better than they began."""
-    found, key, than = [], case.task.primary.key, "no better than after its first epoch"
+    """Classifiers at chance; of other tasks, rows that end no better than they began, where that was evaluated."""
+    found, seen, key, than = [], 0, case.task.primary.key, "no better than it began"
     for record in case.students:
         for line in case.lines(record):
             result, seed = line["result"], line["result"]["seed"]
@@ -46,9 +46,16 @@ def learned(case: Case) -> Verdict:
             if key == TOP1.key:
                 most, than = caution.learned_nothing(len(result["classes"]))
                 stuck = result["last"][key] <= most
+            elif len(curve) > 1 and curve[0][0] <= max(1, curve[-1][0] / 4):
+                stuck = curve[-1][1] <= curve[0][1]
             else:
-                stuck = len(curve) > 1 and curve[-1][1] <= curve[0][1]
+                continue
+            seen += 1
             found += [f"{record['row']} seed {seed} ({case.shown(result['last'][key])})"] if stuck else []
+    if not seen:
+        return Verdict(
+            UNKNOWN, "No run was evaluated in the first quarter of its epochs: set config.eval_every_epochs."
+        )
     if not found:
         return Verdict(FINE, f"No run ends {than}.")
     advice = "Look at the learning rate, at the term's weight and at the labels that it sees."
