@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdjax.cli.run import given_config
+from kdjax.cli.run import config_here
 
 
 def add(command) -> None:
@@ -31,12 +31,9 @@ def _rewrite(args, rest) -> None:
     from kdjax.data.text import rewrite, texts
     from kdjax.files import write_text
 
-    given, launcher = given_config(args, rest)
-    if launcher:
-        raise ValueError(f"{launcher[0]} is an option of kdjax run --launcher; kdjax rewrite works here")
+    config = resolve(config_here(args, rest))
     if not args.out.endswith(".txt"):
         raise ValueError(f"--out {args.out!r}: a file of texts, one a line, ends in .txt")
-    config = resolve(given)
     train = loading.read(config.data, tasks.named(config.task)).train.input
     if not isinstance(train, texts.Texts):
         raise ValueError(f"config.data.source {config.data.source!r} has no texts to write anew")

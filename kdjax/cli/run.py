@@ -73,7 +73,7 @@ def _run(args, rest) -> int:
     piloted = args.seeds.startswith(until.PREFIX)
     chosen = (config, args.out, names(args.only), () if piloted else integers(args.seeds, "--seeds"))
     several = bool(resolve(config).pairs)
-    _check_pairs(args, several)
+    check_pairs(args, several)
     if piloted:
         until.check(args, several)
     if args.tuned is not None:
@@ -82,7 +82,7 @@ def _run(args, rest) -> int:
         from kdjax.experiment import dry_run
 
         if args.tuned is not None:
-            return max(dry_run.show(each, *chosen[1:], taught_elsewhere=True) for each in _tuned(args, *chosen))
+            return _dry_tuned(args, *chosen)
         return dry_run.show_all(*chosen, names(args.pairs)) if several else dry_run.show(*chosen)
     if not args.launcher:
         mode = resolve(config).execution.devices
@@ -114,6 +114,18 @@ def given_config(args, rest) -> tuple:
     if bool(file) == bool(args.config):
         raise ValueError(f"give one config, kdjax {args.command} configs/digits.py" if file else NO_CONFIG)
     return load_config(file or args.config, overrides), given
+
+
+def config_here(args, rest):
+    """The config that the arguments name, of a command that no launcher submits.
+
+    Raises:
+      ValueError: there is none, or an option is unknown or a launcher's.
+    """
+    config, given = given_config(args, rest)
+    if given:
+        raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax {args.command} works here")
+    return config
 
 
 def _train(args, chosen, given, several: bool, asked):
@@ -165,14 +177,16 @@ def until_stopped(command_line: str, work) -> tuple[int, object]:
         return os.EX_TEMPFAIL, None
 
 
-def _tuned(args, config, root, only, seeds) -> list:
-    """What kdjax tune has chosen, of the config or of each of its pairs, with the teachers that they will have."""
-    from kdjax.experiment import tune
+def _dry_tuned(args, config, root, only, seeds) -> int:
+    """Shows what would be trained of what kdjax tune has chosen, of the config or of each of its pairs."""
+    from kdjax.config import pairs
+    from kdjax.experiment import dry_run, tune
 
-    found = [
-        (own, tune.applied(own, args.tuned, root, only, seeds)) for own in tune.experiments(config, names(args.pairs))
-    ]
-    return [tune.with_teacher(own, chosen, root, tune.experiments(config))[1] for own, chosen in found]
+    siblings, status = pairs.experiments(config), 0
+    for own, made in tune.chosen(config, args.tuned, root, only, seeds, names(args.pairs)):
+        _, made = tune.with_teacher(own, made, root, siblings)
+        status = max(status, dry_run.show(made, root, only, seeds, taught_elsewhere=True))
+    return status
 
 
 def _check_launcher(args, given) -> None:
@@ -200,7 +214,7 @@ def _check_tuned(args, several: bool) -> None:
         )
 
 
-def _check_pairs(args, several: bool) -> None:
+def check_pairs(args, several: bool) -> None:
     """Raises a ValueError where an option does not go with a config of one, or of several, experiments."""
     if args.pairs and not several:
         raise ValueError("--pairs chooses among config.pairs, and this config has none")

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 
 from kdjax.arguments import integers, names
-from kdjax.cli.run import given_config, until_stopped
+from kdjax.cli.run import check_pairs, config_here, until_stopped
 
 ABOUT = """\
 Gives every method the same number of trials, the student alone included, and chooses on the validation split.
@@ -45,17 +45,15 @@ def _tune(args, rest) -> int:
     from kdjax.training import parallel, processes
 
     parallel.setup()
+    from kdjax.config import pairs
     from kdjax.config.fields import resolve
     from kdjax.experiment import tune
 
-    config, given = given_config(args, rest)
-    if given:
-        raise ValueError(f"{given[0]} is an option of kdjax run --launcher; kdjax tune trains here")
+    config = config_here(args, rest)
+    check_pairs(args, bool(resolve(config).pairs))
     processes.join("", 0, -1, resolve(config).execution.devices)
-    if args.pairs and not resolve(config).pairs:
-        raise ValueError("--pairs chooses among config.pairs, and this config has none")
     chosen = (args.out, args.trials, integers(args.seeds, "--seeds"), names(args.only), integers(args.halve, "--halve"))
-    siblings = tune.experiments(config)
+    siblings = pairs.experiments(config)
     for each in tune.experiments(config, names(args.pairs)):
         work = functools.partial(_one, each, chosen, siblings)
         status, file = until_stopped(args.command_line, work)

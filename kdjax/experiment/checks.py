@@ -126,7 +126,8 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     targets = jax.ShapeDtypeStruct((len(arrays), *own.shape[1:]), own.dtype)
     given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
     _check_reads(lab, where, row.model, lab.seen_by(row).spec)
-    mined.check(lab, rows.with_view(config, row), teacher and teacher[0], where)
+    own = rows.with_view(config, row)
+    mined.check(lab, own, teacher and teacher[0], where)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
     second = any(asks(stage.objective.terms, "second") for stage in stages)
     if second:
@@ -138,7 +139,6 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
             listed = ", ".join(f"{ours} from {theirs}" for ours, theirs in pairs)
             lab.display.message(f"{where}.{term}: the student's layers learn from the teacher's, {listed}")
     if teacher and taught.once(config, teacher[0]):
-        own = rows.with_view(config, row)
         fields, spec = taught.fields(lab, own, row, stages, arrays, teacher), mined.wider(own, teacher[2])
         terms = [term for stage in stages for term in stage.objective.terms]
         lists = taught.lists(own, terms, arrays, teacher[0], spec)

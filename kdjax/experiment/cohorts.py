@@ -136,7 +136,7 @@ class Cohorts:
             terms = [t for each in learners for stage in each.program.stages for t in stage.objective.terms]
             lists = taught.lists(config, terms, arrays, teacher.model, spec)
             teach = self._teach(teacher, place.whole, None if lists else fields)  # all: lists are made of any of it
-            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec, terms)
+            kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec, terms, lists)
             feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)

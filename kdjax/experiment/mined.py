@@ -5,8 +5,6 @@ in a file named by all that determines it: the teacher's weights and code, queri
 for. Another seed, another process and a run that is continued find it there.
 """
 
-import hashlib
-import json
 import threading
 from pathlib import Path
 
@@ -96,8 +94,7 @@ def extended(lab: Lab, config, arrays: Arrays, teacher, place: Place) -> Arrays:
 
 def _kept(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher, place: Place) -> np.ndarray:
     """[N, hard] int32, read from its file, which is made if it is missing."""
-    described = json.dumps(_described(lab, config, arrays, known, teacher), sort_keys=True)
-    path = lab.directory / FOLDER / f"{hashlib.sha256(described.encode()).hexdigest()[:32]}.npy"
+    path = taught.named_by(lab.directory / FOLDER, _described(lab, config, arrays, known, teacher))
     shape = len(arrays), config.data.negatives.hard
 
     def make() -> None:

@@ -149,15 +149,16 @@ def _otherwise(model: nn.Module) -> str:
     return "" if isinstance(model, Given) else ", or leave teach_once out"
 
 
-def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool, spec, terms) -> Kept:
+def keep(
+    lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset, second: bool, spec, terms, made: dict
+) -> Kept:
     """What looks up what a teacher says of the examples of a feed; what is missing of it is made when it is asked for.
 
     Args:
       teach: its pass over whole batches, which returns `fields` of its Outputs, or all of them.
       spec: the shapes of an example that it sees.
-      terms: of the students, some of which may make lists of what it says.
+      terms: of the students, some of which may make lists of what it says; made: their shapes, see `lists`.
     """
-    made = lists(config, terms, arrays, teacher.model, spec)
     check(lab, config, fields, made, len(arrays), teacher.model, spec, second, f"seed {feed.seed}")
     dtype = kept.record(outputs_of(teacher.model, batch_of(spec, 2)), fields, second, made)
     described = _described(lab, config, feed.seed, arrays, teacher, second) | {"fields": sorted(fields)}
@@ -175,8 +176,7 @@ def keep(lab: Lab, config, feed: Feed, arrays, teacher, teach, fields: frozenset
         return teacher.elsewhere.answers(batches, positions)
 
     def path(view: int) -> Path:
-        told = json.dumps({**described, "view": view}, sort_keys=True)
-        return lab.directory / FOLDER / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npy"
+        return named_by(lab.directory / FOLDER, {**described, "view": view})
 
     def make(view: int) -> None:
         if kept.read(path(view), dtype, len(arrays)) is not None:
@@ -228,6 +228,12 @@ def _described(lab: Lab, config, seed: int, arrays, teacher, second: bool) -> di
         "sees": {name: np.ravel(sees[name]).tolist() for name in ("image_size", "mean", "std")},
         "drawn": {"seed": seed, **own, "code": identity.of_code({"data": own})} if random else {},
     }
+
+
+def named_by(folder: Path, described: dict) -> Path:
+    """The file in a folder whose name is made of all that determines what is in it."""
+    told = json.dumps(described, sort_keys=True)
+    return folder / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npy"
 
 
 def network(teacher) -> dict:

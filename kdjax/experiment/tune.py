@@ -239,13 +239,18 @@ def run_chosen(
     All choices are looked at before the first is trained. Arguments are those of `applied` and
     `kdjax.experiment.pairs.run`, which say what is raised.
     """
-    found = [(own, applied(own, file, root, only, seeds)) for own in experiments(config, pair_names)]
-    siblings = experiments(config)
-    for own, chosen in found:
-        with named(chosen.experiment):
-            made = taught(own, chosen, root, stop_signal, display, siblings)
+    found = chosen(config, file, root, only, seeds, pair_names)
+    siblings = paired.experiments(config)
+    for own, made in found:
+        with named(made.experiment):  # whose teacher it has is asked now: one before it may have trained it
+            made = taught(own, made, root, stop_signal, display, siblings)
             runner.run(made, root, only, seeds, display, stop_signal, callbacks=callbacks)
-    return [Path(root) / chosen.experiment for _, chosen in found]
+    return [Path(root) / made.experiment for _, made in found]
+
+
+def chosen(config: ConfigDict, file="", root="runs", only=(), seeds=(), pair_names=()) -> list[tuple]:
+    """(the experiment that was tuned, what runs of it, see `applied`) of a config or of each of its pairs."""
+    return [(own, applied(own, file, root, only, seeds)) for own in experiments(config, pair_names)]
 
 
 def applied(config: ConfigDict, file, root="runs", only=(), seeds=()) -> ConfigDict:

@@ -100,11 +100,8 @@ def _orders(model, args) -> Iterator:
 
 def _scores(model, args) -> Iterator:
     """The score of each pair of a query and a document, with a tab between."""
-    for chunk in lines.chunks(lines.read(args.inputs, pairs=True), args.batch_size):
-        good = [pair for pair in chunk if isinstance(pair, lines.Line)]
-        scores = iter(model.predict([pair.first for pair in good], [pair.second for pair in good]) if good else ())
-        for pair in chunk:
-            if isinstance(pair, ValueError):
-                yield pair
-            else:
-                yield {**pair.said, "shown": pair.first}, [{"document": pair.second, "score": float(next(scores))}]
+    for pair, score in lines.answered(lines.read(args.inputs, pairs=True), args.batch_size, model.predict):
+        if isinstance(pair, ValueError):
+            yield pair
+        else:
+            yield {**pair.said, "shown": pair.first}, [{"document": pair.second, "score": float(score)}]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.files import write_bytes
-from kdjax.tasks.search import products
+from kdjax.tasks.search import first, products
 
 DTYPES = ("float32", "int8")
 SUFFIX = ".npz"
@@ -31,8 +31,8 @@ class Catalogue:
         found = []
         for block in products(queries, self.embeddings):
             for scores in block:
-                first = np.argsort(-scores, kind="stable")[:count]
-                found.append([(int(row), float(scores[row])) for row in first])
+                best = first(scores, min(count, len(scores)))
+                found.append([(int(row), float(scores[row])) for row in best])
         return found
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from kdjax import config as configs
 from kdjax import data, tasks
+from kdjax.data.images.encoded import Encoded
 from kdjax.data.text import tokenizers
 from kdjax.files import replacing
 from kdjax.find import nearest
@@ -295,6 +296,12 @@ def text_shape(path: Path, result: dict) -> dict | None:
     return {**shape, "vocabulary": tokenizer.size, "tokenizer": tokenizer.text()}
 
 
+def spread(split: data.Arrays, count: int):
+    """The inputs of `count` examples of a split, evenly spaced, images decoded; of all if there are fewer."""
+    inputs = split.take(np.unique(np.linspace(0, len(split) - 1, count).round().astype(int))).input
+    return inputs.decode() if isinstance(inputs, Encoded) else inputs
+
+
 def description_of(run: Run, config: dict, result: dict, loaded: data.Dataset | None = None) -> dict:
     """What a file of a run's student says of it, before anything is written; see `export`.
 
@@ -340,9 +347,9 @@ def told(written: dict) -> str:
     """A line that says of a description what was written and how it was checked."""
     kind, accuracy = serve.of(written), written["accuracy"]
     primary = _primary(written)
-    measured = f"{primary.title} {primary.number(accuracy[primary.key])} on the test split of {written['dataset']}"
-    if primary.unit == "%":
-        measured = f"{primary.number(accuracy[primary.key])} % on the test split of {written['dataset']}"
+    score = primary.number(accuracy[primary.key])
+    score = f"{score} %" if primary.unit == "%" else f"{primary.title} {score}"
+    measured = f"{score} on the test split of {written['dataset']}"
     if accuracy["computed_in"] != "float32":
         measured += f" in {accuracy['computed_in']}, while this file computes in float32"
     verified, gives = written["verified"], written.get("gives", "logits").removesuffix("s")

@@ -3,7 +3,7 @@
 import itertools
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,12 +106,9 @@ def _line(place: str, text: str, pairs: bool) -> Line | ValueError:
 
 def predict(model: serve.Texts, texts: Iterable[Line | ValueError], batch_size: int = 32) -> Iterator[tuple]:
     """(text, probabilities [K], or a ValueError that says why there are none) for each text, in order."""
-    for chunk in chunks(texts, batch_size):
-        good = [text for text in chunk if isinstance(text, Line)]
-        seconds = [text.second for text in good] if model.description["pairs"] else None
-        answers = iter(probabilities(model.predict([text.first for text in good], seconds)) if good else ())
-        for text in chunk:
-            yield text, text if isinstance(text, ValueError) else next(answers)
+    pairs = model.description["pairs"]
+    told = lambda first, second: probabilities(model.predict(first, second if pairs else None))  # noqa: E731
+    return answered(texts, batch_size, told)
 
 
 def embedded(
@@ -119,11 +116,20 @@ def embedded(
 ) -> Iterator[tuple]:
     """(text, embedding [D], or the ValueError in its place) for each text, in order; `of`: see `rankers.Towers`."""
     which = (of,) if serve.form(model.description) == "towers" else ()
+    return answered(texts, batch_size, lambda first, _: model.predict(first, *which))
+
+
+def answered(texts: Iterable[Line | ValueError], batch_size: int, ask: Callable) -> Iterator[tuple]:
+    """(text, its answer, or the ValueError in its place) for each text, in order.
+
+    Args:
+      ask: (the first text of each, the second of each) -> their answers [B, ...]; not called without any.
+    """
     for chunk in chunks(texts, batch_size):
-        good = [text.first for text in chunk if isinstance(text, Line)]
-        found = iter(model.predict(good, *which) if good else ())
+        good = [text for text in chunk if isinstance(text, Line)]
+        answers = iter(ask([text.first for text in good], [text.second for text in good]) if good else ())
         for text in chunk:
-            yield text, text if isinstance(text, ValueError) else next(found)
+            yield text, text if isinstance(text, ValueError) else next(answers)
 
 
 def chunks(items: Iterable, size: int) -> Iterator[list]:

@@ -5,7 +5,7 @@ import numpy as np
 
 from kdjax.data.arrays import Dataset
 from kdjax.data.images.encoded import Encoded
-from kdjax.data.text.tokenizers import MULTIPLE
+from kdjax.data.text.tokenizers import rounded
 from kdjax.ship import ranked, serve
 from kdjax.ship.served import Served
 from kdjax.tasks import search
@@ -24,7 +24,7 @@ def embedded(served: Served, inputs, batch: int = 64) -> np.ndarray:
         rows = order[start : start + batch]
         part = {name: leaf[rows] for name, leaf in inputs.items()}
         if "mask" in inputs:
-            longest = MULTIPLE * -(-max(int(lengths[rows].max()), 1) // MULTIPLE)
+            longest = rounded(max(int(lengths[rows].max()), 1))
             part = {name: leaf[:, :longest] for name, leaf in part.items()}
         made.append(np.asarray(served.run(part)))
     return np.concatenate(made)[np.argsort(order)]

@@ -35,33 +35,34 @@ def main(args) -> int:
             raise ValueError(f"--{option.replace('_', '-')} must be at least 1, got {getattr(args, option)}")
     sys.stdout.reconfigure(errors="backslashreplace")  # names of files and classes may be any bytes
     model, failed = serve.load(args.model), 0
-    if "gives" in model.description:
-        return _ranked(model, args)
-    if args.catalogue:
-        raise ValueError(f"{args.model} names classes and takes no --catalogue")
-    for example, answer in _answers(model, args):
-        if isinstance(answer, ValueError):
-            failed += 1
-            print(f"kdjax: {answer}", file=sys.stderr)
-            continue
-        top = np.argsort(-answer, kind="stable")[: args.top]
-        named = [(model.classes[k], float(answer[k])) for k in top]
-        print(_json(example, named) if args.json else _line(example, named), flush=True)
-    return 2 if failed else 0
-
-
-def _ranked(model: serve.Served, args) -> int:
-    """The same of rankers, whose answers are orders."""
-    from kdjax.ship import asked
-
-    failed = 0
-    for answer in asked.answers(model, args):
+    for answer in (_ranked if "gives" in model.description else _named)(model, args):
         if isinstance(answer, ValueError):
             failed += 1
             print(f"kdjax: {answer}", file=sys.stderr)
         else:
-            print((asked.as_json if args.json else asked.shown)(*answer), flush=True)
+            print(answer, flush=True)
     return 2 if failed else 0
+
+
+def _named(model: serve.Served, args) -> Iterator[str | ValueError]:
+    """The likeliest classes of each example, or the error in its place."""
+    if args.catalogue:
+        raise ValueError(f"{args.model} names classes and takes no --catalogue")
+    for example, answer in _answers(model, args):
+        if isinstance(answer, ValueError):
+            yield answer
+            continue
+        top = np.argsort(-answer, kind="stable")[: args.top]
+        named = [(model.classes[k], float(answer[k])) for k in top]
+        yield _json(example, named) if args.json else _line(example, named)
+
+
+def _ranked(model: serve.Served, args) -> Iterator[str | ValueError]:
+    """The same of rankers, whose answers are orders."""
+    from kdjax.ship import asked
+
+    for answer in asked.answers(model, args):
+        yield answer if isinstance(answer, ValueError) else (asked.as_json if args.json else asked.shown)(*answer)
 
 
 def _answers(model: serve.Images | serve.Texts, args) -> Iterator[tuple]:

@@ -8,7 +8,6 @@ import numpy as np
 from kdjax import tables, tasks
 from kdjax.cores import cores
 from kdjax.data.arrays import Dataset
-from kdjax.data.images.encoded import Encoded
 from kdjax.runs import task
 from kdjax.ship import catalogue, export, int8, measured, ranked, serve
 
@@ -49,6 +48,7 @@ def sizes(runs: dict, images: int, say=lambda message: None) -> list[dict]:
     if len(first) > 1:
         told = ", ".join(f"{path} by {score.title}" for score, path in first.items())
         raise ValueError(f"a table of sizes is of one task, and these are scored differently: {told}")
+    several = len({config["experiment"] for config, _ in runs.values()}) > 1
     for path, (config, result) in runs.items():
         key = json.dumps(config["data"])
         if key not in loaded:
@@ -57,13 +57,9 @@ def sizes(runs: dict, images: int, say=lambda message: None) -> list[dict]:
             row = measure(file, loaded[key], tasks.named(config["task"]))
             shown = task.of(result).primary
             say(f"{file}: {shown.title} {shown.number(row['score'])}, {row['bytes']:,} bytes, {row['ms']:.2f} ms")
-            name = f"{config['experiment']}: {config['row']}" if _several(runs) else config["row"]
+            name = f"{config['experiment']}: {config['row']}" if several else config["row"]
             found.setdefault((name, row["file"]), []).append({**row, "primary": shown.key, "shown": shown})
     return [{"student": name, **_summary(rows)} for (name, _), rows in found.items()]
-
-
-def _several(runs: dict) -> bool:
-    return len({config["experiment"] for config, _ in runs.values()}) > 1
 
 
 def exported(path: Path, dataset: Dataset, images: int) -> list[Path]:
@@ -80,9 +76,7 @@ def exported(path: Path, dataset: Dataset, images: int) -> list[Path]:
 def _examples(description: dict, dataset: Dataset, images: int):
     if "form" in description:
         return ranked.taken(description, dataset, dataset.train, images)
-    chosen = np.unique(np.linspace(0, len(dataset.train) - 1, images).round().astype(int))
-    inputs = dataset.train.take(chosen).input
-    return inputs.decode() if isinstance(inputs, Encoded) else inputs
+    return export.spread(dataset.train, images)
 
 
 def measure(path: Path, dataset: Dataset, scored) -> dict:

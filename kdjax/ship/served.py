@@ -98,7 +98,7 @@ class Texts(Served):
     def padded(self, rows: list[tuple], most: int) -> dict[str, np.ndarray]:
         """Rows of a tokenizer as arrays, as long as the longest, in steps, and `most` at most."""
         longest = max(len(ids) for ids, _ in rows)
-        length = min(most, tokenizers.MULTIPLE * -(-longest // tokenizers.MULTIPLE))
+        length = min(most, tokenizers.rounded(longest))
         return tokenizers.padded(rows, length, self.tokenizer.padding, self.description["pairs"])
 
     def drawn(self, examples: int, generator: np.random.Generator):

@@ -10,9 +10,8 @@ from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import rows
 from kdjax.data import kinds
-from kdjax.data.images.encoded import Encoded
 from kdjax.runs.directory import Run
-from kdjax.ship.export import batches, dataset
+from kdjax.ship.export import batches, dataset, spread
 from kdjax.training import checkpoint
 from kdjax.types import as_outputs
 
@@ -50,9 +49,7 @@ def similar(teacher: Path, before: Path, after: Path) -> dict:
     """
     config, _ = Run(after).finished()
     data = dataset(config)
-    chosen = np.unique(np.linspace(0, len(data.test) - 1, EXAMPLES).round().astype(int))
-    inputs = data.test.take(chosen).input
-    inputs = inputs.decode() if isinstance(inputs, Encoded) else inputs
+    inputs = spread(data.test, EXAMPLES)
     found = {
         name: _stages(path, data, inputs) for name, path in (("teacher", teacher), ("before", before), ("after", after))
     }

@@ -9,7 +9,6 @@ import numpy as np
 
 from kdjax import tables
 from kdjax.cores import cores
-from kdjax.data.images.encoded import Encoded
 from kdjax.files import write_text
 from kdjax.runs import identity, task
 from kdjax.runs.directory import Run
@@ -112,9 +111,7 @@ def _check_rows(runs: dict) -> None:
 
 
 def _export(path: Path, config: dict, train, images: int, suffixes: tuple[str, ...]) -> list[Path]:
-    chosen = np.unique(np.linspace(0, len(train) - 1, images).round().astype(int))
-    inputs = train.take(chosen).input
-    inputs, files = inputs.decode() if isinstance(inputs, Encoded) else inputs, []
+    inputs, files = export.spread(train, images), []
     for suffix in suffixes:
         plain, small = path / f"student{suffix}", path / f"student-int8{suffix}"
         export.export(path, plain)

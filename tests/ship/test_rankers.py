@@ -16,6 +16,7 @@ from kdjax.config import default
 from kdjax.runs.directory import Run
 from kdjax.ship import catalogue, export, inference, int8, measured, ranked, serve
 from kdjax.training import checkpoint
+from tests.offers import write
 
 
 def base(task: str, **methods):
@@ -40,13 +41,7 @@ def of_offers(path, task: str, **methods):
 
 @pytest.fixture(scope="module")
 def offers(tmp_path_factory):
-    """A table of 40 products with three offers each."""
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("offers") / "offers.csv"
-    words = [f"brand{rng.integers(6)} model{product} x{rng.integers(100, 999)}" for product in range(40)]
-    lines = [f"{name},{name.split()[1]} colour{o} {name.split()[0]},1" for name in words for o in range(3)]
-    path.write_text("\n".join(["name,title,grade", *lines]) + "\n")
-    return path
+    return write(tmp_path_factory.mktemp("offers") / "offers.csv")
 
 
 class Made(dict):

@@ -16,6 +16,7 @@ from kdjax.runs.gather import gather
 from kdjax.ship import export, similarity
 from kdjax.tasks import ranked, search
 from kdjax.training import catalogue
+from tests.offers import write
 
 Q, M, L = 7, 25, 4
 
@@ -83,14 +84,7 @@ def test_scores_that_are_not_finite_are_seen():
 
 @pytest.fixture(scope="module")
 def offers(tmp_path_factory):
-    """A table of 40 products with three offers each, which share a word with the product's name, and others."""
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("offers") / "offers.csv"
-    words = [f"brand{rng.integers(6)} model{product} x{rng.integers(100, 999)}" for product in range(40)]
-    lines = [f"{name},{name.split()[1]} colour{o} {name.split()[0]},1" for name in words for o in range(3)]
-    others = [f"{name},{words[(at + 1) % 40].split()[1]} colour9,0" for at, name in enumerate(words)]
-    path.write_text("\n".join(["name,title,grade", *lines, *others]) + "\n")
-    return path
+    return write(tmp_path_factory.mktemp("offers") / "offers.csv", others=True)
 
 
 def config(path, task: str, **fields):

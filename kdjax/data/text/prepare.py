@@ -1,6 +1,5 @@
 """Texts as a source gives them to what networks take: tokenized, cut at one length, checked."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -81,12 +80,7 @@ def tokenizer_of(texts: list[str], config) -> tokenizers.Learned | tokenizers.Fo
 
 def holds_most(lengths: list[int]) -> int:
     """The length that holds WHOLE of the texts, rounded up to a multiple of MULTIPLE, at most MOST."""
-    return min(MOST, rounded(np.quantile(lengths, WHOLE, method="higher")))
-
-
-def rounded(length: float) -> int:
-    """The next multiple of MULTIPLE."""
-    return tokenizers.MULTIPLE * math.ceil(length / tokenizers.MULTIPLE)
+    return min(MOST, tokenizers.rounded(np.quantile(lengths, WHOLE, method="higher")))
 
 
 def told_cut(cut: int, texts: int, length: int, what: str = "training texts") -> list[str]:

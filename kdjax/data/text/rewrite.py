@@ -63,7 +63,7 @@ def rewritten(
         1 <= top <= sum(proposable), f"top must lie between 1 and {sum(proposable):,}, the words that there are", top
     )
     rows = tokenizer.encode(texts.first, texts.second, model.positions)
-    longest = min(model.positions, prepare.rounded(max(len(ids) for ids, _ in rows)))
+    longest = min(model.positions, tokenizers.rounded(max(len(ids) for ids, _ in rows)))
     inputs = tokenizers.padded(rows, longest, tokenizer.padding, texts.second is not None)
     words = replaceable(inputs, tokenizer.special, np.array([name.startswith("##") for name in names]))
     random = stream(seed, "rewrite").generator()

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,12 @@ PAD, UNKNOWN, BEGIN, END, MASK = range(len(SPECIAL))
 
 MULTIPLE = 8
 """Lengths to which texts are padded are multiples of it."""
+
+
+def rounded(length: float) -> int:
+    """The next multiple of MULTIPLE."""
+    return MULTIPLE * math.ceil(length / MULTIPLE)
+
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 

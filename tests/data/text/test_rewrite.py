@@ -43,6 +43,12 @@ def encoded(path):
     return tokenizer, inputs, rewrite.replaceable(inputs, tokenizer.special, PIECE)
 
 
+def proposed(path, top):
+    tokenizer, inputs, words = encoded(path)
+    chosen = (*masked.load(path), inputs, words, tokenizer.special.mask, PROPOSABLE, top)
+    return rewrite.proposals(*chosen, stream(0, "rewrite").generator(), quiet)
+
+
 def test_only_whole_words_may_be_replaced(encoder):
     _, inputs, words = encoded(encoder[0])
     chosen = [[NAMES[token] for token in row[own]] for row, own in zip(inputs["tokens"], words, strict=True)]
@@ -54,8 +60,7 @@ def test_proposals_are_the_most_likely_words_of_the_formula(encoder, monkeypatch
     monkeypatch.setattr(rewrite, "PARTS", 5)
     path, tensors = encoder
     tokenizer, inputs, words = encoded(path)
-    chosen = (*masked.load(path), inputs, words, tokenizer.special.mask, PROPOSABLE, 3)
-    found = rewrite.proposals(*chosen, stream(0, "rewrite").generator(), quiet)
+    found = proposed(path, 3)
     assert not found[~words].any()
     for row, place in zip(*np.nonzero(words), strict=True):
         seen = {name: leaf[[row]].copy() for name, leaf in inputs.items()}
@@ -69,8 +74,7 @@ def test_all_words_of_a_part_are_masked_together(encoder, monkeypatch):
     monkeypatch.setattr(rewrite, "PARTS", 1)
     path, tensors = encoder
     tokenizer, inputs, words = encoded(path)
-    chosen = (*masked.load(path), inputs, words, tokenizer.special.mask, PROPOSABLE, 2)
-    found = rewrite.proposals(*chosen, stream(0, "rewrite").generator(), quiet)
+    found = proposed(path, 2)
     seen = {**inputs, "tokens": np.where(words, tokenizer.special.mask, inputs["tokens"])}
     for row, told in enumerate(logits(tensors, seen, np.zeros((4, 9), int))):
         expected = np.argsort(-np.where(PROPOSABLE, told, -np.inf), axis=1)[:, :2]
