@@ -170,7 +170,7 @@ COMMANDS = {
     "run of a directory": (("run", "--config=tests"), "there is no file 'tests'"),
     "run of no Python": (("run", "--config=README.md"), "README.md"),
     "tune without config": (("tune",), "the following arguments are required: --config"),
-    "tune by a launcher": (("tune", "digits", "--launcher.time=1"), "kdjax tune trains here"),
+    "tune by a launcher": (("tune", "digits", "--launcher.time=1"), "kdjax tune works here"),
     "tune on the seeds of the config": (
         ("tune", "digits", "--seeds=4"),
         "config.seeds and the seeds of trials both have 4",
