@@ -16,6 +16,7 @@ from kdjax.losses.tokens import layers_of
 from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
+from kdjax.runs.task import refuse
 from kdjax.training import catalogue, parallel
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
@@ -47,6 +48,10 @@ def check_rows(lab: Lab, missing: dict[str, Method], arrays) -> None:
       ValueError: a method, a model, a size or a batch that cannot work.
     """
     _check_second(lab.config)
+    for name in lab.metrics:
+        refuse(name, "a score of config.metrics")
+    for name, *_ in lab.task.columns:
+        refuse(name, f"a score of config.task, {lab.task.name},")
     taught = _teacher_shapes(lab)
     place = lab.layout[0][0]
     _check_divides(lab.config, arrays, place, "config.batch_size")

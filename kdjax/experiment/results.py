@@ -125,7 +125,7 @@ class Results:
             "epochs": config.epochs,
             "steps": int(learner.state.step),
             "last": None,
-            "task": {**task.describe(), "columns": [*task.describe()["columns"], *([m, m, ""] for m in lab.metrics)]},
+            "task": task.describe(lab.metrics),
             "best": best_epoch(history, task),
             "peak": peak_epoch(history, task),
             "teacher": teacher.measured if teacher else None,

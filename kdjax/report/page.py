@@ -14,19 +14,6 @@ from kdjax.report.plots import pictures
 from kdjax.report.wording import DASH, clean
 from kdjax.runs import task as tasks
 
-CAPTIONS = {
-    "forest": "Difference of each method to the baseline, with its 95 % interval",
-    "accuracy": "The last epoch of every seed",
-    "curves": "Learning curves",
-    "terms": "The loss and its terms",
-    "ablation": "Against a hyperparameter",
-    "confusion": "Confusion matrix of the best method",
-    "confusion_difference": "Confusion matrix of the best distilled student minus the baseline's",
-    "groups": "Classes with few, medium and many training images",
-    "shots": "Against labelled images a class",
-}
-"""What stands below a picture, by the beginning of its name."""
-
 
 def write(runs: list[dict], out, title: str = "", complain=None, sources: Mapping[str, Path] | None = None) -> Path:
     """Writes the report of lines of runs.jsonl, of one experiment or of several, to the file `out`.
@@ -95,7 +82,7 @@ def _section(number: int, name: str, lines: list[dict], complain, source: Path |
 
 
 def _figure(stem: str, svg: str) -> str:
-    caption = CAPTIONS[stem.partition("-")[0]]
+    caption = pictures.caption(stem)
     return f"<figure>\n{html.picture(svg, caption)}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 
 

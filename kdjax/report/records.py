@@ -17,11 +17,6 @@ COMPARISON = (
     *("d_z", "d_z_low", "d_z_high", "rope", "better", "equal", "worse"),
 )
 """What is known of a row only beside the baseline's."""
-TAKEN = (
-    *("experiment", "method", "row", "n", "trials", "expected", "diverged", "best", "peak", "model", "seconds_share"),
-    *("notes", *COMPARISON, *COSTS, *paired.KEYS, *paired.SEEDS),
-)
-"""Names of columns that no score may have."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +96,7 @@ def _experiment(name: str, lines: list[dict], shown: list[dict], rope: float | N
 def _checked(task: Task) -> Task:
     """`task`, none of whose scores has the name of another column of the CSV."""
     for name in (task.primary.key, *task.keys):
-        if name in TAKEN or name.startswith("published"):
-            raise ValueError(f"a score of the task {task.name} is called {name!r}, as is another column of table.csv")
+        tasks.refuse(name, f"a score of the task {task.name}")
     return task
 
 

@@ -1,7 +1,7 @@
 """What the numbers of a result are: the one place where its "task" is read, for tables, pictures, messages and checks.
 
     "task": {"name": "regression", "primary": "spearman", "higher_is_better": true, "unit": "",
-             "columns": [["spearman", "Spearman", ""], ["mae", "MAE", ""]]}
+             "columns": [["spearman", "Spearman", ""], ["mae", "MAE", ""]], "less_is_better": ["mae"]}
 
 A result without it is of classification, as all were before there were other tasks.
 """
@@ -10,6 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+RESERVED = (
+    *("experiment", "method", "row", "n", "trials", "expected", "diverged", "best", "peak", "model", "seconds_share"),
+    *("notes", "parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"),
+    *("pairs", "difference", "low", "high", "p", "p_holm", "difference_std", "detectable"),
+    *("d_z", "d_z_low", "d_z_high", "rope", "better", "equal", "worse"),
+    *("examples", "low_examples", "high_examples", "p_examples", "p_holm_examples", "low_both", "high_both"),
+    *("pair_seeds", "fixed", "broken", "p_mcnemar"),
+)
+"""Other columns of table.csv, and those that begin with "published": names that no score may have."""
+LESS = ("nll", "ece", "mae", "rmse")
+"""Scores of which less is better, in results that do not say it."""
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -76,6 +87,7 @@ class Task:
     columns: tuple[Score, ...]  # what its tables show besides
     unshown: tuple[str, ...] = ()  # keys that only the CSV has
     protocol: str = ""  # what a reader should know of its scores
+    less: tuple[str, ...] = LESS  # keys, besides the primary, of which less is better
 
     @property
     def sign(self) -> int:
@@ -87,12 +99,22 @@ class Task:
         """Of what its CSV has besides the primary."""
         return (*(score.key for score in self.columns), *self.unshown)
 
+    def more_is_better(self, key: str) -> bool:
+        """Of one of its scores."""
+        return self.higher_is_better if key == self.primary.key else key not in self.less
+
 
 TOP1 = Score("top1", "top-1", "%")
 _SHARES = {"precision": "precision", "recall": "recall", "f1": "F1", "agreement": "agreement"}
 CLASSIFICATION = Task(
     "classification", TOP1, True, tuple(Score(*names, "%") for names in _SHARES.items()), ("nll", "ece")
 )
+
+
+def refuse(name: str, what: str) -> None:
+    """Raises a ValueError where `what` has a name that is another column's of a table."""
+    if name in RESERVED or name.startswith("published"):
+        raise ValueError(f"{what} is called {name!r}, as is another column of table.csv; give it another name")
 
 
 def of(result: dict) -> Task:
@@ -107,7 +129,8 @@ def of(result: dict) -> Task:
     shown = {score.key for score in others}
     known = CLASSIFICATION.unshown if told["name"] == CLASSIFICATION.name else ()
     unshown = tuple(key for key in known if key not in shown)
-    return Task(told["name"], primary, told["higher_is_better"], others, unshown, told.get("protocol", ""))
+    less = tuple(told.get("less_is_better", LESS))
+    return Task(told["name"], primary, told["higher_is_better"], others, unshown, told.get("protocol", ""), less)
 
 
 def example(results: list[dict]) -> str:

@@ -30,16 +30,18 @@ def named(name: str) -> Task:
 def own_metrics(config: Mapping) -> dict[str, Callable]:
     """config.metrics: name -> fn(logits [N, K], target [N, ...]) -> number, of the whole test split, on the host.
 
+    More is better, unless the function has an attribute `less_is_better` that is true.
+
     Raises:
       ValueError: there is no such function, or its name is that of a number which the results have already.
     """
-    taken = {key for task in TASKS.values() for key, *_ in task.columns}
+    taken = {key for task in TASKS.values() for key in (*(key for key, *_ in task.columns), *task.less_is_better)}
     found = {}
     for name in config:
         fn = find(config[name], sys.modules[__name__], f"config.metrics.{name}")
         if not callable(fn):
             raise ValueError(f"config.metrics.{name}: {config[name]!r} is {fn!r}, no function of logits and target")
-        if name in taken:
+        if name in taken or name == "confusion":
             raise ValueError(f"config.metrics.{name}: the results have a number of that name; give it another")
         found[name] = fn
     return found

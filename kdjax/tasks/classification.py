@@ -130,5 +130,6 @@ TASK = Task(
     report=report,
     agreement=agreement,
     check_data=check_data,
+    less_is_better=("nll", "ece"),
     strata=lambda target: target,
 )

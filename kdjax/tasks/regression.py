@@ -68,4 +68,5 @@ TASK = Task(
     report=report,
     agreement=agreement,
     check_data=check_data,
+    less_is_better=("rmse", "agreement"),
 )

@@ -1,7 +1,8 @@
 """What a task is: what is predicted, how it is scored, and what its table shows. Nothing here needs JAX."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
@@ -34,15 +35,18 @@ class Task:
     catalogue: bool = False  # every document of a Dataset is ranked for each query (kdjax.training.catalogue): `keep`
     # has (blocks of scores, items, target), `scores` (what is kept, target, number of documents), all on the host
     protocol: str = ""  # what a reader of its tables should know of its scores, a sentence or more
+    less_is_better: tuple[str, ...] = ()  # keys of `report`, besides the primary
     keep: Callable | None = None  # (logits [B, K], target), where K is too large to keep them all -> what is kept in
     # their place and given to `report` and `agreement`: [B, ...] float32, NaN where logits are not finite
 
-    def describe(self) -> dict:
-        """What result.json says of the task, and a table needs to know."""
-        columns = [list(column) for column in self.columns]
+    def describe(self, metrics: Mapping[str, Callable] = MappingProxyType({})) -> dict:
+        """What result.json says of the task and of metrics of one's own, and a table needs to know."""
+        columns = [*map(list, self.columns), *([name, name, ""] for name in metrics)]
+        less = [name for name, fn in metrics.items() if getattr(fn, "less_is_better", False)]
         own = {"name": self.name, "primary": self.primary, "unit": self.unit}
         told = {"protocol": self.protocol} if self.protocol else {}
-        return {**own, "higher_is_better": self.higher_is_better, "columns": columns, **told}
+        direction = {"higher_is_better": self.higher_is_better, "less_is_better": [*self.less_is_better, *less]}
+        return {**own, **direction, "columns": columns, **told}
 
     def shown(self, value: float, digits: int = 2) -> str:
         """A primary score in words, "93.41 %" or "0.8731"."""

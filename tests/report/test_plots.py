@@ -137,7 +137,7 @@ def blank(_):
 @pytest.fixture
 def only_blank(monkeypatch):
     """Pictures that are quickly drawn."""
-    monkeypatch.setattr(pictures, "PICTURES", (blank,))
+    monkeypatch.setattr(pictures, "PICTURES", {blank: "blank"})
     monkeypatch.setattr(pictures, "shots", blank)
 
 
@@ -163,7 +163,7 @@ def test_a_picture_that_cannot_be_drawn_is_told_in_one_line(only_blank, monkeypa
     def broken(_):
         raise MemoryError("too\nlarge")
 
-    monkeypatch.setattr(pictures, "PICTURES", (broken, blank))
+    monkeypatch.setattr(pictures, "PICTURES", {broken: "", blank: ""})
     assert stems(plots.write(fabricate(seeds=1), tmp_path)) == ["blank"]
     assert capsys.readouterr().err == "kdjax: the picture broken cannot be drawn: MemoryError: too large\n"
 
@@ -174,7 +174,7 @@ def test_characters_that_the_font_lacks_are_told_in_one_line(only_blank, monkeyp
         figure.text(0.5, 0.5, "\N{CJK UNIFIED IDEOGRAPH-4E00}\N{CJK UNIFIED IDEOGRAPH-4E8C} $5 note")
         return figure
 
-    monkeypatch.setattr(pictures, "PICTURES", (foreign,))
+    monkeypatch.setattr(pictures, "PICTURES", {foreign: ""})
     told = []
     assert stems(plots.write(fabricate(seeds=1), tmp_path, complain=told.append)) == ["foreign"]
     assert told == ["the picture foreign: its font lacks 一二 and shows boxes instead"]

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from kdjax import cli
-from kdjax.report import detect, effects, grid, records, statistics, table
+from kdjax.report import detect, effects, grid, paired, records, statistics, table
 from kdjax.report.grid import columns, comparison, texts
 from kdjax.report.plots import canvas, pictures, subject
 from kdjax.report.plots.accuracy import accuracy
@@ -419,4 +419,5 @@ def test_a_grid_is_drawn_in_the_direction(tmp_path):
 def test_records_check_every_name_of_a_table():
     line = next(iter(table.records(fabricate())))
     own = {name for name in line if not name.endswith("_std") and not name.startswith("published")}
-    assert own - {task.TOP1.key, *task.CLASSIFICATION.keys} <= set(records.TAKEN)
+    assert own - {task.TOP1.key, *task.CLASSIFICATION.keys} <= set(task.RESERVED)
+    assert {*records.COMPARISON, *records.COSTS, *paired.KEYS, *paired.SEEDS} <= set(task.RESERVED)

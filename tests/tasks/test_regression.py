@@ -11,7 +11,7 @@ from kdjax import experiment, losses
 from kdjax.config import resolve
 from kdjax.config.overrides import load_config
 from kdjax.data import Arrays, Dataset, load
-from kdjax.runs import predictions
+from kdjax.runs import predictions, task
 from kdjax.runs.directory import Run
 from kdjax.ship.export import export
 from kdjax.tasks import named, own_metrics, regression
@@ -115,6 +115,12 @@ def classified(config):
         ({"task": "classification"}, "Diabetes has 0 classes; a classifier needs at least two"),
         ({"task": "tests.tiny.Net"}, "is a type, not a kdjax.tasks.task.Task"),
         ({"metrics": {"mae": "tests.tasks.test_regression.spread"}}, "config.metrics.mae: the results have a number"),
+        ({"metrics": {"rmse": "tests.tasks.test_regression.spread"}}, "config.metrics.rmse: the results have a number"),
+        ({"metrics": {"nll": "tests.tasks.test_regression.spread"}}, "config.metrics.nll: the results have a number"),
+        (
+            {"metrics": {"best": "tests.tasks.test_regression.spread"}},
+            "a score of config.metrics is called 'best', as is",
+        ),
         ({"metrics": {"mine": "tests.tasks.test_regression.B"}}, "config.metrics.mine .*has no 'B'"),
     ],
 )
@@ -143,3 +149,16 @@ def test_a_task_of_ones_own():
     assert isinstance(named("classification"), Task)
     assert own_metrics({"spread": "tests.tasks.test_regression.spread"}) == {"spread": spread}
     json.dumps(regression.TASK.describe())
+
+
+def test_what_is_less_when_better_is_told():
+    def wrong(logits, target):
+        return 0.0
+
+    wrong.less_is_better = True
+    told = task.of({"task": regression.TASK.describe({"spread": spread, "wrong": wrong})})
+    assert [score.key for score in told.columns][-2:] == ["spread", "wrong"]
+    better = {key: told.more_is_better(key) for key in ("mae", "rmse", "spearman", "spread", "wrong")}
+    assert better == {"mae": False, "rmse": False, "spearman": True, "spread": True, "wrong": False}
+    del (earlier := regression.TASK.describe())["less_is_better"]
+    assert not task.of({"task": earlier}).more_is_better("rmse")

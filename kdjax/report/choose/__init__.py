@@ -17,9 +17,6 @@ from kdjax.report.choose.words import SAME, command, markdown, notes, table, ver
 from kdjax.report.grid import columns
 from kdjax.report.wording import clean, counted, listed
 
-LESS = ("nll", "ece", "mae", "rmse")
-"""Scores besides a task's primary of which less is better."""
-
 
 def choose(paths, wanted: Wanted, metric: str = "", sizes=()) -> Choice:
     """The smallest student of experiments that keeps enough of the best teacher with 95 % confidence.
@@ -38,9 +35,8 @@ def choose(paths, wanted: Wanted, metric: str = "", sizes=()) -> Choice:
     if len({each.settings["data"] for each in found}) > 1:
         told = listed(f"{each.name} on {each.settings['data']}" for each in found)
         raise ValueError(f"these experiments are of different data, and their students do not compare: {told}")
-    task = found[0].task
     score = score_of(found, metric)
-    better = task.higher_is_better if score == task.primary else score.key not in LESS
+    better = found[0].task.more_is_better(score.key)
     teacher = teacher_of(found, score, better)
     candidates, remarks = offered(found, score, sizes)
     candidates = rated(candidates, teacher[1], better)

@@ -21,8 +21,17 @@ from kdjax.report.plots.groups import groups
 from kdjax.report.plots.shots import sets, shots
 from kdjax.report.plots.terms import terms
 
-PICTURES = (forest, accuracy, curves, terms, ablation, confusion, confusion_difference, groups)
-"""Those of one experiment; shots is of several."""
+PICTURES = {
+    forest: "Difference of each method to the baseline, with its 95 % interval",
+    accuracy: "The last epoch of every seed",
+    curves: "Learning curves",
+    terms: "The loss and its terms",
+    ablation: "Against a hyperparameter",
+    confusion: "Confusion matrix of the best method",
+    confusion_difference: "Confusion matrix of the best distilled student minus the baseline's",
+    groups: "Classes with few, medium and many training images",
+}
+"""Those of one experiment, with what stands below each on a page; shots is of several."""
 
 FORMATS = {
     "png": ({"Software": "kdjax"}, b"Software\0kdjax"),
@@ -64,6 +73,11 @@ def svgs(
             if draw in which and (files := _rendered(stem, draw, drawn, complain, ("svg",))):
                 found[stem] = files["svg"].decode()
     return found
+
+
+def caption(stem: str) -> str:
+    """What stands below a picture of one experiment on a page, by its file's name without the ending."""
+    return next(text for draw, text in PICTURES.items() if draw.__name__ == stem.partition("-")[0])
 
 
 def forest_of(runs: list[dict], shown: list[dict] | None = None) -> Figure:
