@@ -199,7 +199,9 @@ def _first_of_groups(teacher, target, train_labels, *, groups, pool, even, **_) 
     known = items_of("unkd", target, t.shape[-1]).known
     group, _ = popularity_groups(train_labels, t.shape[-1], groups, even)
     allowed = (group[None] == jnp.arange(groups)[:, None])[None] & ~known[:, None]  # [B, G, I]
-    scores, items = jax.lax.top_k(jnp.where(allowed, t[:, None], -jnp.inf), pool)
+    # XLA makes a top_k of a sort and the slice of its first places; without the barrier it merges that slice with those
+    # that the loss takes of the result, finds no top_k and, on CPUs, sorts the whole catalogue.
+    scores, items = jax.lax.optimization_barrier(jax.lax.top_k(jnp.where(allowed, t[:, None], -jnp.inf), pool))
     return Listed(items, scores)
 
 
