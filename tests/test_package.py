@@ -75,7 +75,7 @@ def test_the_wheel_has_all_of_it(wheel, tracked):
     assert not [name for name in configs if not any(path.endswith(f"share/kdjax/{name}") for path in inside)]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_runs_in_an_empty_environment(wheel, tmp_path):
     programs = environment(tmp_path / "empty", "-c", CONSTRAINTS, wheel)
     here = tmp_path / "elsewhere"

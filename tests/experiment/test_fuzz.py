@@ -109,7 +109,7 @@ def test_each_config_trains_or_is_refused(tell):
     run()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_value_of_a_field(field, tell):
     for value in VALUES:

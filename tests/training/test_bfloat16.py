@@ -16,7 +16,7 @@ from tests.training.test_cohort import assert_same, results
 OPTIMIZED = True
 FLOATS = {jnp.dtype(jnp.float32)}
 OFTEN = ("kd", "vid", "factor_transfer", "reviewkd", "simkd", "crd", "mutual", "self_distillation")
-"""Recipes with layers, stages, other students or memories; the rest are traced among the slow tests."""
+"""Recipes with layers, stages, other students or memories; the rest are traced by the exhaustive tests."""
 
 
 def config(dtype="bfloat16", names=("student", "kd")):
@@ -37,7 +37,7 @@ def dtypes(tree) -> set:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n in OFTEN else pytest.mark.slow) for n in sorted(recipes.RECIPES)]
+    "name", [pytest.param(n, marks=() if n in OFTEN else pytest.mark.exhaustive) for n in sorted(recipes.RECIPES)]
 )
 def test_a_step_keeps_float32(name):
     """Every recipe, traced: parameters, statistics, memories, optimizer state and losses."""

@@ -8,7 +8,7 @@ from kdjax.ship.onnx_graph.graph import Value, described
 def scan(graph, equation, values):
     """The rule of the primitive: the carry's last values, then what each turn gives, stacked."""
     params, shapes = equation.params, [atom.aval.shape for atom in equation.invars]
-    constants, carried = params["num_consts"], params["num_carry"]
+    constants, carried = _parts(params)
     given = [graph.plain(v, shape) for v, shape in zip(values[constants:], shapes[constants:], strict=True)]
     body = _body(graph, params["jaxpr"], values[:constants])
     scanned, stacked = len(given) - carried, len(equation.outvars) - carried
@@ -24,6 +24,14 @@ def scan(graph, equation, values):
     )
     outs = [var.aval.shape for var in equation.outvars]
     return [Value(name, shape, tuple(range(len(shape)))) for name, shape in zip(names, outs, strict=True)]
+
+
+def _parts(params) -> tuple[int, int]:
+    """How many of a scan's inputs are constants, and how many its carry: numbers, or since JAX 0.12 a tree of inputs."""
+    if "ft_in" not in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carry, _ = params["ft_in"].unpack()
+    return len(constants), len(carry)
 
 
 def _body(graph, closed, constants: list[Value]):
