@@ -121,7 +121,8 @@ class Side:
 
     def answer(self, seconds: float) -> dict | None:
         """What it said, or None: it has ended, or had no more time and was ended."""
-        timer = threading.Timer(max(seconds, 0.1), self.process.kill)
+        late = threading.Event()
+        timer = threading.Timer(max(seconds, 0.1), lambda: (late.set(), self.process.kill()))
         timer.start()
         try:
             line = self.process.stdout.readline()
@@ -129,7 +130,10 @@ class Side:
             timer.cancel()
         if line:
             return json.loads(line)
-        self.failed = f"ended with status {self.process.wait()}"
+        status = self.process.wait()
+        self.failed = (
+            f"had no answer after {seconds:.0f} s and was ended" if late.is_set() else f"ended with status {status}"
+        )
         return None
 
     def ask(self, seconds: float) -> dict | None:

@@ -66,7 +66,7 @@ def bench(pair: str, loop: str, args) -> dict:
 
     found = turns(sides, most, 600 if args.quick else 60 * args.minutes, enough=enough)
     if found["ended"]:
-        raise RuntimeError(f"{pair}, {loop}: {found['ended']}")
+        raise RuntimeError(f"{pair}, {loop}: {found['ended']}; --minutes={args.minutes:g} are for warming up, too")
     print(f"{pair}, {loop}: {len(found['rows'])} rounds", flush=True)
     return found
 
