@@ -99,7 +99,7 @@ def _data() -> ConfigDict:
     data.negatives.random = 0  # drawn from the catalogue for each query, once
     data.negatives.hard = 0  # those that its teacher ranks highest, mined once and kept
     data.negatives.skip = 0  # of these so many are left out, the first: perhaps relevant, and not judged
-    data.negatives.pool = 100  # that a teacher without towers, cross_encoder, looks at: the first by TF-IDF
+    data.negatives.pool = 100  # that a teacher without towers, cross_encoder, looks at and orders: TF-IDF's first
     _text(data)
     return data
 

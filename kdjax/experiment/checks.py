@@ -16,6 +16,7 @@ from kdjax.losses.tokens import layers_of
 from kdjax.models.given import VARIABLES
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
+from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import refuse
 from kdjax.training import catalogue, parallel
 from kdjax.training.method import Method
@@ -130,7 +131,7 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     own = lab.dataset.train.target
     targets = jax.ShapeDtypeStruct((len(arrays), *own.shape[1:]), own.dtype)
     given = lab.seen_by(row).spec, teacher, lab.logits, targets, target
-    _check_reads(lab, where, row.model, lab.seen_by(row).spec)
+    _check_reads(lab, where, row, lab.seen_by(row).spec)
     own = rows.with_view(config, row)
     mined.check(lab, own, teacher and teacher[0], where)
     stages = rows.stages(row, config, lab.steps_per_epoch(config, arrays))
@@ -151,19 +152,31 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
     _check_classified(lab, row, stages, teacher)
 
 
-def _check_reads(lab: Lab, where: str, model: nn.Module, spec) -> None:
+def _check_reads(lab: Lab, where: str, row: Method, spec) -> None:
     """Raises a ValueError if a network does not give, as one vector an example, what the task scores."""
-    if lab.task.catalogue:
+    if lab.task.catalogue and row.name == TEACHER and not catalogue.towers(row.model):
+        _check_orders(lab, where)
+    elif lab.task.catalogue:
         with named(where):
-            catalogue.check(model)
+            catalogue.check(row.model)
     if lab.task.reads == "logits":
         return
-    found = getattr(trace.trace(where, outputs_of, model, batch_of(spec, 2)), lab.task.reads)
+    found = getattr(trace.trace(where, outputs_of, row.model, batch_of(spec, 2)), lab.task.reads)
     if getattr(found, "ndim", 0) != 2:
         told = "gives none" if found is None else f"gives one of shape {found.shape[1:]}"
         raise ValueError(
             f"{where}: config.task {lab.config.task!r} scores the {lab.task.reads} of a network, one vector [D] an "
             f"example; this network {told}"
+        )
+
+
+def _check_orders(lab: Lab, where: str) -> None:
+    """Raises a ValueError if a teacher that learns from the order of lists has none with an order."""
+    grades = lab.dataset.train.target
+    if not ((grades == 0).any(1) & (grades > 0).any(1)).any():
+        raise ValueError(
+            f"{where}: a network that reads a query and a document together learns which of a list come first, and no "
+            "training list has an irrelevant document; set config.data.kwargs.negatives=4 or more"
         )
 
 

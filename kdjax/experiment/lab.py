@@ -25,6 +25,7 @@ from kdjax.experiment.sights import Sight, sights, taught_data
 from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
+from kdjax.training.catalogue import loss_of
 from kdjax.training.cohort import Stopped
 from kdjax.training.evaluate import Evaluation
 from kdjax.training.method import Method
@@ -206,7 +207,7 @@ class Lab:
         """The experiment's teacher as a row that can be trained."""
         spec = self.config.teacher
         made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
-        return Method(TEACHER, TEACHER, {self.task.loss: {"weight": 1.0}}, model, made)
+        return Method(TEACHER, TEACHER, {loss_of(self.task, model): {"weight": 1.0}}, model, made)
 
     # ---- steps
 

@@ -18,13 +18,11 @@ from kdjax.data.text.references import cosines_of_characters
 from kdjax.experiment import taught
 from kdjax.experiment.lab import Lab
 from kdjax.files import replacing
-from kdjax.models import convolve
 from kdjax.models.given import Given
 from kdjax.streams import stream
 from kdjax.tasks.search import products
-from kdjax.training import catalogue, processes
+from kdjax.training import catalogue, processes, rerank
 from kdjax.training.parallel import Place
-from kdjax.training.step import make_teach
 
 FOLDER = "mined"
 """In an experiment's directory."""
@@ -55,7 +53,7 @@ def check(lab: Lab, config, model: nn.Module | None, where: str) -> None:
             f"{where}: config.data.negatives.hard={asked.hard} documents are what the teacher ranks highest, and it "
             f"{told}, or take negatives.random"
         )
-    if not _towers(model) and asked.skip + asked.hard > asked.pool:
+    if not catalogue.towers(model) and asked.skip + asked.hard > asked.pool:
         raise ValueError(
             f"{where}: config.data.negatives: {type(model).__name__} looks at pool={asked.pool} documents of a query, "
             f"fewer than skip={asked.skip} and hard={asked.hard} together"
@@ -123,7 +121,11 @@ def _read(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
 def _described(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher) -> dict:
     """All that determines what is mined."""
     asked, documents = config.data.negatives, lab.dataset.documents
-    by = {} if _towers(teacher.model) else {"pool": asked.pool, "texts": fingerprint.of_texts(lab.dataset.texts)}
+    by = (
+        {}
+        if catalogue.towers(teacher.model)
+        else {"pool": asked.pool, "texts": fingerprint.of_texts(lab.dataset.texts)}
+    )
     return {
         **taught.network(teacher),
         "queries": fingerprint.of_inputs({"query": arrays.input["query"], "known": known}),
@@ -132,19 +134,10 @@ def _described(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher) -> 
     }
 
 
-def _towers(model: nn.Module) -> bool:
-    """Whether a network embeds queries and documents apart, so that it ranks a catalogue by products."""
-    try:
-        catalogue.check(model)
-    except ValueError:
-        return False
-    return True
-
-
 def mined(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher, place: Place) -> np.ndarray:
     """[N, hard] int32 documents: the teacher's first ones of the catalogue, or of a pool where it reads pairs."""
     asked, size = config.data.negatives, config.execution.eval_batch_size
-    if _towers(teacher.model):
+    if catalogue.towers(teacher.model):
         encode = catalogue.encoders(teacher.model)
         texts = {"encode_query": arrays.input["query"], "encode_documents": lab.dataset.documents}
         made = {n: catalogue.embedded(encode[n], teacher.variables, texts[n], size, place.devices) for n in texts}
@@ -153,28 +146,9 @@ def mined(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher, place: P
         )
     cosines = cosines_of_characters(lab.dataset.texts["train"], lab.dataset.texts["documents"])
     pool = negatives.hardest(cosines, known, asked.pool)
-    scores = np.where(pool < 0, -np.inf, scored(lab, arrays.input["query"], pool, teacher, size))
+    score = rerank.scorer(teacher.model, lab.kind.transform(teacher.sight.data, lab.dataset))
+    pause = lab.stop_if_asked if processes.alone() else lambda: None
+    own = rerank.scored(score, teacher.variables, arrays.input["query"], pool, size, place.devices, pause)
+    scores = np.where(pool < 0, -np.inf, own)
     best = np.argsort(-scores, axis=1, kind="stable")[:, asked.skip : asked.skip + asked.hard]
     return np.take_along_axis(pool, best, axis=1)
-
-
-def scored(lab: Lab, queries: dict, items: np.ndarray, teacher, size: int) -> np.ndarray:
-    """[N, P] the teacher's scores of documents [N, P], -1 at padding, so many pairs at a time as `size` says."""
-    transform = lab.kind.transform(teacher.sight.data, lab.dataset)
-    rows = min(len(items), max(1, size // items.shape[1]))
-
-    @jax.jit
-    @convolve.fast()
-    def score(variables, inputs):
-        return make_teach(teacher.model)(variables, transform(inputs)).logits
-
-    made = []
-    for start in range(0, len(items), rows):
-        if processes.alone():
-            lab.stop_if_asked()
-        given = {"query": queries, "items": items}
-        part = jax.tree.map(lambda leaf, at=start: leaf[at : at + rows], given)
-        missing = rows - len(part["items"])
-        part = jax.tree.map(lambda leaf, more=missing: np.pad(leaf, ((0, more), (0, 0))), part)
-        made.append(np.asarray(score(teacher.variables, part), np.float32))
-    return np.concatenate(made)[: len(items)]

@@ -9,12 +9,14 @@ from ml_collections import ConfigDict
 from kdjax import config as configs
 from kdjax import tasks
 from kdjax.config import pairs, rows
+from kdjax.config.build import build_model
 from kdjax.experiment import runner
 from kdjax.experiment.lab import NO_CALLBACKS, named, teacher_config
 from kdjax.experiment.plan import run_config, run_path
 from kdjax.files import read_json
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
+from kdjax.training.catalogue import loss_of
 from kdjax.training.method import Method
 
 ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity", "tuned", "pilot")
@@ -102,7 +104,10 @@ def identity(config: ConfigDict) -> str:
     if not spec.model or configs.origin(spec):
         return ""
     made = {"model": spec.model, "kwargs": configs.plain(spec.kwargs)}
-    row = Method(TEACHER, TEACHER, {tasks.named(config.task).loss: {"weight": 1.0}}, None, made)
+    task = tasks.named(config.task)
+    known = {"vocabulary": 1, "front": 1}  # as little of the data as a network of texts can be made with
+    model = build_model(spec, 1, config.dtype, "config.teacher", known) if task.catalogue else None
+    row = Method(TEACHER, TEACHER, {loss_of(task, model): {"weight": 1.0}}, None, made)
     return _key(run_config(teacher_config(config), row, spec.seed))
 
 

@@ -10,6 +10,7 @@ from kdjax.data.images.prepare import check_normalisation
 from kdjax.tasks.task import Task
 from kdjax.training.catalogue import Catalogue
 from kdjax.training.evaluate import Evaluator
+from kdjax.training.rerank import First
 
 
 class Sight:
@@ -26,7 +27,8 @@ class Sight:
         splits = {name: split for name, split in dataset.splits.items() if name != "train"}
         order = {name: splits[name] for name in ("test", "validation") if name in splits}
         if task.catalogue:
-            self.evaluator = Catalogue(order, dataset.documents, task, batch_size)
+            first = First(dataset.texts, kind.transform(data, dataset), data.negatives.pool)
+            self.evaluator = Catalogue(order, dataset.documents, task, batch_size, first)
             return
         if dataset.documents is not None:  # an example is a query with all of its documents
             longest = max(split.target.shape[1] for split in splits.values())

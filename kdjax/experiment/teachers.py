@@ -171,6 +171,7 @@ class Teachers:
                 "nothing; look at it, and whether the network can divide by 0 or overflow in evaluation mode"
             )
         scores = self._scores(name, evaluation)
+        remarks = [*remarks, *(sight.evaluator.remarks(model) if lab.task.catalogue else ())]
         for remark in remarks:
             lab.display.message(f"teacher {name}: {remark}")
         measured = {"model": name, **scores, **lab.cost(model, sight)}

@@ -28,8 +28,6 @@ def form(run: Run, config: dict, result: dict) -> str:
         name = f"{name} of other examples"
     else:
         told = tasks.named(config["task"])
-        if told.catalogue:
-            return "towers"
         if told.lists:
             return _of_lists(run, config, text)
         if told.keep is recommendation.keep:

@@ -1,12 +1,17 @@
-"""Evaluation of a search: every document of a catalogue is embedded once, and ranked for each query."""
+"""Evaluation of a search: every document of a catalogue is ranked for each query.
+
+A network with towers embeds each document once; what reads a query and a document together orders some of another
+search (kdjax.training.rerank).
+"""
 
 import jax
 import numpy as np
 
 from kdjax.models import convolve
 from kdjax.models.capture import bare
-from kdjax.tasks import search
+from kdjax.tasks import ranking, search
 from kdjax.tasks.task import Task
+from kdjax.training import rerank
 from kdjax.training.evaluate import Evaluation
 from kdjax.training.parallel import Place
 
@@ -20,37 +25,70 @@ class Catalogue:
     Texts are embedded in batches of one shape, a device a batch.
     """
 
-    def __init__(self, splits: dict, documents: dict, task: Task, batch_size: int):
-        """`splits`: name -> kdjax.data.Arrays; `documents`: {"tokens", "mask"} [M, T]."""
+    def __init__(self, splits: dict, documents: dict, task: Task, batch_size: int, first: rerank.First):
+        """`splits`: name -> kdjax.data.Arrays; `documents`: {"tokens", "mask"} [M, T].
+
+        `first`: what names documents to networks without towers.
+        """
         self.splits, self.documents, self.task, self.batch_size = splits, documents, task, batch_size
+        self.first = first
 
     def compile(self, model):
         """evaluate(variables, split, place) -> Evaluation."""
-        encode = encoders(model)
+        has_towers = towers(model)
+        searched = self._products(model) if has_towers else rerank.compiled(model, self.first, self.batch_size)
 
         def evaluate(variables, split: str, place: Place) -> Evaluation:
             arrays = self.splits[split]
-            texts = {"encode_query": arrays.input["query"], "encode_documents": self.documents}
-            queries, documents = (
-                embedded(encode[name], variables, texts[name], self.batch_size, place.devices) for name in TOWERS
-            )
-            kept = self.task.keep(search.products(queries, documents), arrays.input["items"], arrays.target)
+            blocks = searched(variables, split, arrays.input["query"], place.devices)
+            kept = self.task.keep(blocks, arrays.input["items"], arrays.target)
             if not np.isfinite(kept).all():
                 return Evaluation(kept, {}, {self.task.primary: np.nan})
-            found = self.task.scores(kept, arrays.target, len(documents))
+            found = self.task.scores(kept, arrays.target, len(self.documents["mask"]))
             means = {name: float(np.mean(values)) for name, values in found.items()}
             return Evaluation(kept, {name: x.astype(np.float32) for name, x in found.items()}, means)
 
         return evaluate
 
+    def _products(self, model):
+        """fn(variables, split, queries, devices) -> blocks of the products of embeddings."""
+        encode = encoders(model)
+
+        def searched(variables, split, queries, devices):
+            texts = {"encode_query": queries, "encode_documents": self.documents}
+            return search.products(
+                *(embedded(encode[n], variables, texts[n], self.batch_size, devices) for n in TOWERS)
+            )
+
+        return searched
+
+    def remarks(self, model) -> list[str]:
+        """What a reader of a network's numbers should know."""
+        if towers(model):
+            return []
+        return [
+            f"The teacher reads query and document together: it orders the first {self.first.count:,} documents of "
+            "each query by TF-IDF of characters, and all others stay behind them in that order"
+        ]
+
+
+def towers(model) -> bool:
+    """Whether a network embeds queries and documents apart, so that it ranks a catalogue by products."""
+    return all(hasattr(bare(model), name) for name in TOWERS)
+
+
+def loss_of(task: Task, model) -> str:
+    """What a teacher is trained by here: where a catalogue is searched, one without towers as a ranker of lists."""
+    return ranking.TASK.loss if task.catalogue and not towers(model) else task.loss
+
 
 def check(model) -> None:
-    """Raises a ValueError for a network without towers."""
-    model = bare(model)
-    if missing := [name for name in TOWERS if not hasattr(model, name)]:
+    """Raises a ValueError for a student without towers."""
+    if not towers(model):
         raise ValueError(
-            f"config.task='search' needs a network that embeds queries and documents apart, as bi_encoder; "
-            f"{type(model).__name__} has no {missing[0]}. config.task='ranking' is for networks that read both together"
+            "config.task='search' needs a student that embeds queries and documents apart, as bi_encoder, by methods "
+            f"{' and '.join(TOWERS)}; {type(bare(model)).__name__} has none. One that reads both together, as "
+            "cross_encoder, may be its teacher, and is a student of config.task='ranking'"
         )
 
 

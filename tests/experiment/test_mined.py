@@ -11,6 +11,7 @@ from kdjax.data.search import negatives
 from kdjax.experiment import mined
 from kdjax.report import table
 from kdjax.runs.directory import Run
+from kdjax.training import rerank
 from tests import tiny
 from tests.tasks.test_search import config, offers, run  # noqa: F401
 
@@ -165,11 +166,12 @@ def test_a_cross_encoder_mines_for_a_bi_encoder_and_scores_what_it_mined(offers,
     asked = made(offers, "ranking", "cross_encoder")
     asked.data.negatives.pool = 20
     seen = lists(asked, "hard", tmp_path)
-    ((lab, _, arrays, known, teacher, _),) = mining
+    ((lab, _, arrays, known, teacher, place),) = mining
     pool = np.concatenate([known, np.zeros((29, 0), int)], axis=1)
     found = np.load(files(tmp_path / "offers")[0])
     everything = np.tile(np.arange(len(lab.dataset.documents["mask"])), (29, 1))
-    scores = mined.scored(lab, arrays.input["query"], everything, teacher, 4000)
+    score = rerank.scorer(teacher.model, lab.kind.transform(lab.config.data, lab.dataset))
+    scores = rerank.scored(score, teacher.variables, arrays.input["query"], everything, 4000, place.devices)
     for row in range(29):
         assert not set(found[row].tolist()) & set(pool[row].tolist())
         assert (np.diff(scores[row][found[row]]) <= 0).all(), "the teacher's order"

@@ -183,7 +183,7 @@ def test_lists_are_ordered_by_both_kinds_of_networks(offers, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.student.update(model="cross_encoder"), "config.task='search' needs a network that embeds queries"),
+        (lambda c: c.student.update(model="cross_encoder"), "config.task='search' needs a student that embeds queries"),
         (lambda c: c.update(references=("tfidf",)), "config.references: 'tfidf' classifies texts"),
         (lambda c: c.update(task="ranking", references=("tfidf_characters",)), "is of config.task='search', here it"),
         (lambda c: c.update(task="retrieval"), "has 0 classes"),
