@@ -239,6 +239,10 @@ def _check_json(value, field: str) -> None:
         raise ValueError(f"{field} must be a number, a string, a tuple or a dictionary of them, got {value!r}")
 
 
+NEGATIVES = {"random": 0, "hard": 0, "skip": 0, "pool": 1}
+"""The least values of the fields of config.data.negatives, and of a method's own."""
+
+
 def _check_values(config: ConfigDict) -> None:
     at_least = {
         "epochs": 1,
@@ -262,10 +266,7 @@ def _check_values(config: ConfigDict) -> None:
         "data.vocabulary": 0,
         "data.length": 0,
         "data.buckets": 1,
-        "data.negatives.random": 0,
-        "data.negatives.hard": 0,
-        "data.negatives.skip": 0,
-        "data.negatives.pool": 1,
+        **{f"data.negatives.{name}": least for name, least in NEGATIVES.items()},
         "optimizer.weight_decay": 0,
         "optimizer.learning_rate": 0,
         "optimizer.warmup_epochs": 0,

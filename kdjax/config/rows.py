@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 import kdjax.losses
 from kdjax import config as configs
 from kdjax.config.build import build_model, tuples
+from kdjax.config.fields import NEGATIVES
 from kdjax.config.optimizer import learning_rate, make_optimizer
 from kdjax.config.recipes import PRUNE, QUANTIZE
 from kdjax.config.schedule import make_schedule
@@ -107,9 +108,8 @@ def _method(config, name: str, spec, ablation=None) -> Method:
 
 def _check_negatives(config, given: dict, where: str) -> None:
     for key, value in _known(given, config.data.negatives, where).items():
-        least = int(key == "pool")
-        if typed(value, 0, f"{where}.{key}") < least:
-            raise ValueError(f"{where}.{key} must be at least {least}, got {value}")
+        if typed(value, 0, f"{where}.{key}") < NEGATIVES[key]:
+            raise ValueError(f"{where}.{key} must be at least {NEGATIVES[key]}, got {value}")
 
 
 def _check_reserved(spec: dict, where: str) -> None:

@@ -68,7 +68,11 @@ def sizes(paths, images: int, say=lambda message: None, tflite: bool = False) ->
       ValueError: no finished run, data that is not here or has other classes now, or a student that cannot be
         exported.
     """
-    runs = _finished(paths, images)
+    return _sizes(_finished(paths, images), images, say, tflite)
+
+
+def _sizes(runs: dict, images: int, say, tflite: bool) -> list[dict]:
+    """`sizes` of path -> (config, result)."""
     several = len({config["experiment"] for config, _ in runs.values()}) > 1
     datasets, measured, suffixes = {}, {}, (".onnx", ".tflite") if tflite else (".onnx",)
     for path, (config, result) in runs.items():
@@ -231,28 +235,30 @@ def to_csv(rows: list[dict]) -> str:
 def main(args) -> None:
     """`kdjax sizes RUN... [--out=DIR] [--images=256] [--tflite]`: prints the table, writes sizes.md and sizes.csv."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        table, csv = _of_rankers(args) if _ranks(args.runs) else _of_classifiers(args)
+        runs = _finished(args.runs, args.images)
+        table, csv = (_of_rankers if _rank(runs) else _of_classifiers)(runs, args)
     print(f"\n{table}")
     if args.out:
         write_text(Path(args.out) / "sizes.md", table)
         write_text(Path(args.out) / "sizes.csv", csv)
 
 
-def _of_classifiers(args) -> tuple[str, str]:
-    rows = sizes(args.runs, args.images, print, args.tflite)
+def _of_classifiers(runs: dict, args) -> tuple[str, str]:
+    rows = _sizes(runs, args.images, print, args.tflite)
     return markdown(rows, args.images), to_csv(rows)
 
 
-def _of_rankers(args) -> tuple[str, str]:
+def _of_rankers(runs: dict, args) -> tuple[str, str]:
     if args.tflite:
         raise ValueError("--tflite: files for phones are measured of classifiers alone")
-    rows = ranked_sizes.sizes(_finished(args.runs, args.images), args.images, print)
+    rows = ranked_sizes.sizes(runs, args.images, print)
     return ranked_sizes.markdown(rows), ranked_sizes.to_csv(rows)
 
 
-def _ranks(paths) -> bool:
+def _rank(runs: dict) -> bool:
     """Whether all are runs of rankers; one that is none beside others is refused where it is exported."""
-    found = [task.of(Run(path).finished()[1]).name != task.CLASSIFICATION.name for path in paths]
-    if any(found) and not all(found):
-        raise ValueError(f"{paths[found.index(False)]} is a classifier, and others rank: name runs of one task")
-    return all(found)
+    found = {path: task.of(result).name != task.CLASSIFICATION.name for path, (_, result) in runs.items()}
+    if any(found.values()) and not all(found.values()):
+        other = next(path for path, ranks in found.items() if not ranks)
+        raise ValueError(f"{other} is a classifier, and others rank: name runs of one task")
+    return all(found.values())
