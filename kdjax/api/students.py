@@ -95,8 +95,9 @@ class Student:
         run = self._run()
         if not ranked.of_ranks(config):
             return None
-        description = export.description_of(run, config, result, export.dataset(config))
-        one = inference.predictor(description, self.variables)
+        dataset = export.dataset(config)
+        description = export.description_of(run, config, result, dataset)
+        one = inference.predictor(description, ranked.shipped(config, self.variables, dataset))
         return serve.of(description)({**description, "weights": str(self.path)}, jax.jit(one))
 
     @functools.cached_property

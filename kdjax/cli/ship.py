@@ -10,7 +10,7 @@ def add(command) -> None:
     sub.add_argument(
         "--format", default="", help="onnx, stablehlo, tflite or safetensors (default: as the target's name ends)"
     )
-    sub.add_argument("--catalogue", default="", help="write the embeddings of what a search finds to this .npz, too")
+    sub.add_argument("--catalogue", default="", help="write the embeddings of documents or items to this .npz, too")
     sub.add_argument("--dtype", default="float32", help="of the catalogue: float32 or int8 (default: float32)")
     sub = command("predict", _predict, "name the classes of images or texts, or rank, by an exported model")
     sub.add_argument("model", help="an exported .onnx, .tflite, .stablehlo or .safetensors file")

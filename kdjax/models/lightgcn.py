@@ -55,14 +55,19 @@ class LightGCN(nn.Module):
         init = nn.initializers.normal(0.1)
         own = {"user": self.users, "item": self.num_classes}
         tables = [self.param(f"{name}_vectors", init, (n, self.width), jnp.float32) for name, n in own.items()]
-        user, item = (table.astype(self.dtype) for table in tables)
+        user, item = self.averaged(*(table.astype(self.dtype) for table in tables))
+        user = user[number]
+        return Outputs((user @ item.T).astype(jnp.float32), embedding=user.astype(jnp.float32))
+
+    @nn.nowrap
+    def averaged(self, user, item) -> tuple:
+        """The vectors that scores are products of, ([U, D], [I, D]), of those that are trained, likewise."""
         summed = [user, item]
         for _ in range(self.layers):
             user, item = _neighbours(self.graph, user, item)
             summed = [summed[0] + user, summed[1] + item]
         user, item = (x / (self.layers + 1) for x in summed)
-        user = user[number]
-        return Outputs((user @ item.T).astype(jnp.float32), embedding=user.astype(jnp.float32))
+        return user, item
 
 
 def _neighbours(graph: Graph, user, item):

@@ -24,9 +24,10 @@ def answers(model: serve.Served, args) -> Iterator[tuple[dict, list[dict]] | Val
         )
     if args.catalogue and not embeds:
         raise ValueError(f"{args.model} scores {model.noun} by itself and takes no --catalogue")
-    if embeds:
+    form = serve.form(model.description)
+    if embeds and form != "users":
         return _found(model, args)
-    return {"users": _items, "lists": _orders, "pairs": _scores}[serve.form(model.description)](model, args)
+    return {"users": _items, "lists": _orders, "pairs": _scores}[form](model, args)
 
 
 def shown(asked: dict, best: list[dict]) -> str:
@@ -42,8 +43,7 @@ def as_json(asked: dict, best: list[dict]) -> str:
 
 def _found(model, args) -> Iterator:
     """The nearest rows of a catalogue."""
-    known = catalogue.read(args.catalogue)
-    catalogue.same_network(args.catalogue, known, model.description)
+    known = _catalogue(model, args)
     texts = isinstance(model, serve.Texts)
     given = lines.read(args.inputs, pairs=False) if texts else predict.files(args.inputs)
     embedded = lines.embedded if texts else predict.logits
@@ -57,6 +57,12 @@ def _found(model, args) -> Iterator:
         yield asked, [{"id": name, "title": title, "score": score} for name, title, score in rows]
 
 
+def _catalogue(model, args) -> catalogue.Catalogue:
+    known = catalogue.read(args.catalogue)
+    catalogue.same_network(args.catalogue, known, model.description)
+    return known
+
+
 def unit(model, embeddings: np.ndarray) -> np.ndarray:
     """Embeddings [N, D] whose products are scores: of retrieval, where nothing in the network makes them so, of length
     1."""
@@ -67,19 +73,24 @@ def unit(model, embeddings: np.ndarray) -> np.ndarray:
 
 def _items(model, args) -> Iterator:
     """The best items for users that are not among what they had: a line has names between tabs, or else commas."""
+    known = _catalogue(model, args) if args.catalogue else None
+    items = [name for name, _ in known.names] if known else model.description["items"]
     for line in lines.read(args.inputs, pairs=False):
         if isinstance(line, ValueError):
             yield line
             continue
         names = [name.strip() for name in line.first.split("\t" if "\t" in line.first else ",")]
         users, history = (names[:1], names[1:]) if "user" in model.description["reads"] else ([], names)
+        had = [name for name in history if name]
         try:
-            (scores,) = model.predict([[name for name in history if name]], users)
+            scores = model.predict([had], users)
         except ValueError as error:
             yield ValueError(f"{line.place}: {error}")
             continue
+        (scores,) = np.concatenate(list(known.scores(scores))) if known else scores
+        scores = np.where(np.isin(items, had), -np.inf, scores) if known else scores
         best = [number for number in np.argsort(-scores, kind="stable")[: args.top] if np.isfinite(scores[number])]
-        told = [{"item": model.description["items"][number], "score": float(scores[number])} for number in best]
+        told = [{"item": items[number], "score": float(scores[number])} for number in best]
         asked = {"user": users[0]} if users else {"history": history}
         yield {**asked, "place": line.place, "shown": line.shown}, told
 

@@ -1,11 +1,13 @@
 """A catalogue as a file: the embeddings of documents, photographs or items, and what they are called; needs no JAX.
 
 `.npz`, which `numpy.load` reads: `embeddings` [M, D] float32, or int8 with `scale` [M] float32, of which each row is a
-multiple; `names`, bytes of a JSON list of [id, title] of each row; `description`, bytes of a JSON object.
+multiple; of a recommender's items `bias` [M] float32, which is added to products; `names`, bytes of a JSON list of
+[id, title] of each row; `description`, bytes of a JSON object.
 """
 
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,18 +27,26 @@ class Catalogue:
     names: list  # [id, title] of each row
     embeddings: np.ndarray  # [M, D] float32
     description: dict  # student_sha256 of the network that embedded it, dtype, and what is known of it
+    bias: np.ndarray | None = None  # [M] float32, added to scores
+
+    def scores(self, queries: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the scores [q, M] of some queries [Q, D] after the other."""
+        for block in products(queries, self.embeddings):
+            yield block if self.bias is None else block + self.bias[None]
 
     def nearest(self, queries: np.ndarray, count: int) -> list[list[tuple[int, float]]]:
         """Of each query [Q, D] the first rows and their products with it, of equal ones the lowest row first."""
         found = []
-        for block in products(queries, self.embeddings):
+        for block in self.scores(queries):
             for scores in block:
                 best = first(scores, min(count, len(scores)))
                 found.append([(int(row), float(scores[row])) for row in best])
         return found
 
 
-def write(path: Path, names: list, embeddings: np.ndarray, description: dict, dtype: str = "float32") -> Catalogue:
+def write(
+    path: Path, names: list, embeddings: np.ndarray, description: dict, dtype: str = "float32", bias=None
+) -> Catalogue:
     """Writes a catalogue whole or not at all, and returns it as it is read again.
 
     Args:
@@ -47,7 +57,7 @@ def write(path: Path, names: list, embeddings: np.ndarray, description: dict, dt
       OSError: it cannot be written.
     """
     check(path, dtype)
-    arrays = stored(embeddings, dtype)
+    arrays = stored(embeddings, dtype) | ({} if bias is None else {"bias": np.asarray(bias, np.float32)})
     description = {**description, "dtype": dtype, "rows": len(embeddings)}
     arrays |= {name: _bytes(value) for name, value in (("names", names), ("description", description))}
     content = io.BytesIO()
@@ -90,7 +100,7 @@ def read(path) -> Catalogue:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            embeddings = restored(file)
+            embeddings, bias = restored(file), file.get("bias")
             names, description = (json.loads(file[name].tobytes()) for name in ("names", "description"))
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no such file") from error
@@ -98,7 +108,7 @@ def read(path) -> Catalogue:
         raise ValueError(f"{path} is no catalogue that kdjax wrote: {error}") from error
     if embeddings.ndim != 2 or len(names) != len(embeddings):
         raise ValueError(f"{path} is damaged: {len(names):,} names for embeddings {list(embeddings.shape)}")
-    return Catalogue(names, embeddings, description)
+    return Catalogue(names, embeddings, description, bias)
 
 
 def same_network(path, catalogue: Catalogue, description: dict) -> None:

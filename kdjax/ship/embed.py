@@ -26,6 +26,8 @@ def main(args) -> None:
             f"{args.model} gives {model.description.get('gives', 'logits')}, no embeddings: those of tasks search and "
             "retrieval do"
         )
+    if serve.form(model.description) == "users":
+        raise ValueError(f"{args.model} embeds users: the vectors of its items are written by kdjax export --catalogue")
     names, embeddings = embedded(model, args.inputs, args.batch_size)
     made = catalogue.write(Path(args.catalogue), names, embeddings, kept(model.description), args.dtype)
     size = Path(args.catalogue).stat().st_size

@@ -55,7 +55,8 @@ def export(
       target: the file to write, in a folder that exists; "": <experiment>-<method>-seed<k>.<format> here.
       format: a key of FORMATS, and the suffix of the file; "": what the target's name says, or else safetensors.
       say: told why the file is not checked on the test split, if it is not.
-      catalogue: a .npz file for the embeddings of a search's documents, "": none; dtype: theirs, "float32" or "int8".
+      catalogue: a .npz file for the embeddings of a search's documents, or of a recommender's items, whose file then
+        gives the embeddings of users in place of scores; "": none; dtype: theirs, "float32" or "int8".
 
     Returns:
       The description.
@@ -70,9 +71,7 @@ def export(
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}")
     run = Run(run)
     config, result = run.finished()
-    form = _form(run, config, result, format)
-    if catalogue:
-        found.check(run.path, catalogue, dtype, form)
+    form = _form(run, config, result, format, catalogue, dtype)
     loaded = None if form in ("images", "texts") else dataset(config)
     try:
         target = Path(target or "{experiment}-{method}-seed{seed}.".format(**result) + format)
@@ -80,20 +79,29 @@ def export(
         fingerprint = result["student_sha256"]
     except (KeyError, TypeError) as error:
         raise ValueError(f"{run.path} is damaged or older than this kdjax: its JSON files lack {error}") from error
-    variables = checkpoint.student(run.checkpoints, fingerprint)
-    files = ranked.files(target, description)
-    for part, _ in files:
-        _check_target(part, f".{format}")
-    for part, told in reversed(files):
+    variables = ranked.shipped(config, checkpoint.student(run.checkpoints, fingerprint), loaded)
+    if catalogue and form == "users":
+        description |= found.of_users(variables, fingerprint)
+    for part, told in reversed(_files(target, description, format)):
         inputs, source = _inputs(config, told, loaded, say)
         written = write(part, format, variables, told, inputs, source)
     if catalogue:
-        written["catalogue"] = found.write(target, catalogue, dtype, loaded, tasks.named(config["task"]))
+        written["catalogue"] = found.write(target, catalogue, dtype, loaded, tasks.named(config["task"]), variables)
     return written
 
 
-def _form(run: Run, config: dict, result: dict, format: str) -> str:
+def _files(target: Path, description: dict, format: str) -> list[tuple[Path, dict]]:
+    """`ranked.files`, each of a name that can be written."""
+    files = ranked.files(target, description)
+    for path, _ in files:
+        _check_target(path, f".{format}")
+    return files
+
+
+def _form(run: Run, config: dict, result: dict, format: str, catalogue: str, dtype: str) -> str:
     form = ranked.form(run, config, result)
+    if catalogue:
+        found.check(run.path, catalogue, dtype, form)
     if format == "tflite" and form not in ("images", "texts"):
         raise ValueError(f"{run.path}: a .tflite file holds networks of images and of texts; this takes {form}")
     return form
@@ -363,8 +371,9 @@ def told(written: dict) -> str:
 def told_catalogue(written: dict) -> str:
     """A line that says what the catalogue of an export is, and how well it is searched."""
     of, primary = written["catalogue"], _primary(written)
+    noun = "items" if serve.form(written) == "users" else "documents"
     return (
-        f"{of['rows']:,} documents in {of['dtype']}, {of['bytes']:,} bytes; {primary.title} "
+        f"{of['rows']:,} {noun} in {of['dtype']}, {of['bytes']:,} bytes; {primary.title} "
         f"{primary.number(of[primary.key])} on the test split, of these files"
     )
 

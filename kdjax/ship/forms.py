@@ -5,7 +5,7 @@
 | towers | texts, tokens and mask [B, T] | embedding [B, D], whose products are scores |
 | pairs | a query and a document as one text, tokens, mask and segments [B, T] | scores [B] |
 | lists | features [B, L, F] of items | scores [B, L] |
-| users | user [B], or history [B, T], or both | scores [B, I] of all items |
+| users | user [B], or history [B, T], or both | scores [B, I] of all items; beside a catalogue embedding [B, D] |
 
 A description names its form; without one it is of "images" or "texts", which give logits [B, K], or the embedding
 [B, D] where the task is retrieval.
@@ -85,8 +85,12 @@ def answer(description: dict, model) -> Callable:
     return _ANSWERS[serve.form(description)](description, model)
 
 
+def _field(description: dict) -> str:
+    return "embedding" if description.get("gives") == "embedding" else "logits"
+
+
 def _outputs(description: dict, model) -> Callable:
-    field = "embedding" if description.get("gives") == "embedding" else "logits"
+    field = _field(description)
     return lambda variables, inputs: getattr(as_outputs(model.apply(variables, inputs)), field)
 
 
@@ -108,13 +112,15 @@ def _lists(description: dict, model) -> Callable:
 
 
 def _users(description: dict, model) -> Callable:
-    def scores(variables, inputs):
+    field = _field(description)
+
+    def asked(variables, inputs):
         (batch, *_) = next(iter(inputs.values())).shape
         unread = {"user": (batch,), "history": (batch, description["length"])}
         given = {name: jnp.zeros(shape, jnp.int32) for name, shape in unread.items()} | inputs
-        return as_outputs(model.apply(variables, given)).logits
+        return getattr(as_outputs(model.apply(variables, given)), field)
 
-    return scores
+    return asked
 
 
 _ANSWERS = {

@@ -7,6 +7,7 @@ from kdjax.data.arrays import Dataset
 from kdjax.data.images.encoded import Encoded
 from kdjax.data.text.tokenizers import rounded
 from kdjax.ship import ranked, serve
+from kdjax.ship.catalogue import Catalogue
 from kdjax.ship.served import Served
 from kdjax.tasks import search
 from kdjax.tasks.task import Task
@@ -54,6 +55,17 @@ def score(served: Served, dataset: Dataset, task: Task, documents: np.ndarray | 
         scores[test.input["items"] >= 0] = found
         found = scores
     return _mean(task, found, test.target)
+
+
+def of_items(served: Served, dataset: Dataset, task: Task, known: Catalogue, rows: int = 256) -> float:
+    """The same of a file that embeds users, and the items of a catalogue, so many users at a time."""
+    (inputs,) = ranked.taken(served.description, dataset, dataset.test)
+    parts = []
+    for at in range(0, len(dataset.test), rows):
+        users = served.run({name: leaf[at : at + rows] for name, leaf in inputs.items()})
+        scores = jnp.asarray(np.concatenate(list(known.scores(users))))
+        parts.append(task.scores(scores, jnp.asarray(dataset.test.target[at : at + rows]))[task.primary])
+    return float(np.nanmean(np.concatenate(parts), dtype=np.float64))
 
 
 def _of_lists(served: Served, test) -> np.ndarray:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from kdjax import tasks
+from kdjax.config.build import build_model
 from kdjax.data.arrays import Dataset
+from kdjax.losses.items import table_of
 from kdjax.runs import identity, task
 from kdjax.runs.directory import Run
 from kdjax.ship import forms, inference, serve
@@ -84,10 +86,14 @@ def _user(path: Path, config: dict, dataset: Dataset, form: str) -> dict:
     told = {"gives": "scores", "items": list(dataset.catalogue), "length": dataset.test.input["history"].shape[1]}
     whole = {**config["student"], **told, "users": list(dataset.users)}
     model = inference.network(whole)
+    if hasattr(model, "averaged"):
+        told |= {"model": "matrix_factorisation", "kwargs": {"width": model.width}}
+        whole |= told
+        model = inference.network(whole)
     if hasattr(model, "graph"):
         raise ValueError(
             f"{path}: {config['student']['model']} computes vectors from who took what, which no file holds; export a "
-            "student that has vectors of its own, as matrix_factorisation"
+            "student that has vectors of its own, as matrix_factorisation, or the method averaged, as lightgcn"
         )
     reads = forms.reads(model, whole)
     if not reads:
@@ -109,6 +115,29 @@ def _search(path: Path, config: dict, dataset: Dataset, form: str) -> dict:
     told |= {"similarity": getattr(model, "similarity", "dot"), "scale": getattr(model, "scale", 1.0)}
     one = {"tower": "both", "length": max(lengths.values())} if shared else {"tower": "query"}
     return {"gives": "embedding", "pairs": False, **told, **one}
+
+
+def shipped(config: dict, variables, dataset: Dataset | None):
+    """A run's variables as its file holds them: of a network that averages vectors over who took what the averages."""
+    if dataset is None or not dataset.users:
+        return variables
+    model = build_model(config["student"], dataset.choices, "float32", "the run's student", dataset.known)
+    if not hasattr(model, "averaged"):
+        return variables
+    users, items = model.averaged(*(variables["params"][f"{of}_vectors"] for of in ("user", "item")))
+    return {"params": {"users": {"embedding": users}, "items": {"embedding": items, "bias": np.zeros(len(items))}}}
+
+
+def items_of(variables) -> tuple:
+    """([I, D], [I]): the vectors and biases of items that a user's embedding is multiplied with.
+
+    Raises:
+      ValueError: the scores of the network are no such products.
+    """
+    try:
+        return table_of("kdjax export --catalogue", "student", variables)
+    except ValueError as error:
+        raise ValueError(f"{error}. Without --catalogue its file gives scores of all items") from error
 
 
 def task_of(result: dict) -> dict:

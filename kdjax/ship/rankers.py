@@ -116,12 +116,14 @@ class Lists(Served):
 
 
 class Users(Served):
-    """A network that scores all items of a catalogue for a user."""
+    """A network that scores all items of a catalogue for a user, or embeds the user, where these are in a file."""
 
     noun, needs = "users", ("items", "reads", "length")
 
     def predict(self, histories: Sequence[Sequence[str]], users: Sequence[str] = ()) -> np.ndarray:
         """Scores [B, I] float32 of all items, in the order of the description's `items`, -inf for those of a history.
+
+        Of a file that was exported with a catalogue embeddings [B, D], see `kdjax.ship.catalogue.Catalogue.scores`.
 
         Args:
           histories: names of the items that each user took, in the order of time; [] where the network reads none.
@@ -131,6 +133,8 @@ class Users(Served):
           ValueError: as `encode`.
         """
         scores = np.array(self.run(self.encode(histories, users)))
+        if self.description["gives"] == "embedding":
+            return scores
         for row, history in zip(scores, histories, strict=True):
             row[[self.numbers["items"][item] for item in history]] = -np.inf
         return scores

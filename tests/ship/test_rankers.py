@@ -83,7 +83,7 @@ def runs(offers, tmp_path_factory):
     return Made(lambda name: experiment.run(of[name], root, only=(name,)) / name / "seed0")
 
 
-EXPORTED = ("shared", "towers", "pairs", "lists", "matrix_factorisation", "neumf", "sasrec", "images")
+EXPORTED = ("shared", "towers", "pairs", "lists", "matrix_factorisation", "neumf", "sasrec", "lightgcn", "images")
 
 
 @pytest.fixture(scope="module")
@@ -254,8 +254,51 @@ def test_items_for_a_user(kdjax, files, runs):
     assert "user 'nobody' was not trained on" in err
     status, _, err = kdjax("export", runs["popularity"], files["neumf"].with_name("popularity.onnx"))
     assert "popularity looks at neither user nor history" in err
-    status, _, err = kdjax("export", runs["lightgcn"], files["neumf"].with_name("lightgcn.onnx"))
-    assert "lightgcn computes vectors from who took what, which no file holds" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "dtype"),
+    [("matrix_factorisation", "shopper 3,item 8", "float32"), ("sasrec", "item 3,item 8", "int8")],
+)
+def test_items_of_a_catalogue_for_a_user(kdjax, files, runs, tmp_path, name, asked, dtype):
+    """Users and items are two files that give together what one gives alone, and the score of the test split."""
+    users, items = tmp_path / "users.onnx", tmp_path / "items.npz"
+    status, out, err = kdjax("export", runs[name], users, "--catalogue", items, f"--dtype={dtype}")
+    assert (status, err) == (0, "")
+    assert f"{items}: 40 items in {dtype}," in out
+    whole = serve.load(files[name])
+    assert serve.description(users)["gives"] == "embedding"
+    known, embedding = catalogue.read(items), serve.load(users).run(drawn := whole.drawn(7, np.random.default_rng(1)))
+    scores = np.concatenate(list(known.scores(embedding)))
+    assert embedding.shape == (7, 4)
+    np.testing.assert_allclose(scores, whole.run(drawn), atol=1e-5 if dtype == "float32" else 0.05)
+    assert [each for each, _ in known.names] == whole.description["items"]
+    config, result = Run(runs[name]).finished()
+    written = measured.of_items(serve.load(users), export.dataset(config), tasks.named(config["task"]), known)
+    assert written == pytest.approx(result["last"]["ndcg@10"], abs=2e-6 if dtype == "float32" else 0.05)
+    status, out, err = kdjax("predict", users, "--catalogue", items, asked, "--json", "--top=40")
+    assert (status, err) == (0, "")
+    alone = json.loads(kdjax("predict", files[name], asked, "--json", "--top=40")[1])
+    top = {each["item"]: each["score"] for each in json.loads(out)["top"]}
+    assert top.keys() == {each["item"] for each in alone["top"]}
+    assert list(top.values()) == sorted(top.values(), reverse=True)
+    np.testing.assert_allclose(
+        [top[each["item"]] for each in alone["top"]],
+        [each["score"] for each in alone["top"]],
+        atol=1e-5 if dtype == "float32" else 0.05,
+    )
+    for args, told in (
+        (("predict", users, asked), "gives embeddings: --catalogue=FILE.npz names those"),
+        (("embed", users, tmp_path / "own.npz", "x"), "embeds users: the vectors of its items are written by"),
+    ):
+        status, _, err = kdjax(*args)
+        assert (status, told in err) == (2, True), err
+
+
+def test_no_catalogue_of_items_that_scores_are_no_products_of(kdjax, runs, tmp_path):
+    status, _, err = kdjax("export", runs["neumf"], tmp_path / "neumf.onnx", "--catalogue", tmp_path / "items.npz")
+    assert (status, "the student has no vectors of items" in err) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_lists_of_a_file(kdjax, files, tmp_path):
