@@ -139,6 +139,10 @@ PARSED = {  # command -> which one like it is run; its arguments and its config 
     "kdjax predict encoder.onnx --catalogue=photographs.npz photo.jpg": "tests/ship/test_rankers.py",
     "kdjax export runs/sequences/student/seed0 items.onnx": "tests/ship/test_rankers.py",
     'kdjax predict items.onnx "item 3, item 8" --top=10': "tests/ship/test_rankers.py",
+    "kdjax export runs/sequences/student/seed0 users.onnx --catalogue=items.npz --dtype=int8": (
+        "tests/ship/test_rankers.py"
+    ),
+    'kdjax predict users.onnx --catalogue=items.npz "item 3, item 8" --top=10': "tests/ship/test_rankers.py",
 }
 ELSEWHERE = {  # command -> where else it is run, or what it needs
     "kdjax run --config=configs/reviews.py:path=reviews.tsv,encoder=all-MiniLM-L6-v2": "a folder of Hugging Face's",
