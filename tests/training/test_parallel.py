@@ -106,7 +106,8 @@ def trained(group: int, devices: int):
 
 
 @pytest.mark.parametrize(
-    ("group", "devices"), [*((group, 2) for group in range(len(groups()))), pytest.param(1, 8, marks=pytest.mark.exhaustive)]
+    ("group", "devices"),
+    [*((group, 2) for group in range(len(groups()))), pytest.param(1, 8, marks=pytest.mark.exhaustive)],
 )
 def test_every_loss_on_several_devices_as_on_one(group, devices):
     """Parameters, BatchNorm's statistics, memory banks, and the value of each loss at each step."""

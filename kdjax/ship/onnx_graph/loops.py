@@ -27,7 +27,7 @@ def scan(graph, equation, values):
 
 
 def _parts(params) -> tuple[int, int]:
-    """How many of a scan's inputs are constants, and how many its carry: numbers, or since JAX 0.12 a tree of inputs."""
+    """How many of a scan's inputs are constants, and how many its carry: since JAX 0.12 a tree of inputs tells it."""
     if "ft_in" not in params:
         return params["num_consts"], params["num_carry"]
     constants, carry, _ = params["ft_in"].unpack()
