@@ -43,6 +43,7 @@ elif where == "result":
     Run.finish = fails(RuntimeError("odd"))
 elif where == "step" and sys.argv[-1] == "--process=0":
     cohort.Cohort._advance = fails(RuntimeError("odd"))
+processes.PATIENCE = 5 if where == "step" else processes.PATIENCE
 cli.main()
 """
 """A program in whose first process something fails."""
@@ -87,7 +88,7 @@ def test_what_fails_in_the_first_fails_in_all(tmp_path, where, status, told):
 
 @pytest.mark.slow
 def test_nobody_waits_for_a_process_that_fails_alone(tmp_path):
-    """It says why, and those that wait for it are ended after `processes.PATIENCE`."""
+    """It says why, and those that wait for it are ended after `processes.PATIENCE`, here five seconds."""
     (first, printed), (second, _) = both_fail(tmp_path, "step")
     assert first
     assert second
