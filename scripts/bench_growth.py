@@ -41,6 +41,8 @@ def main() -> None:
     if args.point:
         print(json.dumps(measure(args, **json.loads(args.point))))
         return
+    if args.quick:
+        args.teacher = args.student = "convnet"
     sweeps = {"batch": (4, 8)} if args.quick else SWEEPS
     rows = [{"sweep": name, **run(args, {**BASE, name: value})} for name, values in sweeps.items() for value in values]
     if args.quick:

@@ -27,7 +27,7 @@ def main() -> None:
     args = parser.parse_args()
     parallel.setup()
     if args.quick:
-        args.pairs, args.batch, args.rounds = "resnet8,resnet8", 8, 1
+        args.pairs, args.batch, args.rounds = "convnet,convnet", 8, 1
     rate = matmul_rate(256 if args.quick else 2048, args.rounds)
     rows = [row for pair in args.pairs.split(";") for row in bench(pair, args, rate)]
     record = {"rows": rows, "batch": args.batch, "rounds": args.rounds, "gflops_matmul": rate}

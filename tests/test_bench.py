@@ -1,8 +1,8 @@
 """Each benchmark runs, on sizes at which its figures mean nothing; nothing is timed here."""
 
-import os
-import subprocess
+import runpy
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,29 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run(script: str, *arguments: str, folder: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """run(script, arguments...): what a script prints, in this process, which has imported what takes seconds."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of what it starts, as is the next
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def call(script: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return call
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses", "convolve", "teach"])
-def test_quick(name, tmp_path):
+def test_quick(name, run):
     if name in ("table", "digits"):
         pytest.importorskip("torch")
     before = {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")}
-    out = run(f"bench_{name}.py", "--quick", folder=tmp_path)
+    out = run(f"bench_{name}.py", "--quick")
     assert {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")} == before
     expected = {"table": "'side': 'torch'", "step": "'teacher': 0.0", "growth": "'batch': 8", "digits": "'warm'"}
     expected["convolve"] = "'what': 'gradient'"
