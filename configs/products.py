@@ -35,7 +35,7 @@ METHODS = (
 )
 WEIGHTS = {
     "kd": {"kd": {"temperature": 1.0}},
-    "dkd": {"dkd": {"beta": 2.0}},
+    "dkd": {"dkd": {"beta": 1.0}},
     "attention": {"attention": {"weight": 10.0}},
     "rkd": {"rkd": {"weight": 0.01}},
 }
