@@ -8,6 +8,8 @@ What a file may say of itself, in a variable of its module:
                      JAX_DISABLE_MOST_OPTIMIZATIONS=0 scripts/test compiles all of them as users' are.
   DEVICES = 8        it sees so many devices. Elsewhere it is two: each device more has programs compiled for it, and
                      takes a thread that compiles beside the others, with hundreds of megabytes for a large program.
+  BY = "case"        its tests run case by case of that parameter, not test by test: what one compiles is at hand for
+                     the next, and memory that fills up lets go of nothing that is wanted again.
   COSTS = True       what networks cost is measured whenever it is asked for. Elsewhere once: it is two fifths of what a
                      run of tests/tiny.py takes, and many have the same networks.
 """
@@ -124,9 +126,17 @@ def pytest_collection_finish():
 
 
 def pytest_collection_modifyitems(items):
-    """Files with slow tests first: one that a worker begins last is one that the others wait for."""
+    """Files with slow tests first: one that a worker begins last is one that the others wait for. In it, by `BY`."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    seen = {}
+    rank = {item: seen.setdefault(_of(item), len(seen)) for item in items}
+    items.sort(key=lambda item: (item.path not in slow, rank[item]))
+
+
+def _of(item) -> tuple:
+    """The file, and where it says `BY` the value of that parameter, as its tests share it."""
+    by, given = getattr(item.module, "BY", None), getattr(item, "callspec", None)
+    return item.path, id(given.params[by]) if given and by in given.params else None
 
 
 def pytest_sessionfinish(session):
