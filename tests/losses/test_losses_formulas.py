@@ -21,7 +21,6 @@ from kdjax.losses.lift import context_names, lift
 from kdjax.types import Outputs
 from tests.losses.test_losses import B, K, N, context, labels, outputs
 
-OPTIMIZED = True
 FIELDS = ("logits", "features", "preacts", "embedding")
 
 
@@ -416,10 +415,10 @@ def test_equals_its_formula(fn, hyper, formula):
 
     @jax.jit
     @jax.value_and_grad
-    def run(student):
+    def run(student, variables, teacher, held):  # as arguments: XLA computes constants, slowly, while it compiles
         return module.apply(variables, student, teacher, labels(), **held, mutable=["batch_stats"])[0]
 
-    value, grads = run(student)
+    value, grads = run(student, variables, teacher, held)
     params = jax.tree.map(np.float64, variables["params"])
     s, t, y = numpy_outputs(student), numpy_outputs(teacher), np.asarray(labels())
     np.testing.assert_allclose(value, formula(s, t, y, params), rtol=1e-5)
@@ -442,7 +441,8 @@ def test_fitnet_at_any_resolution(student_side, teacher_side):
     draw = lambda side, channels: jnp.asarray(rng.standard_normal((B, side, side, channels)), jnp.float32)  # noqa: E731
     student = Outputs(jnp.zeros((B, K)), features=(draw(student_side, 4),))
     teacher = Outputs(jnp.zeros((B, K)), features=(draw(teacher_side, 6),))
-    value, variables = lift(losses.fitnet).init_with_output(jax.random.key(0), student, teacher, labels())
+    begin = jax.jit(lift(losses.fitnet).init_with_output)
+    value, variables = begin(jax.random.key(0), student, teacher, labels())
     params = jax.tree.map(np.float64, variables["params"])
     options = {(8, 4): dict(stride=2, pad=1), (4, 8): dict(dilate=2, pad=2)}.get((student_side, teacher_side), {})
     expected = fitnet(0, **options)(numpy_outputs_of(student), numpy_outputs_of(teacher), None, params)
@@ -456,7 +456,7 @@ def numpy_outputs_of(x):
 def test_reviewkd_hands_on_at_the_resolution_of_the_teacher():
     """A student's map of 8x8, compared with a teacher's of 4x4, is handed on as 4x4, as in mdistiller's ABF."""
     student, teacher, module = outputs("teacher"), outputs("student"), lift(losses.reviewkd)
-    value, variables = module.init_with_output(jax.random.key(0), student, teacher, labels())
+    value, variables = jax.jit(module.init_with_output)(jax.random.key(0), student, teacher, labels())
     params = jax.tree.map(np.float64, variables["params"])
     expected = reviewkd((4, 2, 1), preacts=False)(numpy_outputs(student), numpy_outputs(teacher), None, params)
     np.testing.assert_allclose(value, expected, rtol=1e-5)
@@ -524,12 +524,10 @@ def test_standardize_has_mean_0_and_sample_deviation_1():
 def test_ctkd_reverses_the_gradient_of_its_temperature(step, reversal):
     student, teacher = outputs("student"), outputs("teacher")
     module = lift(losses.ctkd, ramp_steps=10)
-    variables = module.init(jax.random.key(0), student, teacher, labels(), step=jnp.int32(0))
-
-    def value(variables):
-        return module.apply(variables, student, teacher, labels(), step=jnp.int32(step))
-
-    found = jax.grad(value)(variables)["params"]["temperature"]["value"]
+    variables = jax.jit(module.init)(jax.random.key(0), student, teacher, labels(), step=jnp.int32(0))
+    found = jax.jit(jax.grad(module.apply))(variables, student, teacher, labels(), step=jnp.int32(step))["params"][
+        "temperature"
+    ]["value"]
     s, t = numpy_outputs(student), numpy_outputs(teacher)
     ahead, behind = (ctkd(s, t, None, {"temperature": {"value": 1 + by}}) for by in (1e-5, -1e-5))
     np.testing.assert_allclose(found, -reversal * (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-6)
@@ -540,7 +538,8 @@ def test_crd_equals_its_formula_over_two_steps():
     held = {key: held[key] for key in context_names(losses.crd)}
     hyper = dict(dim=7, negatives=9, temperature=0.1, momentum=0.3)
     module = lift(losses.crd, **hyper)
-    variables = dict(module.init(jax.random.key(0), student, teacher, labels(), **held))
+    variables = dict(jax.jit(module.init)(jax.random.key(0), student, teacher, labels(), **held))
+    apply = jax.jit(functools.partial(module.apply, mutable=["memory"]))
     p = jax.tree.map(np.float64, variables["params"])
     v = unit(dense(np.float64(student.embedding), p["student_embed"]))
     w = unit(dense(np.float64(teacher.embedding), p["teacher_embed"]))
@@ -560,7 +559,7 @@ def test_crd_equals_its_formula_over_two_steps():
             out = out / constant
             expected -= np.log(out[:, 0] / (out[:, 0] + noise + 1e-7)).sum() / B
             expected -= np.log(noise / (out[:, 1:] + noise + 1e-7)).sum() / B
-        value, state = module.apply(variables, student, teacher, labels(), **{**held, "key": key}, mutable=["memory"])
+        value, state = apply(variables, student, teacher, labels(), **{**held, "key": key})
         np.testing.assert_allclose(value, expected, rtol=1e-5)
         for bank, new in zip(banks, (v, w), strict=True):
             bank[index] = unit(0.3 * bank[index] + 0.7 * new)
@@ -587,5 +586,5 @@ def test_kdsvd_has_finite_gradients_where_singular_values_coincide(rank):
     noise = jnp.asarray(np.random.default_rng(0).random((B, 2, 2, 4)), jnp.float32)
     student = Outputs(jnp.zeros((B, K)), features=(eye, eye, eye))
     teacher = Outputs(jnp.zeros((B, K)), features=(noise, noise, noise + eye))
-    grads = jax.grad(lambda s: losses.kdsvd(s, teacher, labels(), rank=rank))(student)
-    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
+    grads = jax.jit(jax.grad(lambda s, t: losses.kdsvd(s, t, labels(), rank=rank)))(student, teacher)
+    assert all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(grads))
