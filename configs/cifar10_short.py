@@ -7,11 +7,11 @@ resnet20 teaches resnet8 for two epochs over 6,144 images, one seed. The papers'
     kdjax run --config=configs/cifar10_short.py:weights=resnet20_cifar10.safetensors
 
 `weights` are those of github.com/akamaster/pytorch_resnet_cifar10 as safetensors; without them the teacher is trained
-here, for two epochs too. Cost: 25 minutes on two CPU cores. Expected: results/cifar10_short/table.md, where each
-method's own loss (runs.jsonl) falls from the first epoch to the second, but for crd's: it rises while its bank fills
-with embeddings, and falls from the third epoch on (--config.epochs=8: 16.5, 17.0, 16.4, 14.4, 13.2, 13.0). What
-matches raw maps or logits moves fastest; mlkd, whose sums over pairs of classes are made for a hundred of them, does
-not get beyond chance with ten and is not stable in longer runs either.
+here, for two epochs too. Cost: 53 processor minutes, half of them for compiling. Expected:
+results/cifar10_short/table.md, where each method's own loss (runs.jsonl) falls from the first epoch to the second, but
+for virtual_teacher's and for crd's: this one rises while its bank fills with embeddings, and falls from the third epoch
+on (--config.epochs=8: 16.5, 17.0, 16.4, 14.4, 13.2, 13.0). What matches raw maps or logits moves fastest; ttm and sdd,
+at their papers' weights for a hundred classes, do not get beyond chance in so few steps.
 """
 
 from kdjax import methods
