@@ -207,6 +207,10 @@ def test_tables_say_whose_negatives_they_are(done):
             lambda c: c.teacher.update(model=""),
             r"negatives.hard=3 documents are what the teacher ranks highest, and it",
         ),
+        (
+            lambda c: c.teacher.update(model="", kwargs={}, function="tests.tiny.vector"),
+            r"config.teacher.function: config.task='search' ranks all documents by the network itself",
+        ),
         (lambda c: c.data.negatives.update(random=-1), r"config.data.negatives.random must be at least 0, got -1"),
         (lambda c: c.methods.hard.data.negatives.update(hard=-1), r"hard.data.negatives.hard must be at least 0, got"),
         (lambda c: c.methods.hard.data.negatives.update(hart=1), r"unknown field config.methods.hard.data.negatives.h"),

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from kdjax import config as configs
+from kdjax import tasks
 from kdjax.data import kinds
 from kdjax.experiment.elsewhere import Elsewhere, function, network, outputs
 from kdjax.experiment.lab import Lab
@@ -36,6 +37,12 @@ def load(config, sight: Sight, logits: int) -> Elsewhere | None:
         return None
     if spec.capture:
         raise ValueError(f"config.teacher.capture names layers of a Linen module, and config.teacher.{origin} is none")
+    if tasks.named(config.task).catalogue:
+        raise ValueError(
+            f"config.teacher.{origin}: config.task={config.task!r} ranks all documents by the network itself, and of a "
+            "teacher of elsewhere only what it says of single examples is known; its scores of lists teach by "
+            "config.task='ranking'"
+        )
     where, tried = f"config.teacher.{origin}", min(TRIED, len(dataset.test))
     if origin == "outputs":
         sizes = {name: len(split) for name, split in dataset.splits.items()}
