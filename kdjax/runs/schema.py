@@ -46,7 +46,7 @@ def _untold(told) -> str:
         return ""
     if not isinstance(told, dict):
         return "has no object at task"
-    missing = TASK.keys() - {"protocol", "less_is_better"} - told.keys()
+    missing = TASK.keys() - LATER.keys() - told.keys()
     if missing:
         return f"lacks {', '.join(f'task.{name}' for name in sorted(missing))}"
     wrong = misfit(told, TASK, "task")
@@ -134,11 +134,9 @@ FINITE = "a finite number"
 _COST = dict.fromkeys(("parameters", "flops", "bytes", "latency_1_ms", "latency_64_ms"), (None, NUMBER))
 
 
-TASK = {
-    **{"name": str, "primary": str, "higher_is_better": bool, "unit": str, "columns": [[str]]},
-    **{"protocol": str, "less_is_better": [str]},  # earlier results have neither
-}
-"""Types of what kdjax.runs.task reads of a result, all of them needed but the protocol."""
+LATER = {"protocol": str, "less_is_better": [str]}
+TASK = {"name": str, "primary": str, "higher_is_better": bool, "unit": str, "columns": [[str]], **LATER}
+"""Types of what kdjax.runs.task reads of a result, all of them needed but those of LATER, which earlier ones lack."""
 
 
 RESULT = {

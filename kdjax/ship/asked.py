@@ -74,7 +74,7 @@ def unit(model, embeddings: np.ndarray) -> np.ndarray:
 def _items(model, args) -> Iterator:
     """The best items for users that are not among what they had: a line has names between tabs, or else commas."""
     known = _catalogue(model, args) if args.catalogue else None
-    items = [name for name, _ in known.names] if known else model.description["items"]
+    items = np.array([name for name, _ in known.names] if known else model.description["items"])
     for line in lines.read(args.inputs, pairs=False):
         if isinstance(line, ValueError):
             yield line
@@ -90,7 +90,7 @@ def _items(model, args) -> Iterator:
         (scores,) = np.concatenate(list(known.scores(scores))) if known else scores
         scores = np.where(np.isin(items, had), -np.inf, scores) if known else scores
         best = [number for number in np.argsort(-scores, kind="stable")[: args.top] if np.isfinite(scores[number])]
-        told = [{"item": items[number], "score": float(scores[number])} for number in best]
+        told = [{"item": str(items[number]), "score": float(scores[number])} for number in best]
         asked = {"user": users[0]} if users else {"history": history}
         yield {**asked, "place": line.place, "shown": line.shown}, told
 

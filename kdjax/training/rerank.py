@@ -5,6 +5,7 @@ arXiv:1901.04085), a first stage that costs little, TF-IDF of characters here, n
 network orders these, and all others stay behind them as the first stage has them.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -33,10 +34,14 @@ def compiled(model, first: First, batch_size: int) -> Callable:
     """fn(variables, split, queries, devices) -> blocks [q, M] of scores of all documents, as `blocks` yields them."""
     score = scorer(model, first.transform)
 
+    @functools.cache
+    def named(split: str) -> np.ndarray:
+        """Documents [N, P] of the first stage, the same at each evaluation."""
+        return hardest(first.scores(split), np.empty((len(first.texts[split]), 0), np.int32), first.count)
+
     def searched(variables, split: str, queries, devices) -> Iterable[np.ndarray]:
-        count = len(jax.tree.leaves(queries)[0])
-        found = hardest(first.scores(split), np.empty((count, 0), np.int32), first.count)
-        return blocks(first.scores(split), found, scored(score, variables, queries, found, batch_size, devices))
+        own = scored(score, variables, queries, named(split), batch_size, devices)
+        return blocks(first.scores(split), named(split), own)
 
     return searched
 

@@ -126,11 +126,14 @@ def test_items_that_the_user_has_are_taught_by_nobody(fn):
     np.testing.assert_allclose(plain, run(changed, teacher, target, held), rtol=1e-6)
 
 
-@pytest.mark.parametrize(
+of_lists = pytest.mark.parametrize(
     ("fn", "hyper"),
     [case for case in CASES if hasattr(case[0], "lists")],
     ids=lambda part: getattr(part, "__name__", str(part)),
 )
+
+
+@of_lists
 def test_lists_that_are_kept_give_the_bits_of_the_logits(fn, hyper):
     """What is made of the teacher once is all that the loss needs: its logits are not there any more."""
     student, teacher, target, context = batch()
@@ -150,11 +153,7 @@ def test_lists_that_are_kept_give_the_bits_of_the_logits(fn, hyper):
     assert np.any(plain[1])
 
 
-@pytest.mark.parametrize(
-    ("fn", "hyper"),
-    [case for case in CASES if hasattr(case[0], "lists")],
-    ids=lambda part: getattr(part, "__name__", str(part)),
-)
+@of_lists
 def test_no_catalogue_is_sorted_for_its_first_items(fn, hyper):
     """XLA finds a top_k only where nothing else takes slices of what it sorted; a sort takes ten times as long."""
     student, teacher, target, context = batch()
