@@ -28,7 +28,7 @@ def run(monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses", "convolve", "teach"])
+@pytest.mark.parametrize("name", ["table", "step", "growth", "digits", "losses", "convolve", "teach", "flags"])
 def test_quick(name, run):
     if name in ("table", "digits"):
         pytest.importorskip("torch")
@@ -37,6 +37,7 @@ def test_quick(name, run):
     assert {path: path.stat().st_mtime for path in (ROOT / "results" / "bench").glob("*")} == before
     expected = {"table": "'side': 'torch'", "step": "'teacher': 0.0", "growth": "'batch': 8", "digits": "'warm'"}
     expected["convolve"] = "'what': 'gradient'"
+    expected["flags"] = "'without xla_backend_optimization_level=2'"
     expected["teach"] = "'network': 'resnet8x4'"
     assert expected.get(name, "'name': 'rkd'") in out
 

@@ -23,7 +23,7 @@ from kdjax.models import weights
 from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
-from kdjax.training import checkpoint, parallel, processes
+from kdjax.training import checkpoint, flags, parallel, processes
 from kdjax.training.cohort import Cohort, Learner, compile_program
 from kdjax.training.feed import Feed
 from kdjax.training.method import Method
@@ -57,7 +57,7 @@ class Cohorts:
             for row in rows:
                 run = Run(run_path(lab.directory, row.name, seed))
                 described = run_config(config, row, seed)
-                described |= {"identity": self._identity(described, row, seed, teacher), "flags": parallel.flags()}
+                described |= {"identity": self._identity(described, row, seed, teacher), "flags": flags.told()}
                 take = functools.partial(self._take, run, described, locks)
                 holder, missing = processes.from_first(take)
                 if holder:

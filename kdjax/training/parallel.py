@@ -20,7 +20,6 @@ accelerator, where small networks are bound by dispatch, a call takes several.
 import contextlib
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,7 +35,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 from kdjax.cores import cores
 from kdjax.models import convolve
-from kdjax.training import crash, reads
+from kdjax.training import crash, flags, reads
 from kdjax.training.objective import Objective
 from kdjax.training.step import make_train_step
 
@@ -47,14 +46,6 @@ SPREAD_FLOPS = 2e9
 """A teacher that needs more for a batch is computed at all places of a CPU; below, dispatch costs more than is won."""
 
 
-FLAGS = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
-"""What XLA is told where nobody tells it anything. By itself its CPU backend hands the gradient of a convolution's
-weights, a convolution whose window is a whole map, to YNNPACK, which is slow there (results/bench/README.md)."""
-
-FLAGS_KNOWN = ((0, 10, 2), (0, 13))
-"""The versions of jaxlib, from and below, that know `FLAGS`: any other would end the process at an unknown flag."""
-
-
 def setup() -> None:
     """One virtual CPU device per core beside what else there is, XLA's flags, a compilation cache that outlives this.
 
@@ -62,7 +53,7 @@ def setup() -> None:
     use it well. What JAX's own flags say of devices or the cache is left alone, and so is XLA_FLAGS where it is set,
     be it empty. After a crash the cache is begun anew.
     """
-    os.environ.setdefault("XLA_FLAGS", default_flags(jaxlib.__version__))
+    os.environ.setdefault("XLA_FLAGS", flags.default(jaxlib.__version__, flags.cpus_alone(jax.config.jax_platforms)))
     jax.config.update("jax_platforms", platforms(jax.config.jax_platforms))
     if jax.config.jax_num_cpu_devices < 0:
         jax.config.update("jax_num_cpu_devices", cores())
@@ -79,23 +70,6 @@ def setup() -> None:
 def platforms(asked: str | None) -> str | None:
     """JAX's platforms ("cuda"), and the CPU after them, which counts operations (`kdjax.models.cost.count`)."""
     return asked if not asked or "cpu" in asked.split(",") else f"{asked},cpu"
-
-
-def default_flags(version: str) -> str:
-    """What XLA_FLAGS is set to for a version of jaxlib."""
-    low, high = FLAGS_KNOWN
-    return FLAGS if low <= tuple(map(int, re.findall(r"\d+", version)[:3])) < high else ""
-
-
-def flags() -> list[str]:
-    """What XLA_FLAGS tells XLA about computations here, sorted: what may change how they are rounded.
-
-    Where XLA writes what it compiles changes nothing, nor do the flags of another kind of device.
-    """
-    kinds = {"xla_cpu": "cpu", "xla_gpu": "gpu", "xla_tpu": "tpu"}
-    given = os.environ.get("XLA_FLAGS", "").split()
-    told = [(flag, kinds.get(flag.lstrip("-")[:7], jax.default_backend())) for flag in given]
-    return sorted(f for f, kind in told if kind == jax.default_backend() and not f.startswith("--xla_dump"))
 
 
 def compiling_threads() -> int:
