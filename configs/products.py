@@ -12,9 +12,8 @@ begins. With `assistant` a network of middle size is taught by the teacher and t
 as an ensemble: --config.teacher.run=runs/products/teacher/seed0+runs/other/teacher/seed0.
 
 The default is the full size: 64 pixels, 120 epochs, ResNet-18 -> MobileNetV2 of the CRD benchmark, hours on a GPU, not
-yet run. With 10 epochs on two CPU cores these and other networks are in results/products64/README.md, and at 32 pixels
-every method in results/products/README.md: LeNet, a ResNet-20 of CIFAR-10 fine-tuned for 25 epochs (five minutes) and
-then half a minute for each of 16 methods and 3 seeds:
+yet run. At 32 pixels every method is in results/products/README.md: LeNet, a ResNet-20 of CIFAR-10 fine-tuned for 25
+epochs (five minutes) and then half a minute for each of 16 methods and 3 seeds, on two CPU cores:
 
     kdjax run --config=configs/products.py:path=grocery_store,size=32,teacher=resnet20,student=lenet,epochs=10,\
 start=resnet20_cifar10.safetensors --config.teacher.kwargs.shortcut=A --config.teacher.epochs=25 \

@@ -5,7 +5,7 @@ Then one picture and table of all, accuracy against labelled images a class:
 
     kdjax run --config=configs/products.py:path=/data/products --only=student
     for shots in 1 2 5 10 0; do kdjax run --config=configs/products_fewshot.py:path=/data/products,shots=$shots; done
-    kdjax table runs/products_shots* --out=results/products_fewshot       # shots=0 are all images
+    kdjax table runs/products_shots* --out=shots       # shots=0 are all images
 
 Every method takes `steps` steps in all, whatever the number of images. Which images a student sees depends on the
 seed, and those of 2 shots are among those of 5. Two rows see more than the others: `kd_unlabelled` is kd with all
@@ -13,11 +13,13 @@ training images, those beyond the shots without labels, on which the teacher alo
 (Beyer et al. 2022) uses no labels, so it has all images too, and besides mixes them: teacher and student see the same
 mixture. The footnotes of the table say so.
 
-The default, 4,000 steps with the networks of configs/products.py, takes hours on a GPU and has not yet been run. Run on
-two CPU cores, about 8 seconds a run, with results/products_fewshot/README.md:
+The default, 4,000 steps with the networks of configs/products.py, takes hours on a GPU and has not yet been run. On two
+CPU cores, about 8 seconds a run:
 
     kdjax run --config=configs/products_fewshot.py:path=grocery_store,size=32,teacher=resnet20,student=lenet,\
 shots=5,steps=300 --config.optimizer.learning_rate=0.02
+
+With a teacher that knows ImageNet see configs/products_lite.py and results/grocery.
 """
 
 import products

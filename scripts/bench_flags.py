@@ -56,7 +56,8 @@ def main() -> None:
 def choices() -> dict[str, str]:
     """Name of a side -> XLA_FLAGS."""
     every = flags.default(jaxlib.__version__, cpus_alone=True).split()
-    without = {f"without {flag.lstrip('-')}": " ".join(other for other in every if other != flag) for flag in every}
+    name = lambda flag: flag.lstrip("-").partition("=")[0]  # noqa: E731
+    without = {f"without {name(flag)}": " ".join(other for other in every if other != flag) for flag in every}
     return {"all": " ".join(every), **without}
 
 

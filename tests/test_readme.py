@@ -160,7 +160,7 @@ ELSEWHERE = {  # command -> where else it is run, or what it needs
     "pip install -e '.[export]'": "installs",
     "pip install -e '.[litert]'": "installs",
     "pip install --no-deps litert-converter==0.5.0": "installs",
-    "kdjax table runs/products_shots* --out=results/products_fewshot": "tests/report/test_plots_drawn.py",
+    "kdjax table runs/products_shots* --out=shots": "tests/report/test_plots_drawn.py",
     "kdjax run --config=configs/cifar10.py:teacher=resnet20,student=resnet8,weights=resnet20_cifar10.safetensors "
     "--config.teacher.kwargs.shortcut=A --config.data.mean=0.485,0.456,0.406 --config.data.std=0.229,0.224,0.225": (
         "CIFAR-10 and the file"
