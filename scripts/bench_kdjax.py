@@ -72,7 +72,7 @@ def make(
     model = compiled.build_model(config.teacher, classes, config.dtype, "config.teacher")
     variables = jax.jit(model.init)(jax.random.key(seed), image[:1].astype(np.float32))
     spec = {"random_crop": {"padding": 4}, "flip": {}} if augmented else {}
-    prepare = parallel.compile_prepare(augment.compose(spec, {"input": config.data}, classes), places[0])
+    make_batch = parallel.compile_batch(augment.compose(spec, {"input": config.data}, classes), places[0])
     teach = parallel.compile_teach(make_teach(model), places[0], places)
     feed = Feed(
         seed=seed,
@@ -81,8 +81,8 @@ def make(
         targets=places[0].put(label),
         steps=steps,
         batch_size=batch,
-        prepare=prepare,
-        prepare_whole=prepare,
+        make_batch=make_batch,
+        make_batch_whole=make_batch,
         steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),
     )
     cohort = Cohort(

@@ -67,12 +67,12 @@ def row(pair: str, bench, args) -> dict:
         return losses
 
     def whole():
-        made = feed.prepare(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32))
+        made = feed.make_batch(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32))
         return train(made, cohort.teach(variables, made["input"]) if with_teacher else None)
 
     calls = {
         "whole": whole,
-        "augmentation": lambda: feed.prepare(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32)),
+        "augmentation": lambda: feed.make_batch(feed.inputs, feed.targets, indices, key, np.zeros(1, np.int32)),
         "step": lambda: train(batch, taught),
         "optimizer": lambda: update(kept[0], kept[1], kept[0]),
     }

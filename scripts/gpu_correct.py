@@ -114,7 +114,7 @@ def _train(bench, steps: int, on=()) -> tuple[np.ndarray, list]:
     values, params = [], []
     for number in range(steps):
         indices, zero = feed._order(number)[:1], np.zeros(1, np.int32)
-        batch = feed.prepare(feed.inputs, feed.targets, indices, feed._key(number), zero)
+        batch = feed.make_batch(feed.inputs, feed.targets, indices, feed._key(number), zero)
         given = parallel.first((batch, bench.cohort.teach(bench.cohort.teacher_variables, batch["input"])))
         if on:
             given = jax.tree.map(lambda x: place.put_parts(x.reshape(len(on), -1, *x.shape[1:])), given)

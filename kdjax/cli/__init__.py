@@ -7,7 +7,7 @@ import signal
 import sys
 
 from kdjax.arguments import PROGRAM
-from kdjax.cli import catalogue, cite, clean, diff, report, rewrite, run, ship, studies, tables, track, tune
+from kdjax.cli import cite, clean, diff, listing, report, rewrite, run, ship, studies, tables, track, tune
 from kdjax.config.overrides import load_config as load_config
 from kdjax.experiment.provenance import version
 
@@ -85,6 +85,6 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    for part in (run, tune, rewrite, tables, studies, catalogue, report, diff, clean, track, cite, ship):
+    for part in (run, tune, rewrite, tables, studies, listing, report, diff, clean, track, cite, ship):
         part.add(command)
     return top

@@ -18,7 +18,7 @@ from kdjax.runs import identity
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
 from kdjax.runs.task import refuse
-from kdjax.training import catalogue, parallel
+from kdjax.training import parallel, searching
 from kdjax.training.method import Method
 from kdjax.training.objective import asks
 from kdjax.training.parallel import Place
@@ -116,7 +116,7 @@ def _check_divides(config, arrays, place: Place, field: str) -> None:
 def _check_view(lab: Lab, row: Method, arrays, place: Place) -> None:
     """A method's own view of the data must exist, and leave its number of steps as it is."""
     config, own = lab.view(row, lab.config.seeds[0])
-    lab.prepare(config, place, lab.sight)
+    lab.make_batch(config, place, lab.sight)
     taught.check_views(lab, config)
     steps, others = lab.steps_per_epoch(config, own), lab.steps_per_epoch(lab.config, arrays)
     if steps != others:
@@ -154,11 +154,11 @@ def _check(lab: Lab, row: Method, config, teacher, arrays, where: str) -> None:
 
 def _check_reads(lab: Lab, where: str, row: Method, spec) -> None:
     """Raises a ValueError if a network does not give, as one vector an example, what the task scores."""
-    if lab.task.catalogue and row.name == TEACHER and not catalogue.towers(row.model):
+    if lab.task.catalogue and row.name == TEACHER and not searching.towers(row.model):
         _check_orders(lab, where)
     elif lab.task.catalogue:
         with named(where):
-            catalogue.check(row.model)
+            searching.check(row.model)
     if lab.task.reads == "logits":
         return
     found = getattr(trace.trace(where, outputs_of, row.model, batch_of(spec, 2)), lab.task.reads)

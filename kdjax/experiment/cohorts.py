@@ -137,7 +137,7 @@ class Cohorts:
             lists = taught.lists(config, terms, arrays, teacher.model, spec)
             teach = self._teach(teacher, place.whole, None if lists else fields)  # all: lists are made of any of it
             kept = taught.keep(lab, config, feed, arrays, teacher, teach, fields, second, spec, terms, lists)
-            feed = replace(feed, kept=kept, prepare=lab.prepare(config, place, own, None, second))
+            feed = replace(feed, kept=kept, make_batch=lab.make_batch(config, place, own, None, second))
         variables = place.put(teacher.variables) if teacher else None
         results = Results(lab, config, arrays, teacher, variables, feed)
         cohort = Cohort(
@@ -221,8 +221,8 @@ class Cohorts:
             targets=place.put(arrays.target),
             steps=self.lab.steps_per_epoch(config, arrays),
             batch_size=config.batch_size,
-            prepare=self.lab.prepare(config, place, *seen),
-            prepare_whole=self.lab.prepare(config, place.whole, *seen),
+            make_batch=self.lab.make_batch(config, place, *seen),
+            make_batch_whole=self.lab.make_batch(config, place.whole, *seen),
             keep_last_batch=keeps_last(config, arrays),
             views=config.data.views,
             steps_per_call=parallel.steps_per_call(config.execution.steps_per_call),

@@ -25,11 +25,11 @@ from kdjax.experiment.sights import Sight, sights, taught_data
 from kdjax.models import compose, compress, cost, pytorch
 from kdjax.runs.schema import TEACHER
 from kdjax.training import mappings, parallel, processes
-from kdjax.training.catalogue import loss_of
 from kdjax.training.cohort import Stopped
 from kdjax.training.evaluate import Evaluation
 from kdjax.training.method import Method
 from kdjax.training.parallel import Place
+from kdjax.training.searching import loss_of
 from kdjax.training.step import make_teach
 from kdjax.types import batch_of
 
@@ -131,8 +131,8 @@ class Lab:
         trained = self.once(lambda: cost.parameters(model, spec), "cost", "parameters", model, sight)
         return row if trained == row["parameters"] else row | {"trained_parameters": trained}
 
-    def prepare(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
-        """The compiled augmentation, made once for all seeds and methods that have the same.
+    def make_batch(self, config, place: Place, own: Sight, teacher: Sight | None = None, second=False) -> Callable:
+        """What makes batches for a Feed, compiled once for all seeds and methods that have the same.
 
         Args:
           own: what those who are trained see; teacher: what teaches them does, if anything; second: whether a loss
@@ -142,10 +142,10 @@ class Lab:
 
         def make():
             augment = self.augmentation(config, {name: sight.data for name, sight in seen.items()}, second)
-            return parallel.compile_prepare(augment, place, config.execution.stream, views=config.data.views > 0)
+            return parallel.compile_batch(augment, place, config.execution.stream, views=config.data.views > 0)
 
         what = json.dumps(configs.plain(config.data.augment)), *seen.items(), second, config.data.views > 0
-        return self.once(make, "prepare", what, place.compiled_for)
+        return self.once(make, "make_batch", what, place.compiled_for)
 
     def augmentation(self, config, seen: dict, second: bool = False) -> Callable:
         """What is done to a batch of a method's own view of the data, for those who see it."""

@@ -21,7 +21,7 @@ from kdjax.files import replacing
 from kdjax.models.given import Given
 from kdjax.streams import stream
 from kdjax.tasks.search import products
-from kdjax.training import catalogue, processes, rerank
+from kdjax.training import processes, rerank, searching
 from kdjax.training.parallel import Place
 
 FOLDER = "mined"
@@ -53,7 +53,7 @@ def check(lab: Lab, config, model: nn.Module | None, where: str) -> None:
             f"{where}: config.data.negatives.hard={asked.hard} documents are what the teacher ranks highest, and it "
             f"{told}, or take negatives.random"
         )
-    if not catalogue.towers(model) and asked.skip + asked.hard > asked.pool:
+    if not searching.towers(model) and asked.skip + asked.hard > asked.pool:
         raise ValueError(
             f"{where}: config.data.negatives: {type(model).__name__} looks at pool={asked.pool} documents of a query, "
             f"fewer than skip={asked.skip} and hard={asked.hard} together"
@@ -123,7 +123,7 @@ def _described(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher) -> 
     asked, documents = config.data.negatives, lab.dataset.documents
     by = (
         {}
-        if catalogue.towers(teacher.model)
+        if searching.towers(teacher.model)
         else {"pool": asked.pool, "texts": fingerprint.of_texts(lab.dataset.texts)}
     )
     return {
@@ -137,10 +137,10 @@ def _described(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher) -> 
 def mined(lab: Lab, config, arrays: Arrays, known: np.ndarray, teacher, place: Place) -> np.ndarray:
     """[N, hard] int32 documents: the teacher's first ones of the catalogue, or of a pool where it reads pairs."""
     asked, size = config.data.negatives, config.execution.eval_batch_size
-    if catalogue.towers(teacher.model):
-        encode = catalogue.encoders(teacher.model)
+    if searching.towers(teacher.model):
+        encode = searching.encoders(teacher.model)
         texts = {"encode_query": arrays.input["query"], "encode_documents": lab.dataset.documents}
-        made = {n: catalogue.embedded(encode[n], teacher.variables, texts[n], size, place.devices) for n in texts}
+        made = {n: searching.embedded(encode[n], teacher.variables, texts[n], size, place.devices) for n in texts}
         return negatives.hardest(
             products(made["encode_query"], made["encode_documents"]), known, asked.hard, asked.skip
         )

@@ -16,8 +16,8 @@ from kdjax.experiment.plan import run_config, run_path
 from kdjax.files import read_json
 from kdjax.runs.directory import Run
 from kdjax.runs.schema import TEACHER
-from kdjax.training.catalogue import loss_of
 from kdjax.training.method import Method
+from kdjax.training.searching import loss_of
 
 ELSEWHERE = ("experiment", "baseline", "published", "metrics", "execution", "flags", "identity", "tuned", "pilot")
 """Fields of a teacher's config.json that do not determine what it is. Its data, as bytes, are compared when it teaches:

@@ -8,9 +8,9 @@ from kdjax import config as configs
 from kdjax.data import Dataset, kinds, load
 from kdjax.data.images.prepare import check_normalisation
 from kdjax.tasks.task import Task
-from kdjax.training.catalogue import Catalogue
 from kdjax.training.evaluate import Evaluator
 from kdjax.training.rerank import First
+from kdjax.training.searching import Catalogue
 
 
 class Sight:

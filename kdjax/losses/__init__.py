@@ -6,7 +6,6 @@ bare, `kd(Outputs(s), Outputs(t), labels)`; one with layers or memory through `k
 """
 
 from kdjax.losses.boundary import activation_boundary, overhaul
-from kdjax.losses.catalogue import cd, rd, rrd, unkd
 from kdjax.losses.channels import ickd, mgd
 from kdjax.losses.contrast import crd
 from kdjax.losses.experts import de, ftd, htd
@@ -16,6 +15,7 @@ from kdjax.losses.hard import cross_entropy, hard_target, squared_error
 from kdjax.losses.items import bpr, item_softmax, sampled_softmax, sequence_softmax
 from kdjax.losses.lists import approx_ndcg, lambdarank, list_kl, listnet, margin_mse, rankdistil, ranknet, score_mse
 from kdjax.losses.peers import mutual, self_distillation, virtual_teacher
+from kdjax.losses.recommended import cd, rd, rrd, unkd
 from kdjax.losses.regions import cat_kd, sdd
 from kdjax.losses.relation import correlation, in_batch, in_batch_kl, itrd, pkt, rkd, similarity
 from kdjax.losses.review import reviewkd

@@ -12,7 +12,7 @@ from kdjax.runs import identity, task
 from kdjax.runs.directory import Run
 from kdjax.ship import forms, inference, serve
 from kdjax.tasks import recommendation
-from kdjax.training import catalogue
+from kdjax.training import searching
 
 EXPORTED = "classifiers and encoders of images and of texts, and networks that rank lists, documents or items"
 
@@ -48,12 +48,12 @@ def _of_lists(run: Run, config: dict, text: bool) -> str:
     if not text:
         return "lists"
     model = inference.network({**config["student"], "vocabulary": 1})
-    if all(hasattr(model, name) for name in catalogue.TOWERS):
+    if all(hasattr(model, name) for name in searching.TOWERS):
         return "towers"
     if hasattr(model, "pairs"):
         return "pairs"
     raise ValueError(
-        f"{run.path}: {config['student']['model']} has neither the methods {' and '.join(catalogue.TOWERS)}, as "
+        f"{run.path}: {config['student']['model']} has neither the methods {' and '.join(searching.TOWERS)}, as "
         "bi_encoder, nor pairs, as cross_encoder: what a file should compute of a query is not known"
     )
 

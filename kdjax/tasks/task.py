@@ -32,7 +32,7 @@ class Task:
     lists: bool = False  # logits and targets are [B, L], of the items of lists, whatever number of outputs a model has
     reads: str = "logits"  # the field of Outputs that is scored, [B, K] or [B, D]: called logits wherever it is kept
     whole: bool = False  # scores are made of a whole split at once, on the host, as each depends on all examples
-    catalogue: bool = False  # every document of a Dataset is ranked for each query (kdjax.training.catalogue): `keep`
+    catalogue: bool = False  # every document of a Dataset is ranked for each query (kdjax.training.searching): `keep`
     # has (blocks of scores, items, target), `scores` (what is kept, target, number of documents), all on the host
     protocol: str = ""  # what a reader of its tables should know of its scores, a sentence or more
     less_is_better: tuple[str, ...] = ()  # keys of `report`, besides the primary

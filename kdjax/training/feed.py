@@ -24,8 +24,8 @@ class Feed:
     targets: jax.Array  # [N]
     steps: int  # an epoch
     batch_size: int
-    prepare: Callable  # (inputs, targets, indices [S, B], key, steps [S]) -> Batch [S, B, ...]
-    prepare_whole: Callable  # the same where places split batches and this one is not
+    make_batch: Callable  # (inputs, targets, indices [S, B], key, steps [S]) -> Batch [S, B, ...]
+    make_batch_whole: Callable  # the same where places split batches and this one is not
     keep_last_batch: bool = False
     steps_per_call: int = 1
     prefix: str = ""  # of the roles of its random numbers: streams.TEACHER where a teacher is trained
@@ -48,7 +48,7 @@ class Feed:
             numbers = np.arange(step, step + taken, dtype=np.int32)
             indices = self.place.shares(indices)
             inputs = self._inputs(epoch, step, indices.shape)
-            batch = self.prepare(inputs, self.targets, indices, key, numbers)
+            batch = self.make_batch(inputs, self.targets, indices, key, numbers)
             yield step, taken, self._answered(batch, epoch, indices, self.place.put_parts)
             step += taken
 
@@ -75,7 +75,7 @@ class Feed:
             inputs = self._cut(0, 0)
         if isinstance(inputs, Reader):
             inputs = self.place.put(inputs.batches.image[indices[0]].decode()[None])
-        batch = self.prepare_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
+        batch = self.make_batch_whole(inputs, self.targets, indices, self._key(0), np.zeros(1, np.int32))
         return self._answered(batch, 0, indices, self.place.put)
 
     def whole(self, view: int, size: int):
@@ -94,7 +94,7 @@ class Feed:
                 given = self.place.put(inputs.batches.image[filled[0]].decode()[None])
             else:
                 given = inputs
-            yield indices, self.prepare_whole(given, self.targets, filled, self._key(view), np.zeros(1, np.int32))
+            yield indices, self.make_batch_whole(given, self.targets, filled, self._key(view), np.zeros(1, np.int32))
 
     def _order(self, epoch: int) -> np.ndarray:
         given = len(self.targets), self.batch_size, self.steps, self.seed, epoch, self.prefix

@@ -316,8 +316,8 @@ def _spread(whole: Callable, places: tuple[Place, ...]) -> Callable:
     return spread
 
 
-def compile_prepare(augment: Callable, place: Place, streamed: bool = False, views: bool = False) -> Callable:
-    """prepare(inputs, targets [N, ...], indices [S, B], key, step [S]) -> Batch [S, B, ...].
+def compile_batch(augment: Callable, place: Place, streamed: bool = False, views: bool = False) -> Callable:
+    """make_batch(inputs, targets [N, ...], indices [S, B], key, step [S]) -> Batch [S, B, ...].
 
     `augment(key, inputs, targets)` is that of a `kdjax.data.arrays.Kind`: it gives the Batch's inputs by name.
 

@@ -165,8 +165,8 @@ def test_batches_from_disk_are_those_in_memory(photographs, devices, steps_per_c
             targets=place.put(whole.target),
             steps=4,
             batch_size=16,
-            prepare=parallel.compile_prepare(flip, place, streamed=isinstance(images, reader.Reader)),
-            prepare_whole=parallel.compile_prepare(flip, place.whole, streamed=isinstance(images, reader.Reader)),
+            make_batch=parallel.compile_batch(flip, place, streamed=isinstance(images, reader.Reader)),
+            make_batch_whole=parallel.compile_batch(flip, place.whole, streamed=isinstance(images, reader.Reader)),
             keep_last_batch=True,
             steps_per_call=steps_per_call,
         )

@@ -40,14 +40,14 @@ def test_one_view_is_shown_at_two_sizes(tmp_path):
     assert (here.sight.spec.shape, here.taught.spec.shape) == ((8, 8, 1), (16, 16, 1))
     assert here.dataset is here.taught.dataset
     place = here.layout[0][0]
-    prepare = here.prepare(here.config, place, here.sight, here.taught)
+    make_batch = here.make_batch(here.config, place, here.sight, here.taught)
     arrays, indices = here.dataset.train, np.arange(6, dtype=np.int32)[None]
-    batch = prepare(arrays.input, arrays.target, indices, jax.random.key(0), np.zeros(1, np.int32))
+    batch = make_batch(arrays.input, arrays.target, indices, jax.random.key(0), np.zeros(1, np.int32))
     assert sorted(batch) == ["index", "input", "target", "teacher"]
     pixels = np.asarray(batch["teacher"][0]) * 0.3 + 0.25
     shrunk = jax.image.resize(pixels, (6, 8, 8, 1), "linear")
     np.testing.assert_allclose(np.asarray(batch["input"][0]) * 0.5 + 0.5, shrunk, atol=1e-5)
-    alone = here.prepare(here.config, place, here.sight)(
+    alone = here.make_batch(here.config, place, here.sight)(
         arrays.input, arrays.target, indices, jax.random.key(0), np.zeros(1, np.int32)
     )
     assert sorted(alone) == ["index", "input", "target"]  # nobody else looks

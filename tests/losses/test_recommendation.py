@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.losses import catalogue, experts, items
+from kdjax.losses import experts, items, recommended
 from kdjax.losses.lift import context_names, lift, listing, lists_of
 from kdjax.types import Outputs
 
@@ -242,9 +242,9 @@ def test_unbiased_distillation_compares_items_of_like_popularity():
 
 def test_ranking_distillation_is_the_authors_code():
     f = golden("rd")
-    static = catalogue.static_weights(4, float(f["lambda_"]))
+    static = recommended.static_weights(4, float(f["lambda_"]))
     close(static[None], f["static_weight"])
-    dynamic = catalogue.dynamic_weights(f["candidate"], f["dynamic"], int(f["num_items"]), float(f["mu"]))
+    dynamic = recommended.dynamic_weights(f["candidate"], f["dynamic"], int(f["num_items"]), float(f["mu"]))
     close(dynamic, f["dynamic_weight"])
     close(static[None] * dynamic, f["weight"])
     weighted = (f["weight"] * jax.nn.softplus(-f["candidate"])).sum(-1).mean()
@@ -266,7 +266,7 @@ def test_relaxed_ranking_distillation_is_the_authors_code():
     """But for the mean over users, whose sum theirs is."""
     f = golden("rrd")
     users = len(f["interesting"])
-    found, grads = jax.value_and_grad(catalogue.relaxed, (0, 1))(f["interesting"], f["uninteresting"])
+    found, grads = jax.value_and_grad(recommended.relaxed, (0, 1))(f["interesting"], f["uninteresting"])
     close(users * found, f["loss"])
     close(users * grads[0], f["grad_interesting"])
     close(users * grads[1], f["grad_uninteresting"])

@@ -15,7 +15,7 @@ from kdjax.runs import predictions
 from kdjax.runs.gather import gather
 from kdjax.ship import export, similarity
 from kdjax.tasks import ranked, search
-from kdjax.training import catalogue
+from kdjax.training import searching
 from tests.offers import write
 
 Q, M, L = 7, 25, 4
@@ -213,5 +213,5 @@ def test_embedding_in_batches_is_embedding_of_all():
 
     import jax
 
-    found = catalogue.embedded(encode, 2, texts, 3, jax.local_devices())
+    found = searching.embedded(encode, 2, texts, 3, jax.local_devices())
     np.testing.assert_array_equal(found, 2 * texts["tokens"])

@@ -198,11 +198,11 @@ def test_augmentation_of_a_split_batch_is_that_of_the_whole():
         (rng.permutation(40)[None, :16], np.array([3])),
         (rng.integers(0, 40, (2, 16)), np.array([3, 4])),
     ):
-        whole = parallel.compile_prepare(mixed, place(1))(images, labels, indices, jax.random.key(1), steps)
+        whole = parallel.compile_batch(mixed, place(1))(images, labels, indices, jax.random.key(1), steps)
         several = place(4)
-        prepare = parallel.compile_prepare(mixed, several)
+        make_batch = parallel.compile_batch(mixed, several)
         given = several.put((images, labels)), several.shares(indices), several.put(jax.random.key(1)), steps
-        parts = prepare(*given[0], *given[1:])
+        parts = make_batch(*given[0], *given[1:])
         for name, value in whole.items():
             joined = np.concatenate(list(parts[name]), axis=indices.ndim - 1)
             np.testing.assert_allclose(joined, value, rtol=1e-6, atol=1e-6)

@@ -18,9 +18,9 @@ def add(command) -> None:
 
 
 def _list(args, _) -> None:
-    from kdjax.config import catalogue
+    from kdjax.config import listing
 
-    catalogue.show(args.what)
+    listing.show(args.what)
 
 
 def _check(args, _) -> int:
