@@ -7,8 +7,8 @@ configs/digits_small.py.
     kdjax sizes runs/products_small/{teacher,student,kd,kd_longer,kd_pruned,kd_qat,kd_pruned_qat}/seed* \
         --out=results/products_small
 
-Run at 32 pixels with the teacher of results/products, eighteen runs in some minutes on two CPU cores:
-results/products_small/README.md.
+Run at 32 pixels with the teacher of results/products, eighteen runs in twenty minutes of two CPU cores, beside other
+work: results/products_small/README.md.
 """
 
 import digits_small
