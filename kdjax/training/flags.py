@@ -15,8 +15,8 @@ KNOWN = ((0, 10, 2), (0, 13))
 """The versions of jaxlib, from and below, that know `CONVOLUTIONS`: at an unknown flag any other ends the process."""
 
 LEVEL = "--xla_backend_optimization_level=2"
-"""For CPUs alone; every version knows it. At XLA's own level, 3, LLVM takes up to seven times as long over what draws
-initial weights and twice over the step of a small network, and steps run no faster (results/bench/flags.md)."""
+"""For CPUs alone; all versions know it. At XLA's own level, 3, the digits demo takes 1.8 times the processor time from
+an empty cache, most of it in LLVM, and steps run no faster (results/bench/flags.md)."""
 
 
 def cpus_alone(asked: str | None) -> bool:
