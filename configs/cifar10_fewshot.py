@@ -12,6 +12,9 @@ ResNet-56 whose weights are published, in a budget of two CPU cores; `student=wr
 here, for as many epochs as the students. Every method takes 512 steps of 64 images, whatever the number of images, by
 its paper's recipe; nothing is tuned. Which images a student sees depends on the seed; there is no validation split, so
 there is no best epoch.
+
+Cost: nine minutes a seed on two CPU cores. Expected (results/cifar10_fewshot, three seeds): student 43.9 %, kd 46.9,
+fitnet 51.2, similarity 47.3, attention 38.9.
 """
 
 import cifar10
