@@ -24,7 +24,17 @@ from kdjax.config import default, parse_arg
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, teacher="resnet56", student="resnet20", weights="")
+    config = base(parse_arg(arg, **ARGS))
+    for name in digits.METHODS:
+        config.methods[name] = methods.recipe(name, config.teacher.model, config.student.model)
+    return config
+
+
+ARGS = dict(teacher="resnet56", student="resnet20", weights="")
+
+
+def base(args):
+    """Data, networks and optimizer, without methods."""
     config = default()
     config.experiment = f"cifar10_{args.teacher}_{args.student}"
     config.seeds = (0, 1, 2)
@@ -44,6 +54,4 @@ def get_config(arg: str = ""):
     config.optimizer.weight_decay = 5e-4
     config.optimizer.schedule = "step"
     config.optimizer.milestones = (150, 180, 210)
-    for name in digits.METHODS:
-        config.methods[name] = methods.recipe(name, args.teacher, args.student)
     return config

@@ -28,8 +28,8 @@ EPOCHS, STEPS = 32, 16
 
 
 def get_config(arg: str = ""):
-    args = parse_arg(arg, shots=100, teacher="resnet56", student="resnet8", weights="")
-    config = cifar10.get_config(f"teacher={args.teacher},student={args.student},weights={args.weights}")
+    args = parse_arg(arg, **{**cifar10.ARGS, "student": "resnet8"}, shots=100)
+    config = cifar10.base(args)
     config.experiment = f"cifar10_shots{args.shots:04d}"
     config.epochs = EPOCHS
     config.steps_per_epoch = STEPS
@@ -39,8 +39,6 @@ def get_config(arg: str = ""):
     if args.weights:
         config.data.mean, config.data.std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the teacher's
         config.teacher.kwargs = {"shortcut": "A"}
-    for name in list(config.methods):
-        del config.methods[name]
     for name in METHODS:
         config.methods[name] = methods.recipe(name, args.teacher, args.student)
     return config

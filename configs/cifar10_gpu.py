@@ -26,7 +26,7 @@ SHORTER = 10
 
 def get_config(arg: str = ""):
     args = parse_arg(arg, data="", epochs=24)
-    config = cifar10.get_config()
+    config = cifar10.base(parse_arg("", **cifar10.ARGS))
     config.experiment = "cifar10_gpu"
     config.epochs = args.epochs
     config.eval_every_epochs = 4
@@ -34,8 +34,6 @@ def get_config(arg: str = ""):
     if args.data:
         config.data.source = "cifar10_gpu.packed"
         config.data.path = args.data
-    for name in list(config.methods):
-        del config.methods[name]
     for name in METHODS:
         config.methods[name] = methods.recipe(name, config.teacher.model, config.student.model)
         for term in config.methods[name].values():

@@ -20,7 +20,7 @@ import time
 
 import jaxlib
 from bench_kdjax import ROOT, where, write
-from bench_side import turns
+from bench_side import rotated, turns
 
 from kdjax.training import flags, parallel
 
@@ -43,7 +43,9 @@ def main() -> None:
         args.rounds, args.epochs, args.only, args.pairs, args.steps = 1, 1, "student", "convnet,convnet", 1
     sides = choices()
     demos = [
-        {"side": name, **demo(sides[name], args)} for number in range(args.rounds) for name in order(sides, number)
+        {"side": name, **demo(sides[name], args)}
+        for number in range(args.rounds)
+        for name in rotated(list(sides), number)
     ]
     tables = {pair: table(pair, sides, args) for pair in args.pairs.split(";")}
     if args.quick:
@@ -59,12 +61,6 @@ def choices() -> dict[str, str]:
     name = lambda flag: flag.lstrip("-").partition("=")[0]  # noqa: E731
     without = {f"without {name(flag)}": " ".join(other for other in every if other != flag) for flag in every}
     return {"all": " ".join(every), **without}
-
-
-def order(sides: dict, number: int) -> list[str]:
-    """Each first in its turn."""
-    names, first = list(sides), number % len(sides)
-    return [*names[first:], *names[:first]]
 
 
 def demo(told: str, args) -> dict[str, float]:

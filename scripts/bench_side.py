@@ -153,6 +153,12 @@ class Side:
         self.process.stdout.close()
 
 
+def rotated(sides: list, number: int) -> list:
+    """The order of a round: each comes after each of the others in its turn."""
+    first = number % max(len(sides), 1)
+    return [*sides[first:], *sides[:first]]
+
+
 def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None, warm: float = WARM) -> dict:
     """Warms all sides up, has them do a round each in turn, and returns what they measured.
 
@@ -174,8 +180,7 @@ def turns(sides: dict, rounds: int, seconds: float, log=None, enough=None, warm:
         told = {side.name: said for side, said in answers if said}
         rows, ready = [], [side for side, said in answers if said]
         for number in range(rounds):
-            first = number % max(len(ready), 1)  # each comes after each of the others in its turn
-            for side in (*ready[first:], *ready[:first]):
+            for side in rotated(ready, number):
                 row = side.ask(end - time.monotonic()) if not side.failed else None
                 rows += [{"side": side.name, **row}] if row else []
                 if not row and time.monotonic() >= end:
